@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* kinds.c - the field tables. Help says what and the unit; range and default stand in the columns beside it.
+ */
+#include "kinds.h"
+#include "fields.h"
+#include "methods.h"
+
+#define EPOCH_MAX    INT64_MAX
+#define DURATION_MAX (UINT64_C(30) * 86400000) /* 30 days */
+#define MTU_MIN	     576
+#define MTU_MAX	     9600
+
+static const char *const words_poll[] = {"busy", "adaptive", NULL};
+static const char *const words_memory[] = {"auto", "hugepages", "no-huge", NULL};
+static const char *const words_role[] = {"wan", "dc", NULL};
+static const char *const words_access[] = {"nat", "routed", NULL};
+static const char *const words_pool[] = {"routed", "on-link", NULL};
+
+/* ---- nearway.yaml ---- */
+
+static const struct field fields_router[] = {
+	{"name", F_NAME, REQ, AT(conf_router, name),
+		.help = "name of this router, unique in its group; also its name on the control channel"},
+	{"site", F_NAME, REQ, AT(conf_router, site), .help = "name of the datacenter it stands in"},
+	{"mac", F_MAC, REQ, AT(conf_router, mac),
+		.help = "router MAC: its own in the tunnel; differs from every gateway MAC and every other "
+			"router's"},
+	{"vtep", F_IP4, 0, AT(conf_router, vtep),
+		.help = "source address of its VXLAN packets, the address of one of its WAN ports; needed "
+			"with peers"},
+	{"transit", F_BOOL, 0, AT(conf_router, transit), .def = "off",
+		.help = "forward packets from one WAN port to another: a user-side router"},
+	END,
+};
+static const struct kind kind_conf_router = {
+	"router", sizeof(struct conf_router), fields_router, "this router"};
+
+static const struct field fields_dataplane[] = {
+	{"cpus", F_STRING, 0, AT(conf_dataplane, cpus), 1, 63, "1",
+		.help = "CPUs that forward packets, one worker each, such as 1 or 2-5,8"},
+	{"control-cpu", F_INT, 0, AT(conf_dataplane, control_cpu), 0, CPU_MAX, "0",
+		.help = "CPU of the control thread; none of cpus unless poll is adaptive"},
+	{"memory", F_ENUM, 0, AT(conf_dataplane, memory), .def = "auto", .words = words_memory,
+		.help = "packet memory: hugepages, ordinary pages (no-huge), or hugepages where there are "
+			"any (auto)"},
+	{"poll", F_ENUM, 0, AT(conf_dataplane, poll), .def = "busy", .words = words_poll,
+		.help = "how workers wait: busy spins on dedicated CPUs, adaptive sleeps when idle on shared "
+			"ones"},
+	END,
+};
+static const struct kind kind_conf_dataplane = {"dataplane", sizeof(struct conf_dataplane), fields_dataplane,
+	"CPUs and memory of the forwarding part"};
+
+static const struct field fields_limits[] = {
+	{"vms", F_INT, 0, AT(conf_limits, vms), 1, 1000000, "16384",
+		.help = "VMs of the whole group that the tables hold"},
+	{"routes", F_INT, 0, AT(conf_limits, routes), 1, 1000000, "16384", .help = "routes"},
+	{"neighbours", F_INT, 0, AT(conf_limits, neighbours), 1, 65536, "1024",
+		.help = "next-hop neighbours"},
+	{"macs", F_INT, 0, AT(conf_limits, macs), 1, 1000000, "8192", .help = "learnt MAC addresses"},
+	{"sessions", F_INT, 0, AT(conf_limits, sessions), 1024, 16777216, "65536",
+		.help = "noted sessions of VMs that drain"},
+	{"mbufs", F_INT, 0, AT(conf_limits, mbufs), 0, 16777216, "0",
+		.help = "packet buffers; 0 computes them from ports and workers"},
+	{"rx-ring", F_INT, 0, AT(conf_limits, rx_ring), 64, 16384, "1024",
+		.help = "descriptors of a receive queue, in packets"},
+	END,
+};
+static const struct kind kind_conf_limits = {"limits", sizeof(struct conf_limits), fields_limits,
+	"sizes of the tables, fixed at start; memory is taken at start too"};
+
+static const struct field fields_controller[] = {
+	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the controller"},
+	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
+	{"psk", F_KEY, 0, AT(conf_controller, psk),
+		.help = "pre-shared key with it, in addition; none when left out"},
+	END,
+};
+static const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller),
+	fields_controller, "a cloud controller that may change this router"};
+
+static const struct field fields_control[] = {
+	{"listen", F_HOSTPORT, 0, AT(conf_control, listen),
+		.help = "management address and TCP port for controllers and peers, an address of the "
+			"kernel; "
+			"never a data port's; needed with controllers or peers"},
+	{"key-file", F_STRING, 0, AT(conf_control, key_file), 1, 255, "/etc/nearway/key",
+		.help = "file with this router's private key, mode 0600, made by nearwayd keygen"},
+	{"socket", F_STRING, 0, AT(conf_control, socket), 1, 107, "/run/nearway/nearway.sock",
+		.help = "unix socket of the command line"},
+	{"state", F_STRING, 0, AT(conf_control, state), 1, 255, "/var/lib/nearway/state.db",
+		.help = "database of the accepted state, on a disk that keeps it"},
+	{"runtime", F_STRING, 0, AT(conf_control, runtime), 1, 255, "/run/nearway",
+		.help = "directory on tmpfs for the session table, which a restarted router takes up"},
+	{"controllers", F_LIST, 0, AT(conf_control, controllers), 0, 16, .kind = &kind_conf_controller,
+		.help = "controllers that may change this router"},
+	END,
+};
+static const struct kind kind_conf_control = {
+	"control", sizeof(struct conf_control), fields_control, "sockets, key and files of the control part"};
+
+static const struct field fields_drain[] = {
+	{"min", F_DURATION, 0, AT(conf_drain, min_ms), 0, DURATION_MAX, "1h",
+		.help = "an old global address works at least this long after a move"},
+	{"max", F_DURATION, 0, AT(conf_drain, max_ms), 0, DURATION_MAX, "24h",
+		.help = "and at most this long; between them it ends with its last session"},
+	END,
+};
+static const struct kind kind_conf_drain = {"drain", sizeof(struct conf_drain), fields_drain,
+	"how long old global addresses live on, for a move that does not say"};
+
+static const struct field fields_port[] = {
+	{"name", F_NAME, KEYED, AT(conf_port, name),
+		.help = "name of the port in this file and in every output"},
+	{"device", F_STRING, REQ, AT(conf_port, device), 1, 255,
+		.help = "DPDK device: a PCI address or a device string such as net_af_packet0,iface=eth1"},
+	{"role", F_ENUM, REQ, AT(conf_port, role), .words = words_role,
+		.help = "wan: routed, with an address of its own; dc: segments by VLAN"},
+	{"address", F_IFADDR4, 0, AT(conf_port, address), 8, 32,
+		.help = "own address and length of the connected prefix; needed on a wan port, not allowed "
+			"on a dc port"},
+	{"mtu", F_INT, 0, AT(conf_port, mtu), MTU_MIN, MTU_MAX, "1500",
+		.help = "largest IP packet, in bytes"},
+	END,
+};
+static const struct kind kind_conf_port = {"port", sizeof(struct conf_port), fields_port, "a data port"};
+
+static const struct field fields_gateway[] = {
+	{"address", F_IP4, REQ, AT(conf_gateway, address),
+		.help = "default gateway of the VMs, inside the segment's prefix; the same at all sites"},
+	{"mac", F_MAC, REQ, AT(conf_gateway, mac), .help = "its MAC, the same at all sites"},
+	END,
+};
+static const struct kind kind_conf_gateway = {"gateway", sizeof(struct conf_gateway), fields_gateway,
+	"the gateway that all routers of the group share"};
+
+static const struct field fields_attachment[] = {
+	{"port", F_NAME, KEYED, AT(conf_attachment, port), .help = "a dc port"},
+	{"vlan", F_INT, FIELD_KEY, AT(conf_attachment, vlan), 0, 4094, "0",
+		.help = "VLAN of the segment on this port; 0 is untagged"},
+	END,
+};
+static const struct kind kind_conf_attachment = {
+	"attachment", sizeof(struct conf_attachment), fields_attachment, "where the segment is on a dc port"};
+
+static const struct field fields_exit[] = {
+	{"port", F_NAME, KEYED, AT(conf_exit, port), .help = "a wan port"},
+	END,
+};
+static const struct kind kind_conf_exit = {
+	"exit", sizeof(struct conf_exit), fields_exit, "a wan port that a routed segment may leave by"};
+
+static const struct field fields_segment[] = {
+	{"name", F_NAME, KEYED, AT(conf_segment, name), .help = "name of the segment, the same at all sites"},
+	{"vni", F_INT, REQ, AT(conf_segment, vni), 1, 16777215,
+		.help = "VXLAN network identifier, the same at all sites"},
+	{"prefix", F_PREFIX4, REQ, AT(conf_segment, prefix), 8, 30, .help = "addresses of the segment"},
+	{"gateway", F_OBJECT, REQ, AT(conf_segment, gateway), .kind = &kind_conf_gateway,
+		.help = "the shared gateway"},
+	{"mtu", F_INT, 0, AT(conf_segment, mtu), MTU_MIN, MTU_MAX, "1500",
+		.help = "largest IP packet of its VMs, in bytes; at most that of its ports"},
+	{"access", F_ENUM, 0, AT(conf_segment, access), .def = "nat", .words = words_access,
+		.help = "how the world reaches VMs: nat by global addresses of the site, routed by their "
+			"own"},
+	{"suppress-arp", F_BOOL, 0, AT(conf_segment, suppress_arp), .def = "on",
+		.help = "answer ARP between VMs on behalf of those at other sites"},
+	{"attachments", F_LIST, 0, AT(conf_segment, attachments), 0, 64, .kind = &kind_conf_attachment,
+		.help = "dc ports and VLANs where the segment is"},
+	{"exits", F_LIST, 0, AT(conf_segment, exits), 0, 32, .kind = &kind_conf_exit,
+		.help = "wan ports that a routed segment may leave by; not for nat"},
+	END,
+};
+static const struct kind kind_conf_segment = {"segment", sizeof(struct conf_segment), fields_segment,
+	"a layer 2 network of VMs that all routers of the group share"};
+
+static const struct field fields_pool[] = {
+	{"name", F_NAME, KEYED, AT(conf_pool, name), .help = "name of the pool"},
+	{"prefix", F_PREFIX4, REQ, AT(conf_pool, prefix), 8, 32, .help = "its global addresses"},
+	{"mode", F_ENUM, 0, AT(conf_pool, mode), .def = "routed", .words = words_pool,
+		.help = "routed: the WAN routes the prefix here; on-link: it is part of a wan port's "
+			"connected prefix "
+			"and this router answers ARP for addresses in use"},
+	END,
+};
+static const struct kind kind_conf_pool = {
+	"pool", sizeof(struct conf_pool), fields_pool, "global addresses of this site"};
+
+static const struct field fields_peer[] = {
+	{"name", F_NAME, KEYED, AT(conf_peer, name), .help = "its router name"},
+	{"key", F_KEY, REQ, AT(conf_peer, key), .help = "its public static key"},
+	{"psk", F_KEY, 0, AT(conf_peer, psk),
+		.help = "pre-shared key with it, in addition; none when left out"},
+	{"address", F_HOSTPORT, REQ, AT(conf_peer, address), .help = "its control address and port"},
+	{"vtep", F_IP4, REQ, AT(conf_peer, vtep), .help = "its VTEP"},
+	{"mac", F_MAC, REQ, AT(conf_peer, mac), .help = "its router MAC"},
+	END,
+};
+static const struct kind kind_conf_peer = {
+	"peer", sizeof(struct conf_peer), fields_peer, "another router of the group"};
+
+static const struct field fields_route[] = {
+	{"prefix", F_PREFIX4, KEYED, AT(route, prefix), 0, 32,
+		.help = "destination; 0.0.0.0/0 is the default route"},
+	{"via", F_IP4, 0, AT(route, via), .help = "next hop, on a connected prefix unless port is given"},
+	{"port", F_NAME, 0, AT(route, port),
+		.help = "wan port; without via the destination itself is the next hop"},
+	{"blackhole", F_BOOL, 0, AT(route, blackhole), .def = "off",
+		.help = "drop instead; without via and port"},
+	END,
+};
+const struct kind kind_route = {
+	"route", sizeof(struct route), fields_route, "a static route: via, port or both, or blackhole"};
+
+static const struct field fields_config[] = {
+	{"router", F_OBJECT, REQ, AT(config, router), .kind = &kind_conf_router, .help = "this router"},
+	{"dataplane", F_OBJECT, 0, AT(config, dataplane), .kind = &kind_conf_dataplane,
+		.help = "CPUs and memory of the forwarding part"},
+	{"limits", F_OBJECT, 0, AT(config, limits), .kind = &kind_conf_limits, .help = "sizes of the tables"},
+	{"control", F_OBJECT, 0, AT(config, control), .kind = &kind_conf_control,
+		.help = "sockets, key and files of the control part"},
+	{"drain", F_OBJECT, 0, AT(config, drain), .kind = &kind_conf_drain,
+		.help = "how long old global addresses live on after a move"},
+	{"ports", F_LIST, REQ, AT(config, ports), 1, 32, .kind = &kind_conf_port, .help = "data ports"},
+	{"segments", F_LIST, 0, AT(config, segments), 0, 256, .kind = &kind_conf_segment,
+		.help = "layer 2 networks of VMs"},
+	{"pools", F_LIST, 0, AT(config, pools), 0, 32, .kind = &kind_conf_pool,
+		.help = "global addresses of this site"},
+	{"peers", F_LIST, 0, AT(config, peers), 0, 32, .kind = &kind_conf_peer,
+		.help = "the other routers of the group"},
+	{"routes", F_LIST, 0, AT(config, routes), 0, 4096, .kind = &kind_route, .help = "static routes"},
+	END,
+};
+const struct kind kind_config = {"config", sizeof(struct config), fields_config, "nearway.yaml"};
+
+/* ---- run-time state ---- */
+
+static const struct field fields_vm_address[] = {
+	{"private", F_IP4, KEYED, AT(vm_address, private_ip), .help = "address of the VM in its segment"},
+	{"global", F_IP4, 0, AT(vm_address, global_ip),
+		.help = "its global address at this site; none when left out"},
+	END,
+};
+const struct kind kind_vm_address = {
+	"address", sizeof(struct vm_address), fields_vm_address, "an address of a VM"};
+
+static const struct field fields_vm_drain[] = {
+	{"private", F_IP4, REQ, AT(vm_drain, private_ip), .help = "address of the VM in its segment"},
+	{"global", F_IP4, KEYED, AT(vm_drain, global_ip), .help = "the old global address"},
+	{"router", F_NAME, REQ, AT(vm_drain, router), .help = "its home: the router that translates it"},
+	{"epoch", F_INT, REQ, AT(vm_drain, epoch), 1, EPOCH_MAX,
+		.help = "epoch of the move that began the drain"},
+	{"min", F_DURATION, REQ, AT(vm_drain, min_ms), 0, DURATION_MAX,
+		.help = "least time it works, as asked"},
+	{"max", F_DURATION, REQ, AT(vm_drain, max_ms), 0, DURATION_MAX,
+		.help = "most time it works, as asked"},
+	{"left-min", F_DURATION, REQ, AT(vm_drain, left_min_ms), 0, DURATION_MAX,
+		.help = "what is left of min"},
+	{"left-max", F_DURATION, REQ, AT(vm_drain, left_max_ms), 0, DURATION_MAX,
+		.help = "what is left of max"},
+	END,
+};
+const struct kind kind_vm_drain = {
+	"drain", sizeof(struct vm_drain), fields_vm_drain, "an old global address that still works"};
+
+static const struct field fields_vm[] = {
+	{"segment", F_NAME, KEYED, AT(vm, segment), .help = "its segment"},
+	{"mac", F_MAC, KEYED, AT(vm, mac), .help = "its MAC"},
+	{"owner", F_NAME, REQ, AT(vm, owner), .help = "router it is registered at: its gateway"},
+	{"epoch", F_INT, REQ, AT(vm, epoch), 1, EPOCH_MAX,
+		.help = "number of its last move; the higher wins"},
+	{"deleted", F_BOOL, 0, AT(vm, deleted), .def = "off", .help = "unregistered; kept to know the epoch"},
+	{"location", F_NAME, 0, AT(vm, location),
+		.help = "peer where it stands, when not at the owner's site"},
+	{"addresses", F_LIST, 0, AT(vm, addresses), 0, VM_ADDRESSES_MAX, .kind = &kind_vm_address,
+		.help = "its addresses"},
+	{"drains", F_LIST, 0, AT(vm, drains), 0, VM_DRAINS_MAX, .kind = &kind_vm_drain,
+		.help = "old global addresses that still work, oldest first"},
+	END,
+};
+const struct kind kind_vm = {"vm", sizeof(struct vm), fields_vm, "a registered VM"};
+
+/* ---- parameters of methods ---- */
+
+#define HELP_SEGMENT "segment of the VM"
+#define HELP_MAC     "MAC of the VM"
+
+static const struct field fields_vm_register[] = {
+	{"segment", F_NAME, REQ, AT(vm_register_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(vm_register_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(vm_register_params, epoch), 0, EPOCH_MAX, "0",
+		.help = "number that orders changes of this VM; 0 is one more than the known one"},
+	{"addresses", F_LIST, REQ, AT(vm_register_params, addresses), 1, VM_ADDRESSES_MAX,
+		.kind = &kind_vm_address, .help = "private addresses, each with its global one of this site"},
+	END,
+};
+const struct kind kind_vm_register_params = {
+	"vm_register", sizeof(struct vm_register_params), fields_vm_register, "registration of a VM"};
+
+static const struct field fields_vm_move[] = {
+	{"segment", F_NAME, REQ, AT(vm_move_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(vm_move_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(vm_move_params, epoch), 0, EPOCH_MAX, "0",
+		.help = "number of this move; 0 is one more than the known one"},
+	{"addresses", F_LIST, REQ, AT(vm_move_params, addresses), 1, VM_ADDRESSES_MAX,
+		.kind = &kind_vm_address,
+		.help = "private addresses, each with its new global one of this site"},
+	{"drain-min", F_DURATION, FIELD_UNSET, AT(vm_move_params, drain_min_ms), 0, DURATION_MAX,
+		.help = "least time that old global addresses work; else the router's drain.min"},
+	{"drain-max", F_DURATION, FIELD_UNSET, AT(vm_move_params, drain_max_ms), 0, DURATION_MAX,
+		.help = "most time that old global addresses work; else the router's drain.max"},
+	END,
+};
+const struct kind kind_vm_move_params = {
+	"vm_move", sizeof(struct vm_move_params), fields_vm_move, "a move of a VM to this router"};
+
+static const struct field fields_vm_key[] = {
+	{"segment", F_NAME, REQ, AT(vm_key_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(vm_key_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(vm_key_params, epoch), 0, EPOCH_MAX, "0",
+		.help = "number that orders changes of this VM; 0 is one more than the known one"},
+	END,
+};
+const struct kind kind_vm_key_params = {"vm_key", sizeof(struct vm_key_params), fields_vm_key, "names a VM"};
+
+static const struct field fields_nat_set[] = {
+	{"segment", F_NAME, REQ, AT(nat_set_params, segment), .help = HELP_SEGMENT},
+	{"private", F_IP4, REQ, AT(nat_set_params, private_ip), .help = "address of the VM in its segment"},
+	{"global", F_IP4, 0, AT(nat_set_params, global_ip),
+		.help = "its global address; left out: it has none"},
+	END,
+};
+const struct kind kind_nat_set_params = {
+	"nat_set", sizeof(struct nat_set_params), fields_nat_set, "a static NAT entry"};
+
+static const struct field fields_route_key[] = {
+	{"prefix", F_PREFIX4, REQ, AT(route_key_params, prefix), 0, 32, .help = "destination of the route"},
+	END,
+};
+const struct kind kind_route_key_params = {
+	"route_key", sizeof(struct route_key_params), fields_route_key, "names a route"};
+
+static const struct field fields_move_finish[] = {
+	{"segment", F_NAME, REQ, AT(move_finish_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(move_finish_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(move_finish_params, epoch), 0, EPOCH_MAX, "0",
+		.help = "number of the move; 0 is all moves of this VM"},
+	END,
+};
+const struct kind kind_move_finish_params = {
+	"move_finish", sizeof(struct move_finish_params), fields_move_finish, "names the drains of a move"};
+
+static const struct field fields_show[] = {
+	{"limit", F_INT, 0, AT(show_params, limit), 0, 10000, "0", .help = "rows of one reply; 0 is 1000"},
+	{"cursor", F_STRING, 0, AT(show_params, cursor), 0, 63,
+		.help = "go on from here: next of the last reply"},
+	END,
+};
+const struct kind kind_show_params = {"show", sizeof(struct show_params), fields_show, "part of a listing"};
+
+static const struct field fields_no[] = {END};
+const struct kind kind_no_params = {"no", 0, fields_no, "no parameters"};
+
+static const struct field fields_txn_change[] = {
+	{"method", F_NAME, REQ, AT(txn_change, method), .help = "a method that changes, such as vm.move"},
+	{"params", F_JSON, REQ, AT(txn_change, params), .help = "its parameters"},
+	END,
+};
+static const struct kind kind_txn_change = {
+	"change", sizeof(struct txn_change), fields_txn_change, "one change of a transaction"};
+
+static const struct field fields_txn[] = {
+	{"dry-run", F_BOOL, 0, AT(txn_params, dry_run), .def = "off",
+		.help = "check everything, change nothing"},
+	{"changes", F_LIST, REQ, AT(txn_params, changes), 1, 10000, .kind = &kind_txn_change,
+		.help = "changes in order, all or nothing"},
+	END,
+};
+const struct kind kind_txn_params = {"txn", sizeof(struct txn_params), fields_txn, "a transaction"};

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* kinds.h - the objects of Nearway: the C structs that the field tables in kinds.c describe.
+ * Words: site, router, group, peer, segment, VM, owner, location, epoch, drain, move.
+ */
+#pragma once
+
+#include "schema.h"
+
+/* ---- configuration: nearway.yaml ---- */
+
+enum poll_mode { POLL_BUSY, POLL_ADAPTIVE };
+enum memory_mode { MEMORY_AUTO, MEMORY_HUGEPAGES, MEMORY_NO_HUGE };
+enum port_role { PORT_WAN, PORT_DC };
+enum access_mode { ACCESS_NAT, ACCESS_ROUTED };
+enum pool_mode { POOL_ROUTED, POOL_ON_LINK };
+
+struct conf_router {
+	char name[NAME_LEN + 1]; /* unique in the group; also the name on the control channel */
+	char site[NAME_LEN + 1];
+	struct mac mac; /* router MAC */
+	ip4 vtep;     /* source of its VXLAN packets: an address of one of its WAN ports; 0 = no extension */
+	bool transit; /* WAN to WAN forwarding: the R_U role */
+};
+
+struct conf_dataplane {
+	char cpus[64]; /* worker CPUs, one worker each: "1" or "2-5,8" */
+	uint64_t control_cpu;
+	int memory; /* enum memory_mode */
+	int poll;   /* enum poll_mode */
+};
+
+struct conf_limits {
+	uint64_t vms, routes, neighbours, macs, sessions;
+	uint64_t mbufs; /* 0 = computed from ports and workers */
+	uint64_t rx_ring;
+};
+
+struct conf_port {
+	char name[NAME_LEN + 1];
+	char device[256];	/* any DPDK device string or PCI address */
+	int role;		/* enum port_role */
+	struct prefix4 address; /* WAN: own address and the connected prefix's length; len 0 = none */
+	uint64_t mtu;		/* bytes of IP */
+};
+
+struct conf_attachment {
+	char port[NAME_LEN + 1];
+	uint64_t vlan; /* 0 = untagged */
+};
+
+struct conf_exit {
+	char port[NAME_LEN + 1];
+};
+
+struct conf_gateway {
+	ip4 address;
+	struct mac mac; /* the same at all sites of the group */
+};
+
+struct conf_segment {
+	char name[NAME_LEN + 1];
+	uint64_t vni;
+	struct prefix4 prefix;
+	struct conf_gateway gateway;
+	uint64_t mtu;
+	int access;		 /* enum access_mode */
+	bool suppress_arp;	 /* answer ARP between VMs for those at peers */
+	struct list attachments; /* conf_attachment */
+	struct list exits;	 /* conf_exit: WAN ports a routed segment may leave by */
+};
+
+struct conf_pool { /* global addresses of this site */
+	char name[NAME_LEN + 1];
+	struct prefix4 prefix;
+	int mode; /* enum pool_mode */
+};
+
+struct conf_peer { /* another router of the group */
+	char name[NAME_LEN + 1];
+	uint8_t key[KEY_LEN];		/* its public static key */
+	char address[HOSTPORT_LEN + 1]; /* of its control channel */
+	ip4 vtep;
+	struct mac mac; /* its router MAC */
+	uint8_t psk[KEY_LEN];
+};
+
+struct conf_controller {
+	char name[NAME_LEN + 1];
+	uint8_t key[KEY_LEN];
+	uint8_t psk[KEY_LEN];
+};
+
+struct conf_control {
+	char listen[HOSTPORT_LEN + 1];
+	char key_file[256];
+	char socket[108];
+	char state[256];
+	char runtime[256];	 /* directory on tmpfs for the session table */
+	struct list controllers; /* conf_controller */
+};
+
+struct conf_drain { /* defaults for a move that says nothing */
+	uint64_t min_ms, max_ms;
+};
+
+struct route { /* also at run time: route.replace */
+	struct prefix4 prefix;
+	ip4 via;		 /* 0 with `port`: connected; 0 without: blackhole */
+	char port[NAME_LEN + 1]; /* needed only where `via` is not on a connected prefix */
+	bool blackhole;
+};
+
+struct config {
+	struct conf_router router;
+	struct conf_dataplane dataplane;
+	struct conf_limits limits;
+	struct conf_control control;
+	struct conf_drain drain;
+	struct list ports, segments, pools, peers, routes;
+};
+
+extern const struct kind kind_config, kind_route;
+
+/* Cross-field checks: references exist, prefixes do not overlap, gateway inside prefix, MACs differ...
+ * Adds faults with their source positions; `tree`/`src` may be NULL. 0 or -EINVAL. */
+int config_check(const struct config *c, const json_t *tree, const struct source *src, struct faults *f);
+/* Reads, checks; 0 or -EINVAL with all faults and `c` zeroed. */
+int config_load(const char *file, struct config *c, struct faults *f);
+/* Whether a route, of the file or of route.replace, can be used with this configuration; 0 or -EINVAL. */
+int config_check_route(const struct config *c, const struct route *r, struct err *e);
+/* "2-5,8" as numbers in that order; how many, or -EINVAL: malformed, twice the same, above CPU_MAX; -ENOSPC: more
+ * than `max`. */
+#define CPU_MAX 1023
+int cpus_parse(const char *text, uint16_t *cpus, size_t max);
+
+/* ---- run-time state ---- */
+
+#define VM_ADDRESSES_MAX 4 /* private addresses of one VM */
+#define VM_DRAINS_MAX	 4 /* global addresses that drain at once */
+
+struct vm_address {
+	ip4 private_ip;
+	ip4 global_ip; /* 0 = none */
+};
+
+struct vm_drain { /* an old global address that still works for a given time; named by its move */
+	ip4 private_ip;
+	ip4 global_ip;
+	char router[NAME_LEN + 1];	   /* its home */
+	uint64_t epoch;			   /* of the move that began it */
+	uint64_t min_ms, max_ms;	   /* as asked */
+	uint64_t left_min_ms, left_max_ms; /* of these, when written; counted down by the home alone */
+};
+
+struct vm {
+	char segment[NAME_LEN + 1];
+	struct mac mac;
+	char owner[NAME_LEN + 1];
+	uint64_t epoch;
+	bool deleted;		     /* a tombstone */
+	char location[NAME_LEN + 1]; /* "" = at the owner's own attachments, else a peer's name */
+	struct list addresses;	     /* vm_address, at most VM_ADDRESSES_MAX */
+	struct list drains;	     /* vm_drain, oldest first, at most VM_DRAINS_MAX */
+};
+
+extern const struct kind kind_vm, kind_vm_address, kind_vm_drain;
+
+/* ---- parameters of methods (methods.def) ---- */
+
+struct vm_register_params {
+	char segment[NAME_LEN + 1];
+	struct mac mac;
+	uint64_t epoch; /* 0: one more than what is known */
+	struct list addresses;
+};
+
+struct vm_move_params { /* told to the new router alone */
+	char segment[NAME_LEN + 1];
+	struct mac mac;
+	uint64_t epoch;			     /* 0: one more than what is known */
+	struct list addresses;		     /* with the new site's global addresses */
+	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = the router's configured default */
+};
+
+struct vm_key_params {
+	char segment[NAME_LEN + 1];
+	struct mac mac;
+	uint64_t epoch;
+};
+
+struct nat_set_params { /* global_ip 0 removes the entry */
+	char segment[NAME_LEN + 1];
+	ip4 private_ip;
+	ip4 global_ip;
+};
+
+struct route_key_params {
+	struct prefix4 prefix;
+};
+
+struct move_finish_params { /* ends the drains of a VM's move before their time */
+	char segment[NAME_LEN + 1];
+	struct mac mac;
+	uint64_t epoch; /* the move's; 0 = all */
+};
+
+struct show_params {
+	uint64_t limit;	 /* rows; 0 = 1,000 */
+	char cursor[64]; /* "" = from the start; else the `next` of the last reply */
+};
+
+extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
+	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params;

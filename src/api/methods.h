@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* methods.h - the method table, from methods.def. */
+#pragma once
+
+#include "schema.h"
+
+enum permission { PERM_OBSERVE, PERM_CHANGE };
+
+struct method {
+	const char *name;
+	const struct kind *params;
+	enum permission perm;
+	const char *help;
+};
+
+extern const struct method methods[]; /* ended by .name == NULL */
+const struct method *method_find(const char *name);
+
+struct txn_change { /* one of txn.apply's list */
+	char method[NAME_LEN + 1];
+	json_t *params; /* owned */
+};
+
+struct txn_params {
+	bool dry_run;
+	struct list changes; /* txn_change */
+};
+
+extern const struct kind kind_txn_params;
+
+/* JSON-RPC error codes of ours, beside the specification's -32700..-32600. */
+enum {
+	RPC_PARSE = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_NO_METHOD = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL = -32603,
+	RPC_DENIED = 1,	     /* role may not call this method */
+	RPC_STALE_EPOCH = 2, /* data: the current VM */
+	RPC_CONFLICT = 3,    /* same epoch, other content; address in use */
+	RPC_NOT_FOUND = 4,
+	RPC_LIMIT = 5,	    /* a named limit is reached */
+	RPC_STORE = 6,	    /* storage refused; nothing was changed */
+	RPC_EPOCH_STEP = 7, /* more than 2^32 over the known epoch */
+	RPC_SUPERSEDED = 8, /* a controller with a higher term has spoken */
+};

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* clc.h - what the controller does: create, move, delete, route, sync. Each is idempotent: giving a command
+ * again finishes what was cut off.
+ *
+ * Order: ask the router what it knows -> allocate -> store the intent -> tell the router -> store the
+ * outcome.
+ */
+#pragma once
+
+#include "link.h"
+#include "state.h"
+
+struct clc {
+	const struct inventory *inv;
+	struct state state;
+	struct links links;
+};
+
+struct create_params {
+	const char *name, *site, *segment;
+	struct mac mac; /* zero: allocated */
+	ip4 private_ip; /* 0: allocated */
+};
+
+int clc_create(struct clc *c, const struct create_params *p, struct err *e);
+
+struct move_params {
+	const char *to;
+	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = as the router has it */
+};
+
+/* All of them, told to the new router in as few transactions as fit. */
+int clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e);
+int clc_delete(struct clc *c, const char *name, struct err *e);
+/* A host or other route at a router on the user's side. */
+int clc_route(struct clc *c, const char *router, const struct prefix4 *prefix, ip4 via, struct err *e);
+/* Asks the site's router what it has: takes over higher epochs and unknown VMs, ends holds. Counts what it
+ * did. */
+struct seen_count {
+	size_t vms, adopted, released, registered, finished;
+};
+int clc_look(struct clc *c, const struct inv_site *site, struct seen_count *n, struct err *e);
+/* clc_look(), then finishes what was cut off at the site and registers VMs again that its router has lost. */
+int clc_sync(struct clc *c, const struct inv_site *site, struct seen_count *n, struct err *e);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "link.h"
+
+#include <errno.h>
+#include <net/rpc.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct link {
+	struct link *next;
+	struct links *all;
+	const struct inv_router *router;
+	struct channel *channel; /* NULL once down */
+	struct rpc *rpc;	 /* NULL until up */
+	char why[200];		 /* it is down */
+	/* of the call that waits */
+	bool done;
+	int code;
+	json_t *result;
+};
+
+void
+links_init(struct links *l, struct env *env, const struct inventory *inv, const uint8_t private_key[32])
+{
+	*l = (struct links){.env = env, .inv = inv};
+	memcpy(l->private_key, private_key, sizeof(l->private_key));
+}
+
+void
+links_fini(struct links *l)
+{
+	struct link *k;
+
+	while ((k = l->first) != NULL) {
+		l->first = k->next;
+		channel_close(k->channel);
+		rpc_free(k->rpc);
+		free(k);
+	}
+	sodium_memzero(l->private_key, sizeof(l->private_key));
+}
+
+/* A router asks a controller nothing. */
+static void
+on_request(void *arg, struct rpc_request *q, const char *method, json_t *params)
+{
+	(void)arg;
+	(void)params;
+	rpc_fail(q, -32601, NULL, "a controller has no method %s", method);
+}
+
+static void
+on_up(void *arg, struct channel *c)
+{
+	struct link *k = arg;
+
+	k->rpc = rpc_new(c, on_request, k);
+}
+
+static void
+on_message(void *arg, struct channel *c, json_t *msg)
+{
+	struct link *k = arg;
+
+	(void)c;
+	if (k->rpc != NULL)
+		rpc_message(k->rpc, msg);
+}
+
+static void
+on_down(void *arg, struct channel *c, const char *why)
+{
+	struct link *k = arg;
+	struct rpc *rpc = k->rpc;
+
+	(void)c;
+	k->channel = NULL;
+	k->rpc = NULL;
+	snprintf(k->why, sizeof(k->why), "%s", why);
+	rpc_free(rpc); /* ends the call that waits */
+}
+
+static const struct channel_ops ops = {on_up, on_message, on_down};
+
+static struct link *
+find_link(struct links *l, const struct inv_router *router)
+{
+	struct link *k;
+
+	for (k = l->first; k != NULL; k = k->next)
+		if (k->router == router)
+			return k;
+	k = calloc(1, sizeof(*k));
+	if (k == NULL)
+		abort();
+	*k = (struct link){.next = l->first, .all = l, .router = router};
+	l->first = k;
+	return k;
+}
+
+static void
+dial(struct links *l, struct link *k)
+{
+	struct channel_local local = {.env = l->env, .role = ROLE_CONTROLLER};
+	struct channel_identity to = {.role = ROLE_PEER};
+
+	if (k->channel != NULL)
+		return;
+	snprintf(local.name, sizeof(local.name), "%s", l->inv->clc.name);
+	snprintf(to.name, sizeof(to.name), "%s", k->router->name);
+	memcpy(to.key, k->router->key, sizeof(to.key));
+	memcpy(to.psk, k->router->psk, sizeof(to.psk));
+	memcpy(local.private_key, l->private_key, sizeof(local.private_key));
+	local.hello = json_pack("{s:I, s:s}", "term", (json_int_t)l->inv->clc.term, "software",
+		"nearway-clc " NEARWAY_VERSION);
+	k->why[0] = '\0';
+	k->channel = channel_dial(&local, &to, k->router->address, &ops, k);
+	if (k->channel == NULL)
+		snprintf(k->why, sizeof(k->why), "out of memory");
+	json_decref(local.hello);
+	sodium_memzero(&local, sizeof(local));
+}
+
+void
+link_dial(struct links *l, const char *router)
+{
+	const struct inv_router *r = inventory_router(l->inv, router);
+
+	if (r != NULL)
+		dial(l, find_link(l, r));
+}
+
+static void
+on_done(void *arg, int code, json_t *result)
+{
+	struct link *k = arg;
+
+	k->done = true;
+	k->code = code;
+	k->result = json_incref(result);
+}
+
+static int
+down(const struct link *k, const char *how, struct err *e)
+{
+	err_set(e, EHOSTUNREACH, "router %s at %s %s: %s", k->router->name, k->router->address, how, k->why);
+	return LINK_DOWN;
+}
+
+/* The error object's data go to the caller, its message to the person. */
+static int
+refused(struct link *k, const char *method, json_t **result, struct err *e)
+{
+	const char *text = json_string_value(json_object_get(k->result, "message"));
+
+	err_set(e, EPROTO, "router %s refused %s: %s", k->router->name, method,
+		text != NULL ? text : "no reason given");
+	if (result != NULL)
+		*result = json_incref(json_object_get(k->result, "data"));
+	json_decref(k->result);
+	return k->code;
+}
+
+int
+link_call(struct links *l, const char *router, const char *method, json_t *params_stolen, json_t **result,
+	struct err *e)
+{
+	const struct inv_router *r = inventory_router(l->inv, router);
+	struct link *k = r != NULL ? find_link(l, r) : NULL;
+	int rc;
+
+	if (result != NULL)
+		*result = NULL;
+	if (k == NULL) {
+		json_decref(params_stolen);
+		err_set(e, ENOENT, "router %s is not in the inventory", router);
+		return LINK_DOWN;
+	}
+	dial(l, k);
+	while (k->channel != NULL && k->rpc == NULL)
+		l->turn(l->turn_arg);
+	if (k->channel == NULL) {
+		json_decref(params_stolen);
+		return down(k, "cannot be reached", e);
+	}
+	k->done = false;
+	rc = rpc_call(k->rpc, method, params_stolen, on_done, k);
+	if (rc != 0) {
+		snprintf(k->why, sizeof(k->why), "%s", strerror(-rc));
+		return down(k, "cannot be asked", e);
+	}
+	while (!k->done)
+		l->turn(l->turn_arg);
+	if (k->code == -ECONNRESET)
+		return down(k, "was lost before it answered", e);
+	if (k->code != 0)
+		return refused(k, method, result, e);
+	if (result != NULL)
+		*result = k->result;
+	else
+		json_decref(k->result);
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* link.h - encrypted channels to routers, for a program that does one thing after another. */
+#pragma once
+
+#include "inventory.h"
+
+#include <net/channel.h>
+
+struct link; /* to one router; made when first needed */
+
+struct links {
+	struct env *env;
+	void (*turn)(void *arg); /* runs the event loop once, waiting for something to happen */
+	void *turn_arg;
+	const struct inventory *inv;
+	uint8_t private_key[32];
+	struct link *first;
+};
+
+void links_init(struct links *l, struct env *env, const struct inventory *inv, const uint8_t private_key[32]);
+void links_fini(struct links *l);
+/* Starts to dial, so that several routers are dialled at once; link_call() waits. */
+void link_dial(struct links *l, const char *router);
+/* One call and its reply: 0 and *result (new reference); the JSON-RPC error's code (> 0 for ours, < -32000
+ * for the specification's) with *result = the error's data, or NULL; or LINK_DOWN when the router could not
+ * be reached or was lost on the way. `e` says it for a person. `result` may be NULL. */
+int link_call(struct links *l, const char *router, const char *method, json_t *params_stolen, json_t **result,
+	struct err *e);
+
+#define LINK_DOWN (-1)

@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* nearway-clc: the reference cloud controller. One command and out; docs/nearway-clc.1 says what each does.
+ */
+#include "clc.h"
+#include "print.h"
+
+#include <common/log.h>
+#include <env/host.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <getopt.h>
+#include <net/keys.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#define CONF_DEFAULT "/etc/nearway/clc.yaml"
+
+enum opt { /* bits: which options a command takes */
+	O_SITE = 1 << 0,
+	O_SEGMENT = 1 << 1,
+	O_MAC = 1 << 2,
+	O_PRIVATE = 1 << 3,
+	O_TO = 1 << 4,
+	O_FROM = 1 << 5,
+	O_ALL = 1 << 6,
+	O_DRAIN = 1 << 7,
+	O_ROUTER = 1 << 8,
+	O_VIA = 1 << 9,
+};
+
+struct args {
+	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via;
+	json_t *drain; /* {"drain-min": text, "drain-max": text} */
+	unsigned int given;
+	bool all, json;
+	char **words;
+	int n_words;
+};
+
+struct command {
+	const char *name;
+	int min_words, max_words;
+	unsigned int allowed, required;
+	int (*run)(struct clc *c, const struct args *a, json_t **out, struct err *e);
+	const char *usage, *help;
+};
+
+static int cmd_create(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_delete(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_route(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_list(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_status(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_sync(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e);
+
+static const struct command commands[] = {
+	{"create", 1, 1, O_SITE | O_SEGMENT | O_MAC | O_PRIVATE, O_SITE | O_SEGMENT, cmd_create,
+		"create VM --site SITE --segment SEGMENT [--mac MAC] [--private IP]",
+		"give a VM its addresses and register it at the site's router"},
+	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_DRAIN, O_TO, cmd_move,
+		"move VM... --to SITE | move --all --from SITE --to SITE  [--drain-min TIME] [--drain-max "
+		"TIME]",
+		"make the site's router the gateway of VMs that moved there"},
+	{"route", 1, 1, O_ROUTER | O_VIA, O_ROUTER | O_VIA, cmd_route,
+		"route PREFIX --router ROUTER --via IP", "write a route into a router on the user's side"},
+	{"delete", 1, 1, 0, 0, cmd_delete, "delete VM", "unregister a VM and free its addresses"},
+	{"list", 0, 0, 0, 0, cmd_list, "list", "VMs with site, addresses and what is under way"},
+	{"status", 0, 0, 0, 0, cmd_status, "status",
+		"can each router be reached, and what does it say of itself"},
+	{"release", 0, 0, 0, 0, cmd_release, "release",
+		"free old addresses that no router translates any more"},
+	{"sync", 0, 0, 0, 0, cmd_sync, "sync", "compare with all routers; finish what was cut off"},
+	{.name = NULL},
+};
+
+static int
+usage(FILE *out)
+{
+	fprintf(out, "usage: nearway-clc [-c FILE] [--json] [-v] COMMAND ...\n\n");
+	for (const struct command *k = commands; k->name != NULL; k++)
+		fprintf(out, "  %s\n      %s\n", k->usage, k->help);
+	fprintf(out,
+		"  check\n      name every fault of the inventory\n"
+		"  keygen FILE\n      write a new private key to FILE (mode 0600), print the public key\n"
+		"  pubkey FILE\n      print the public key of the private key in FILE\n\n"
+		"  -c FILE   the inventory, " CONF_DEFAULT " if not given\n"
+		"  --json    output as JSON\n"
+		"  -v        say what happens on the channels\n");
+	return out == stdout ? 0 : 2;
+}
+
+/* ---- commands ---- */
+
+static int
+cmd_create(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	struct create_params p = {.name = a->words[0], .site = a->site, .segment = a->segment};
+	int rc;
+
+	if (strlen(p.name) > NAME_LEN || p.name[strspn(p.name, NAME_CHARACTERS)] != '\0' || p.name[0] == '\0')
+		return err_set(
+			e, EINVAL, "%s: a name is 1 to %d letters, digits, - _ and .", p.name, NAME_LEN);
+	if (a->mac != NULL && (mac_parse(a->mac, &p.mac) != 0 || !mac_is_unicast(&p.mac)))
+		return err_set(e, EINVAL, "--mac %s: not a unicast MAC", a->mac);
+	if (a->private_ip != NULL && ip4_parse(a->private_ip, &p.private_ip) != 0)
+		return err_set(e, EINVAL, "--private %s: not an IPv4 address", a->private_ip);
+	rc = clc_create(c, &p, e);
+	if (rc == 0)
+		*out = print_vm(c, state_find(&c->state, p.name));
+	return rc;
+}
+
+static int
+pick_all(struct clc *c, const char *site, struct clc_vm **vms, size_t *n)
+{
+	struct clc_vm *vm, *next;
+
+	HASH_ITER (by_name, c->state.vms, vm, next)
+		if ((vm->step == VM_ACTIVE || vm->step == VM_MOVING) && strcmp(vm->site, site) == 0)
+			vms[(*n)++] = vm;
+	return 0;
+}
+
+static int
+pick_named(struct clc *c, const struct args *a, struct clc_vm **vms, size_t *n, struct err *e)
+{
+	for (int i = 0; i < a->n_words; i++) {
+		struct clc_vm *vm = state_find(&c->state, a->words[i]);
+
+		if (vm == NULL)
+			return err_set(e, ENOENT, "no VM %s", a->words[i]);
+		for (size_t k = 0; k < *n; k++)
+			if (vms[k] == vm)
+				return err_set(e, EINVAL, "VM %s is given twice", a->words[i]);
+		vms[(*n)++] = vm;
+	}
+	return 0;
+}
+
+struct drain {
+	uint64_t min_ms, max_ms;
+};
+
+static int
+read_drain(const json_t *given, struct move_params *p, struct err *e)
+{
+	static const struct field fields[] = {
+		{"drain-min", F_DURATION, FIELD_UNSET, offsetof(struct drain, min_ms), 0,
+			UINT64_C(30) * 86400000, .help = "least time that old addresses work"},
+		{"drain-max", F_DURATION, FIELD_UNSET, offsetof(struct drain, max_ms), 0,
+			UINT64_C(30) * 86400000, .help = "most time that old addresses work"},
+		{.name = NULL},
+	};
+	static const struct kind kind = {
+		"drain", sizeof(struct drain), fields, "how long old addresses live on"};
+	struct drain d = {0};
+	struct faults f;
+	int rc;
+
+	faults_init(&f);
+	rc = kind_read(&kind, given, NULL, &d, &f);
+	if (rc != 0)
+		faults_err(&f, e);
+	faults_fini(&f);
+	if (rc == 0 && d.min_ms != UINT64_MAX && d.max_ms != UINT64_MAX && d.min_ms > d.max_ms)
+		rc = err_set(e, EINVAL, "--drain-min is above --drain-max");
+	p->drain_min_ms = d.min_ms;
+	p->drain_max_ms = d.max_ms;
+	return rc;
+}
+
+static json_t *
+moved(struct clc *c, const char names[][NAME_LEN + 1], size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		struct clc_vm *vm = state_find(&c->state, names[i]);
+
+		if (vm != NULL)
+			json_array_append_new(list, print_vm(c, vm));
+	}
+	return json_pack("{s:o}", "vms", list);
+}
+
+static int
+cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	size_t room = HASH_CNT(by_name, c->state.vms) + (size_t)a->n_words + 1, n = 0;
+	struct clc_vm **vms = calloc(room, sizeof(struct clc_vm *));
+	char(*names)[NAME_LEN + 1] = calloc(room, sizeof(*names));
+	struct move_params p = {.to = a->to};
+	int rc = vms == NULL || names == NULL ? err_set(e, ENOMEM, "out of memory") : 0;
+
+	if (rc == 0 && a->all != (a->n_words == 0))
+		rc = err_set(e, EINVAL, "move: name VMs, or give --all --from SITE");
+	if (rc == 0 && a->all && a->from == NULL)
+		rc = err_set(e, EINVAL, "move --all needs --from SITE");
+	if (rc == 0)
+		rc = read_drain(a->drain, &p, e);
+	if (rc == 0)
+		rc = a->all ? pick_all(c, a->from, vms, &n) : pick_named(c, a, vms, &n, e);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		memcpy(names[i], vms[i]->name, sizeof(names[i]));
+	if (rc == 0)
+		rc = clc_move(c, vms, n, &p, e);
+	if (rc == 0)
+		*out = moved(c, (const char(*)[NAME_LEN + 1]) names, n);
+	free(names);
+	free(vms);
+	return rc;
+}
+
+static int
+cmd_delete(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	int rc = clc_delete(c, a->words[0], e);
+
+	if (rc == 0)
+		*out = json_pack("{s:s}", "deleted", a->words[0]);
+	return rc;
+}
+
+static int
+cmd_route(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	struct prefix4 prefix;
+	ip4 via;
+	int rc;
+
+	if (prefix4_parse(a->words[0], &prefix) != 0)
+		return err_set(e, EINVAL, "%s: not an IPv4 prefix", a->words[0]);
+	if (ip4_parse(a->via, &via) != 0 || via == 0)
+		return err_set(e, EINVAL, "--via %s: not an IPv4 address", a->via);
+	rc = clc_route(c, a->router, &prefix, via, e);
+	if (rc == 0)
+		*out = json_pack(
+			"{s:s, s:s, s:s}", "prefix", a->words[0], "router", a->router, "via", a->via);
+	return rc;
+}
+
+static int
+cmd_list(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	(void)a;
+	(void)e;
+	*out = print_list(c);
+	return 0;
+}
+
+static int
+cmd_status(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	json_t *list = json_array();
+	int failed = 0;
+
+	(void)a;
+	for (size_t i = 0; i < c->inv->routers.n; i++)
+		link_dial(&c->links, list_at(c->inv->routers, struct inv_router, i)->name);
+	for (size_t i = 0; i < c->inv->routers.n; i++) {
+		const struct inv_router *r = list_at(c->inv->routers, struct inv_router, i);
+		json_t *row = json_pack("{s:s, s:s}", "name", r->name, "address", r->address), *status;
+		int rc = link_call(&c->links, r->name, "show.status", NULL, &status, e);
+
+		json_object_set_new(row, "up", json_boolean(rc == 0));
+		if (rc == 0)
+			json_object_set_new(row, "status", status);
+		else
+			json_object_set_new(row, "error", json_string(e->text));
+		failed += rc != 0;
+		json_array_append_new(list, row);
+	}
+	*out = json_pack("{s:o}", "routers", list);
+	return failed == 0 ? 0
+			   : err_set(e, EHOSTUNREACH, "%d of %zu routers did not answer", failed,
+				     c->inv->routers.n);
+}
+
+/* Every site, whatever happens at the others. */
+static int
+every_site(struct clc *c, int (*f)(struct clc *, const struct inv_site *, struct seen_count *, struct err *),
+	json_t **out, struct err *e)
+{
+	struct seen_count n = {0};
+	json_t *errors = json_array();
+	struct err one;
+
+	for (size_t i = 0; i < c->inv->sites.n; i++)
+		link_dial(&c->links, list_at(c->inv->sites, struct inv_site, i)->router);
+	for (size_t i = 0; i < c->inv->sites.n; i++)
+		if (f(c, list_at(c->inv->sites, struct inv_site, i), &n, &one) != 0)
+			json_array_append_new(errors, json_string(one.text));
+	*out = json_pack("{s:I, s:I, s:I, s:I, s:O}", "adopted", (json_int_t)n.adopted, "released",
+		(json_int_t)n.released, "registered", (json_int_t)n.registered, "finished",
+		(json_int_t)n.finished, "errors", errors);
+	json_decref(errors);
+	if (json_array_size(json_object_get(*out, "errors")) == 0)
+		return 0;
+	return err_set(e, EHOSTUNREACH, "%zu of %zu sites are not in step",
+		json_array_size(json_object_get(*out, "errors")), c->inv->sites.n);
+}
+
+static int
+cmd_sync(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	(void)a;
+	return every_site(c, clc_sync, out, e);
+}
+
+static int
+cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	(void)a;
+	return every_site(c, clc_look, out, e);
+}
+
+/* ---- keys ---- */
+
+static int
+key_command(const char *what, const char *file)
+{
+	uint8_t public_key[32];
+	char text[KEY_TEXT];
+	struct err e;
+	int rc = strcmp(what, "keygen") == 0 ? key_make(file, public_key, &e)
+					     : key_load_public(file, public_key, &e);
+
+	if (rc == 0)
+		puts(key_format(public_key, text));
+	else
+		fprintf(stderr, "nearway-clc: %s\n", e.text);
+	return rc == 0 ? 0 : 1;
+}
+
+/* ---- start ---- */
+
+static void
+turn(void *arg)
+{
+	event_base_loop(arg, EVLOOP_ONCE);
+}
+
+static int
+run_with(struct clc *c, const struct command *k, const struct args *a, json_t **out, struct err *e)
+{
+	uint8_t key[32];
+	struct host *h;
+	int rc;
+
+	rc = key_load(c->inv->clc.key_file, key, e);
+	if (rc != 0)
+		return rc;
+	h = host_new(e);
+	rc = h != NULL ? state_open(&c->state, c->inv, e) : e->code;
+	if (rc == 0) {
+		links_init(&c->links, host_env(h), c->inv, key);
+		c->links.turn = turn;
+		c->links.turn_arg = host_base(h);
+		rc = k->run(c, a, out, e);
+		links_fini(&c->links);
+		state_close(&c->state);
+	}
+	sodium_memzero(key, sizeof(key));
+	host_free(h);
+	return rc;
+}
+
+static int
+run(const struct command *k, const struct args *a)
+{
+	struct inventory inv;
+	struct clc c = {.inv = &inv};
+	struct err e = {0};
+	struct faults f;
+	json_t *out = NULL;
+	int rc;
+
+	faults_init(&f);
+	rc = inventory_load(a->conf, &inv, &f);
+	if (rc != 0) {
+		faults_print(&f, a->conf, stderr);
+		faults_fini(&f);
+		return 1;
+	}
+	faults_fini(&f);
+	if (k != NULL) {
+		rc = run_with(&c, k, a, &out, &e);
+		print_result(k->name, out, rc == 0 ? NULL : e.text, a->json);
+		json_decref(out);
+	}
+	inventory_free(&inv);
+	return rc == 0 ? 0 : 1;
+}
+
+/* ---- arguments ---- */
+
+static const struct option long_options[] = {
+	{"config", required_argument, NULL, 'c'},
+	{"json", no_argument, NULL, 'j'},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"site", required_argument, NULL, 1},
+	{"segment", required_argument, NULL, 2},
+	{"mac", required_argument, NULL, 3},
+	{"private", required_argument, NULL, 4},
+	{"to", required_argument, NULL, 5},
+	{"from", required_argument, NULL, 6},
+	{"all", no_argument, NULL, 7},
+	{"drain-min", required_argument, NULL, 8},
+	{"drain-max", required_argument, NULL, 8},
+	{"router", required_argument, NULL, 9},
+	{"via", required_argument, NULL, 10},
+	{0},
+};
+
+static void
+take_option(struct args *a, int id, const char *name, const char *value)
+{
+	const char **at[] = {&a->site, &a->segment, &a->mac, &a->private_ip, &a->to, &a->from, NULL, NULL,
+		&a->router, &a->via};
+
+	a->given |= 1u << (id - 1);
+	if (id == 7)
+		a->all = true;
+	else if (id == 8)
+		json_object_set_new(a->drain, name, json_string(value));
+	else
+		*at[id - 1] = value;
+}
+
+/* 0 to go on, else the exit code + 1. */
+static int
+parse(struct args *a, int argc, char **argv)
+{
+	int opt, index = 0;
+
+	while ((opt = getopt_long(argc, argv, "c:vh", long_options, &index)) != -1) {
+		if (opt == 'c')
+			a->conf = optarg;
+		else if (opt == 'j')
+			a->json = true;
+		else if (opt == 'v')
+			log_set_level(LOG_INFO);
+		else if (opt == 'h')
+			return usage(stdout) + 1;
+		else if (opt == 'V')
+			return printf("nearway-clc " NEARWAY_VERSION "\n") > 0;
+		else if (opt == '?')
+			return usage(stderr) + 1;
+		else
+			take_option(a, opt, long_options[index].name, optarg);
+	}
+	a->words = argv + optind;
+	a->n_words = argc - optind;
+	return a->n_words > 0 ? 0 : usage(stderr) + 1;
+}
+
+static int
+check_words(const struct command *k, const struct args *a)
+{
+	if (a->n_words >= k->min_words && a->n_words <= k->max_words && (a->given & ~k->allowed) == 0 &&
+		(a->given & k->required) == k->required)
+		return 0;
+	fprintf(stderr, "usage: nearway-clc %s\n", k->usage);
+	return 2;
+}
+
+static int
+dispatch(struct args *a)
+{
+	const struct command *k = commands;
+	const char *name = a->words[0];
+
+	a->words++;
+	a->n_words--;
+	if ((strcmp(name, "keygen") == 0 || strcmp(name, "pubkey") == 0) && a->n_words == 1)
+		return key_command(name, a->words[0]);
+	if (strcmp(name, "check") == 0 && a->n_words == 0)
+		return run(NULL, a);
+	while (k->name != NULL && strcmp(k->name, name) != 0)
+		k++;
+	if (k->name == NULL)
+		return usage(stderr);
+	return check_words(k, a) != 0 ? 2 : run(k, a);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct args a = {.conf = CONF_DEFAULT, .drain = json_object()};
+	int rc;
+
+	prctl(PR_SET_DUMPABLE, 0); /* no key in a core file */
+	log_set_level(LOG_WARN);
+	rc = parse(&a, argc, argv);
+	rc = rc == 0 ? dispatch(&a) : rc - 1;
+	json_decref(a.drain);
+	return rc;
+}

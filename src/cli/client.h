@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client.h - blocking JSON-RPC 2.0 over the router's unix socket: 4-byte big-endian length and JSON text. */
+#pragma once
+
+#include <common/err.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdbool.h>
+
+#define CLIENT_MESSAGE_MAX (1u << 20)
+#define CLIENT_TIMEOUT_S   60 /* without a byte from the router */
+
+struct client {
+	int fd; /* -1 = not connected */
+	long long id;
+	/* NULL, or set by a signal handler to end a call that waits. */
+	const volatile sig_atomic_t *interrupted;
+};
+
+int client_open(struct client *c, const char *socket_path, struct err *e);
+void client_close(struct client *c);
+/* *reply: the whole answer, with "result" or "error"; new reference. 0; -EMSGSIZE: the request is too long, nothing
+ * was sent; else the connection is closed and what became of the request is not known. */
+int client_call(struct client *c, const char *method, json_t *params, json_t **reply, struct err *e);

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "session.h"
+#include "output.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 64
+
+/* A router that was restarted between two commands has closed the socket. */
+static bool
+is_stale(const struct client *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+	return c->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+static int
+call(struct session *s, const char *method, json_t *params, json_t **reply, struct err *e)
+{
+	if (is_stale(&s->client))
+		client_close(&s->client);
+	if (s->client.fd < 0) {
+		int rc = client_open(&s->client, s->socket, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return client_call(&s->client, method, params, reply, e);
+}
+
+static int
+fail(struct session *s, const struct err *e)
+{
+	fprintf(s->err, "nearway: %s\n", e->text);
+	return e->code == -EMSGSIZE ? USAGE : NO_ROUTER;
+}
+
+static int
+refuse(struct session *s, const json_t *reply)
+{
+	const json_t *error = json_object_get(reply, "error");
+
+	if (s->json)
+		output_json(error, s->out);
+	fputs("nearway: ", s->err);
+	output_error(error, s->err);
+	return REFUSED;
+}
+
+/* Appends this page to those before; gives back the cursor of the next one, or NULL. */
+static const char *
+take_page(json_t **whole, json_t *page)
+{
+	json_t *rows = json_object_get(*whole, "rows");
+
+	if (*whole == NULL)
+		*whole = json_incref(page);
+	else
+		json_array_extend(rows, json_object_get(page, "rows"));
+	return json_string_value(json_object_get(page, "next"));
+}
+
+static int
+print_result(struct session *s, const struct command *c, json_t *whole)
+{
+	const char *next = json_string_value(json_object_get(whole, "next"));
+
+	if (!c->one_page)
+		json_object_del(whole, "next");
+	if (s->json)
+		output_json(whole, s->out);
+	else
+		output_text(whole, s->out);
+	if (c->one_page && next != NULL && !s->json)
+		fprintf(s->err, "nearway: there is more: cursor %s\n", next);
+	return DONE;
+}
+
+/* Sets the cursor for the next page; false when the listing is complete or goes in circles. */
+static bool
+next_page(const struct command *c, const char *next)
+{
+	const char *last = json_string_value(json_object_get(c->params, "cursor"));
+
+	if (next == NULL || c->one_page || kind_field(c->method->params, "cursor") == NULL)
+		return false;
+	if (last != NULL && strcmp(last, next) == 0)
+		return false;
+	return json_object_set_new(c->params, "cursor", json_string(next)) == 0;
+}
+
+static int
+run_command(struct session *s, const struct command *c)
+{
+	json_t *whole = NULL;
+	json_t *reply = NULL;
+	bool more = true;
+	int rc = DONE;
+
+	while (more && rc == DONE) {
+		struct err e;
+
+		more = false;
+		if (call(s, c->method->name, c->params, &reply, &e) < 0) {
+			rc = fail(s, &e);
+			break;
+		}
+		if (json_object_get(reply, "error") != NULL)
+			rc = refuse(s, reply);
+		else
+			more = next_page(c, take_page(&whole, json_object_get(reply, "result")));
+		json_decref(reply);
+	}
+	if (rc == DONE)
+		rc = print_result(s, c, whole);
+	json_decref(whole);
+	return rc;
+}
+
+static void
+print_faults(const struct faults *f, FILE *err)
+{
+	for (size_t i = 0; i < f->n; i++)
+		fprintf(err, "nearway: %s%s%s\n", f->items[i].path, f->items[i].path[0] != '\0' ? ": " : "",
+			f->items[i].text);
+}
+
+static int
+run_words(struct session *s, const char *const *words, size_t n)
+{
+	struct faults f;
+	struct command c;
+	int rc = USAGE;
+
+	if (n > 0 && strcmp(words[0], "help") == 0) {
+		session_help(words + 1, n - 1, s->out);
+		return DONE;
+	}
+	faults_init(&f);
+	if (grammar_parse(words, n, &c, &f) == 0)
+		rc = run_command(s, &c);
+	else
+		print_faults(&f, s->err);
+	command_fini(&c);
+	faults_fini(&f);
+	return rc;
+}
+
+int
+session_run(struct session *s, const char *const *words, size_t n)
+{
+	const char *kept[WORDS_MAX];
+	bool json = s->json;
+	size_t n_kept = 0;
+	int rc;
+
+	if (n > WORDS_MAX) {
+		fprintf(s->err, "nearway: too many words\n");
+		return USAGE;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(words[i], "--json") == 0)
+			s->json = true;
+		else
+			kept[n_kept++] = words[i];
+	}
+	rc = run_words(s, kept, n_kept);
+	s->json = json;
+	return rc;
+}
+
+bool
+session_name(struct session *s, char *name, size_t size, struct err *e)
+{
+	json_t *none = json_object();
+	json_t *reply = NULL;
+	const char *text = NULL;
+
+	if (call(s, "show.status", none, &reply, e) == 0) {
+		text = json_string_value(json_object_get(json_object_get(reply, "result"), "name"));
+		snprintf(name, size, "%s", text != NULL ? text : "nearway");
+		json_decref(reply);
+	}
+	json_decref(none);
+	return reply != NULL;
+}
+
+void
+session_help(const char *const *words, size_t n, FILE *out)
+{
+	struct choices *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return;
+	grammar_choices(words, n, "", c);
+	if (c->n == 0)
+		fputs("  nothing fits here\n", out);
+	choices_print(c, out);
+	free(c);
+}

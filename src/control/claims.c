@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* claims.c - what a peer says of its VMs: what it may say, and what is taken of it. */
+#include "state.h"
+
+struct claims {
+	struct txn txn;
+	uint8_t peer;
+	uint64_t exchange; /* goes on when this is done; 0 = none */
+	struct rpc_request *request;
+	json_t *vms;
+	size_t from, n;
+	uint64_t accepted, refused;
+	bool retry;
+};
+
+/* Of this VM, an address that another VM of the claimant's own has: its word on both is newer. */
+static bool
+may_strip(const struct vm_obj *o, ip4 which, uint8_t peer)
+{
+	if (o->now.fwd.owner == peer)
+		return true;
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++)
+		if (o->now.fwd.drains[i].global_ip == which)
+			return o->now.fwd.drains[i].home == peer;
+	return false;
+}
+
+static void
+strip(struct core *c, const struct vm_obj *o, ip4 which)
+{
+	struct vm_state s = o->now;
+
+	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
+		if (s.fwd.drains[i].global_ip == which)
+			drain_remove(&s, i);
+	for (unsigned int i = s.fwd.n_addresses; i-- > 0;) {
+		if (s.fwd.addresses[i].global_ip == which)
+			s.fwd.addresses[i].global_ip = 0;
+		if (s.fwd.addresses[i].private_ip != which)
+			continue;
+		s.fwd.n_addresses--;
+		memmove(&s.fwd.addresses[i], &s.fwd.addresses[i + 1],
+			(s.fwd.n_addresses - i) * sizeof(s.fwd.addresses[0]));
+	}
+	vm_set(c, &s);
+}
+
+static int
+own_drain_of(const struct vm_obj *mine, ip4 global, uint64_t epoch)
+{
+	for (unsigned int i = 0; vm_live(mine) && i < mine->now.fwd.n_drains; i++)
+		if (mine->now.fwd.drains[i].global_ip == global && mine->now.drain[i].epoch == epoch)
+			return (int)i;
+	return -1;
+}
+
+/* A drain that we are the home of goes on, begins, or is over already: then the claimant has not heard of it
+ * yet. */
+static bool
+take_own_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
+{
+	ip4 global = s->fwd.drains[i].global_ip;
+	struct vm_obj *holder = vm_by_global(c, global);
+	int known = own_drain_of(mine, global, s->drain[i].epoch);
+
+	if (known >= 0) {
+		s->drain[i] = mine->now.drain[known]; /* our clock counts */
+		return true;
+	}
+	if (in_own_pool(c, global) && (!holder || holder == mine) &&
+		(!mine || mine->now.epoch < s->drain[i].epoch))
+		return true;
+	sync_drain_done(c, s, global, s->drain[i].epoch);
+	return false;
+}
+
+/* A drain whose home has given the address to another VM is over, too. */
+static bool
+take_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
+{
+	const struct fwd_drain *d = &s->fwd.drains[i];
+	struct vm_obj *holder = vm_by_global(c, d->global_ip);
+
+	if (d->home == FWD_SELF)
+		return take_own_drain(c, mine, s, i);
+	return !holder || holder == mine || holder->now.fwd.owner != d->home;
+}
+
+static int
+check_claim_addresses(struct core *c, const struct vm_state *s, struct fail *f)
+{
+	const struct fwd_vm *v = &s->fwd;
+	char ip[IP4_TEXT];
+	int rc = check_mac(c, &v->mac, f);
+
+	for (unsigned int i = 0; i < v->n_addresses && rc == 0; i++) {
+		rc = check_private(c, v->segment, v->addresses[i].private_ip, f);
+		if (rc == 0 && v->addresses[i].global_ip &&
+			(in_own_pool(c, v->addresses[i].global_ip) ||
+				ip4_is_martian(v->addresses[i].global_ip)))
+			rc = fail(f, RPC_INVALID_PARAMS, "global address %s is not one of its own",
+				ip4_format(v->addresses[i].global_ip, ip));
+	}
+	for (unsigned int i = 0; i < v->n_drains && rc == 0; i++)
+		if ((v->drains[i].home != FWD_SELF && in_own_pool(c, v->drains[i].global_ip)) ||
+			ip4_is_martian(v->drains[i].global_ip))
+			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s is not its home's",
+				ip4_format(v->drains[i].global_ip, ip));
+	return rc;
+}
+
+/* At an equal epoch the owner's own word on its VM is the newest; of two owners the lower router name keeps
+ * it. */
+static bool
+wins(struct core *c, const struct vm_obj *mine, const struct vm_state *s, struct peer *p)
+{
+	char key[VM_KEY_TEXT];
+	bool lower;
+
+	if (!mine || s->epoch > mine->now.epoch)
+		return true;
+	if (s->epoch < mine->now.epoch)
+		return false;
+	if (mine->now.fwd.owner == s->fwd.owner)
+		return true;
+	lower = strcmp(router_name(c, s->fwd.owner), router_name(c, mine->now.fwd.owner)) < 0;
+	vm_key_text(c, mine->key.segment, &mine->key.mac, key);
+	if (!mine->now.deleted || !s->deleted)
+		peer_alarm(p,
+			"VM %s at epoch %" PRIu64 " is claimed by %s and by %s: the lower name keeps it", key,
+			s->epoch, router_name(c, mine->now.fwd.owner), router_name(c, s->fwd.owner));
+	return lower;
+}
+
+/* Makes room for the addresses of a claim, or refuses it for now. */
+static int
+clear_addresses(struct core *c, const struct vm_state *s, struct fail *f)
+{
+	struct vm_obj *o;
+	ip4 which;
+
+	while ((o = vm_clash(c, s, &which)) != NULL) {
+		if (!may_strip(o, which, s->fwd.owner))
+			return check_clash(c, s, f);
+		strip(c, o, which);
+	}
+	return 0;
+}
+
+/* 0, or an RPC_ code: RPC_CONFLICT and RPC_LIMIT may pass. */
+static int
+claim_take(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
+{
+	struct vm_obj *mine = vm_find(c, s->fwd.segment, &s->fwd.mac);
+	int rc;
+
+	if (s->fwd.owner != p->index)
+		return fail(f, RPC_DENIED, "it speaks for router %s", router_name(c, s->fwd.owner));
+	if (!p->shared[s->fwd.segment])
+		return fail(f, RPC_DENIED, "it does not have this segment, by its own hello");
+	if (!wins(c, mine, s, p))
+		return 0;
+	if (mine && s->epoch - mine->now.epoch > EPOCH_STEP)
+		return fail(f, RPC_EPOCH_STEP, "epoch %" PRIu64 " is more than 2^32 above %" PRIu64, s->epoch,
+			mine->now.epoch);
+	rc = check_claim_addresses(c, s, f);
+	if (rc != 0)
+		return rc;
+	for (unsigned int i = s->fwd.n_drains; i-- > 0;)
+		if (!take_drain(c, mine, s, i))
+			drain_remove(s, i);
+	if (!s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
+		return fail(f, RPC_LIMIT, "limits.vms is reached");
+	rc = clear_addresses(c, s, f);
+	if (rc == 0 && !(mine && mine->present && vm_state_same(&mine->now, s)))
+		vm_set(c, s);
+	return rc;
+}
+
+static int
+claim_read(struct core *c, const json_t *v, struct vm_state *s, struct fail *f)
+{
+	struct faults faults;
+	struct err e = {0};
+	struct vm vm;
+	int rc;
+
+	faults_init(&faults);
+	rc = kind_read(&kind_vm, v, NULL, &vm, &faults);
+	if (rc != 0) {
+		faults_err(&faults, &e);
+		fail(f, RPC_INVALID_PARAMS, "%s", e.text);
+	} else if (!vm_from_api(c, &vm, s, f)) {
+		rc = f->code;
+	}
+	faults_fini(&faults);
+	kind_fini(&kind_vm, &vm);
+	return rc;
+}
+
+static int
+claims_apply(struct core *c, struct txn *t)
+{
+	struct claims *x = (struct claims *)t;
+	struct peer *p = &c->peers[x->peer - 1];
+
+	x->accepted = x->refused = 0;
+	x->retry = false;
+	for (size_t i = x->from; i < x->from + x->n; i++) {
+		const json_t *v = json_array_get(x->vms, i);
+		struct fail f = {0};
+		struct vm_state s;
+		size_t mark = txn_mark(c);
+
+		if (claim_read(c, v, &s, &f) == 0 && claim_take(c, p, &s, &f) == 0) {
+			x->accepted++;
+			continue;
+		}
+		txn_rollback(c, mark);
+		x->refused++;
+		x->retry |= f.code == RPC_CONFLICT || f.code == RPC_LIMIT;
+		peer_alarm(p, "its claim of VM %s/%s is refused: %s",
+			json_string_value(json_object_get(v, "segment")),
+			json_string_value(json_object_get(v, "mac")), f.text);
+		fail_clear(&f);
+	}
+	return 0;
+}
+
+static void claims_done(struct core *c, struct txn *t, int code);
+
+static void
+claims_submit(struct core *c, const struct claims *from, size_t i, size_t n, bool last)
+{
+	struct claims *x = zalloc(sizeof(*x));
+
+	*x = *from;
+	memset(&x->txn, 0, sizeof(x->txn));
+	x->txn.apply = claims_apply;
+	x->txn.done = claims_done;
+	x->from = i;
+	x->n = n;
+	json_incref(x->vms);
+	if (!last) {
+		x->exchange = 0;
+		x->request = NULL;
+	}
+	txn_submit(c, &x->txn);
+}
+
+static void
+claims_end(struct core *c, struct claims *x, int code)
+{
+	struct peer *p = &c->peers[x->peer - 1];
+
+	p->accepted += x->accepted;
+	p->refused += x->refused;
+	p->retry |= x->retry || code != 0;
+	if (x->request)
+		rpc_reply(x->request, json_object());
+	if (sync_go_on(p, x->exchange))
+		return;
+	if (p->retry && p->session && !p->exchange)
+		peer_exchanged(p, false);
+}
+
+static void
+claims_done(struct core *c, struct txn *t, int code)
+{
+	struct claims *x = (struct claims *)t;
+
+	if (code != 0 && code != RPC_STORE && x->n > 1 &&
+		c->running) { /* forwarding refused: find out which */
+		for (size_t i = 0; i < x->n; i++)
+			claims_submit(c, x, x->from + i, 1, i == x->n - 1);
+	} else {
+		if (code != 0)
+			peer_alarm(&c->peers[x->peer - 1], "its claims cannot be taken: %s", t->fail.text);
+		claims_end(c, x, code);
+	}
+	json_decref(x->vms);
+	fail_clear(&t->fail);
+	free(x);
+}
+
+void
+claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r)
+{
+	struct claims x = {.peer = p->index, .exchange = exchange, .request = r, .vms = vms};
+
+	claims_submit(p->core, &x, 0, json_array_size(vms), true);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* drains.c - old global addresses that still work: their clocks here, at their home, and their end. */
+#include "state.h"
+
+#include <common/log.h>
+
+#define POLL_MS		10000 /* a drain's sessions are counted so often, */
+#define POLLS_A_TICK	16    /* and so many a second: each is a walk over the session table */
+#define REBOOT_GRACE_MS (UINT64_C(10) * 60 * 1000)
+
+void
+drain_remove(struct vm_state *s, unsigned int i)
+{
+	unsigned int last = --s->fwd.n_drains;
+
+	for (; i < last; i++) {
+		s->fwd.drains[i] = s->fwd.drains[i + 1];
+		s->drain[i] = s->drain[i + 1];
+	}
+	memset(&s->fwd.drains[last], 0, sizeof(s->fwd.drains[last]));
+	memset(&s->drain[last], 0, sizeof(s->drain[last]));
+}
+
+static bool
+drains_global(const struct vm_state *s, ip4 global)
+{
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		if (s->fwd.drains[i].global_ip == global)
+			return true;
+	return false;
+}
+
+struct drain_txn {
+	struct txn txn;
+	size_t n;
+	struct {
+		struct vm_key vm;
+		ip4 global;
+		uint64_t epoch;
+	} item[];
+};
+
+static int
+drains_apply(struct core *c, struct txn *t)
+{
+	struct drain_txn *d = (struct drain_txn *)t;
+
+	for (size_t i = 0; i < d->n; i++) {
+		struct vm_obj *o = vm_find(c, d->item[i].vm.segment, &d->item[i].vm.mac);
+		struct vm_state s;
+
+		if (!o)
+			continue;
+		s = o->now;
+		for (unsigned int j = s.fwd.n_drains; j-- > 0;)
+			if (s.fwd.drains[j].home == FWD_SELF &&
+				s.fwd.drains[j].global_ip == d->item[i].global &&
+				s.drain[j].epoch == d->item[i].epoch)
+				drain_remove(&s, j);
+		if (s.fwd.n_drains != o->now.fwd.n_drains)
+			vm_set(c, &s);
+	}
+	return 0;
+}
+
+static void
+drains_done(struct core *c, struct txn *t, int code)
+{
+	(void)code; /* refused by the store: the next tick tries again */
+	c->drains_end = false;
+	fail_clear(&t->fail);
+	free(t);
+}
+
+static bool
+drain_is_over(struct core *c, struct vm_obj *o, unsigned int i, unsigned int *polls)
+{
+	const struct drain_time *t = &o->now.drain[i];
+	uint64_t now = now_ms(c);
+
+	if (o->now.fwd.drains[i].home != FWD_SELF)
+		return false;
+	if (now >= t->max_at)
+		return true;
+	if (now < t->min_at || now < t->quiet_at || now < o->poll_at || *polls == 0)
+		return false;
+	--*polls;
+	if (env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip) == 0)
+		return true;
+	o->poll_at = now + POLL_MS;
+	return false;
+}
+
+static void
+drains_collect(struct core *c)
+{
+	unsigned int polls = POLLS_A_TICK;
+	struct drain_txn *d = NULL;
+	size_t room = 0;
+	struct vm_obj *o;
+
+	DL_FOREACH2(c->draining, o, drain_next)
+	{
+		for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
+			if (!drain_is_over(c, o, i, &polls))
+				continue;
+			if (!d || d->n == room) {
+				bool fresh = !d;
+
+				room = room ? 2 * room : 16;
+				d = realloc(d, sizeof(*d) + room * sizeof(d->item[0]));
+				if (!d)
+					abort();
+				if (fresh)
+					memset(d, 0, sizeof(*d));
+			}
+			d->item[d->n].vm = o->key;
+			d->item[d->n].global = o->now.fwd.drains[i].global_ip;
+			d->item[d->n++].epoch = o->now.drain[i].epoch;
+		}
+	}
+	if (!d)
+		return;
+	c->drains_end = true;
+	d->txn.apply = drains_apply;
+	d->txn.done = drains_done;
+	txn_submit(c, &d->txn);
+}
+
+static void
+checkpoint(struct core *c)
+{
+	struct env_row row;
+
+	if (now_ms(c) < c->checkpoint_at)
+		return;
+	c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
+	meta_row(c, &row);
+	commit_aside(c, &row, 1);
+	row_free(&row);
+}
+
+static void
+drains_tick(void *arg)
+{
+	struct core *c = arg;
+
+	if (!c->draining)
+		return;
+	if (!c->group) /* else the group's own row does it, and the revision is not settled */
+		checkpoint(c);
+	if (!c->drains_end)
+		drains_collect(c);
+	timer_set(c, c->drain_timer, DRAIN_TICK_MS);
+}
+
+void
+drains_track(struct core *c, struct vm_obj *o)
+{
+	bool has = o->present && vm_has_own_drain(&o->now);
+
+	if (has == o->has_own_drain)
+		return;
+	o->has_own_drain = has;
+	if (has) {
+		if (!c->draining) {
+			c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
+			timer_set(c, c->drain_timer, DRAIN_TICK_MS);
+		}
+		DL_APPEND2(c->draining, o, drain_prev, drain_next);
+	} else {
+		DL_DELETE2(c->draining, o, drain_prev, drain_next);
+	}
+}
+
+/* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */
+void
+drains_release(struct core *c, const struct vm_state *old, const struct vm_state *now)
+{
+	for (unsigned int i = 0; i < old->fwd.n_drains; i++) {
+		ip4 global = old->fwd.drains[i].global_ip;
+
+		if (drains_global(now, global) || vm_has_global(now, global))
+			continue;
+		env_call(c->env, fwd_sessions_free, global);
+		if (old->fwd.drains[i].home == FWD_SELF && !now->deleted)
+			sync_drain_done(c, now, global, old->drain[i].epoch);
+	}
+	for (unsigned int i = 0; i < old->fwd.n_addresses; i++) {
+		ip4 global = old->fwd.addresses[i].global_ip;
+
+		if (global && !drains_global(now, global) && !vm_has_global(now, global))
+			env_call(c->env, fwd_sessions_free, global);
+	}
+}
+
+/* ---- clocks ---- */
+
+uint64_t
+drain_left(struct core *c, uint64_t at)
+{
+	uint64_t now = now_ms(c);
+
+	return at > now ? at - now : 0;
+}
+
+/* A wall clock that went back, or further than what was left, proves nothing: then nothing is taken off. */
+uint64_t
+drain_left_after_boot(uint64_t left, int64_t wall)
+{
+	uint64_t grace = left < REBOOT_GRACE_MS ? left : REBOOT_GRACE_MS;
+
+	if (wall <= 0 || (uint64_t)wall > left)
+		return left;
+	return left - (uint64_t)wall > grace ? left - (uint64_t)wall : grace;
+}
+
+/* What is left of a drain whose row was written `since` ms before the last row of that boot. */
+static uint64_t
+restored(struct core *c, uint64_t at, const struct vm_obj *o, bool same_boot)
+{
+	uint64_t last = same_boot ? o->loaded_at : c->stored.boot_ms;
+	uint64_t since = last > o->written_at ? last - o->written_at : 0;
+	uint64_t left = at > o->loaded_at ? at - o->loaded_at : 0; /* the load took its time, too */
+
+	left = left > since ? left - since : 0;
+	return same_boot ? left : drain_left_after_boot(left, env_call(c->env, wall_ms) - c->stored.wall_ms);
+}
+
+void
+drains_restore(struct core *c, struct vm_obj *o, bool same_boot)
+{
+	uint64_t now = now_ms(c);
+
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
+		struct drain_time *t = &o->now.drain[i];
+		uint64_t left_max, spent;
+
+		if (o->now.fwd.drains[i].home != FWD_SELF)
+			continue;
+		left_max = restored(c, t->max_at, o, same_boot);
+		t->min_at = now + restored(c, t->min_at, o, same_boot);
+		t->max_at = now + left_max;
+		if (t->min_at > t->max_at)
+			t->min_at = t->max_at;
+		spent = t->max_ms - left_max;
+		if (same_boot) /* the session table was kept: noting went on */
+			t->quiet_at = spent < SESSION_QUIET_MS ? now + SESSION_QUIET_MS - spent : now;
+		else
+			t->quiet_at = now + SESSION_QUIET_MS;
+	}
+}
+
+void
+drains_init(struct core *c)
+{
+	c->drain_timer = timer_new(c, drains_tick, c);
+}

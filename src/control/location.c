@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* location.c - where our VMs stand: announcing those that came, evidence from the data plane, its alarms. */
+#include "state.h"
+
+#include <common/log.h>
+
+#define SEEN_MS 1000 /* a VM's location moves at most so often */
+
+static const uint16_t probe_at[] = {0, 50, 200, 500}; /* ms after the move, until the VM is heard */
+#define PROBES (sizeof(probe_at) / sizeof(probe_at[0]))
+
+/* ---- announcing ---- */
+
+static void
+probe_send(struct core *c, const struct vm_obj *o)
+{
+	const struct fwd_vm *f = &o->now.fwd;
+
+	for (unsigned int i = 0; i < f->n_addresses; i++)
+		env_call(
+			c->env, fwd_announce, FWD_ARP_PROBE, f->segment, &f->mac, f->addresses[i].private_ip);
+}
+
+static void
+probe_stop(struct core *c, struct vm_obj *o)
+{
+	if (!o->probing)
+		return;
+	o->probing = false;
+	DL_DELETE2(c->probing, o, probe_prev, probe_next);
+}
+
+static void
+probes_schedule(struct core *c)
+{
+	uint64_t now = now_ms(c), due, next = UINT64_MAX;
+	struct vm_obj *o;
+
+	DL_FOREACH2(c->probing, o, probe_next)
+	{
+		due = o->probe_since + probe_at[o->probe];
+		if (due < next)
+			next = due;
+	}
+	if (next != UINT64_MAX)
+		timer_set(c, c->probe_timer, next > now ? next - now : 0);
+}
+
+/* Sends what is due of one VM; false when it was the last. */
+static bool
+probe_due(struct core *c, struct vm_obj *o, uint64_t now)
+{
+	while (o->probe < PROBES && o->probe_since + probe_at[o->probe] <= now) {
+		probe_send(c, o);
+		o->probe++;
+	}
+	return o->probe < PROBES;
+}
+
+static void
+probes_tick(void *arg)
+{
+	struct core *c = arg;
+	uint64_t now = now_ms(c);
+	struct vm_obj *o, *next;
+
+	DL_FOREACH_SAFE2(c->probing, o, next, probe_next)
+	if (!probe_due(c, o, now))
+		probe_stop(c, o);
+	probes_schedule(c);
+}
+
+static void
+probe_start(struct core *c, struct vm_obj *o)
+{
+	bool first = c->probing == NULL;
+
+	probe_stop(c, o);
+	o->probe = 0;
+	o->probe_since = now_ms(c);
+	if (!probe_due(c, o, o->probe_since))
+		return;
+	o->probing = true;
+	DL_APPEND2(c->probing, o, probe_prev, probe_next);
+	if (first)
+		probes_schedule(c);
+}
+
+void
+location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old)
+{
+	const struct vm_state *now = &o->now;
+	bool was_mine = old && !old->deleted && old->fwd.owner == FWD_SELF;
+	bool is_mine = !now->deleted && now->fwd.owner == FWD_SELF;
+
+	if (is_mine && now->fwd.location == FWD_SELF && now->fwd.attachment == ATTACHMENT_ANY) {
+		if (!was_mine || old->epoch != now->epoch)
+			probe_start(c, o);
+		return;
+	}
+	probe_stop(c, o);
+	if (was_mine && !is_mine && !now->deleted) /* our switches learn that the VM is behind us now */
+		env_call(c->env, fwd_announce, FWD_RARP, now->fwd.segment, &now->fwd.mac, 0);
+}
+
+/* ---- location ---- */
+
+struct seen_txn {
+	struct txn txn;
+	struct vm_key vm;
+	uint8_t location;
+	int16_t attachment;
+};
+
+static int
+seen_apply(struct core *c, struct txn *t)
+{
+	struct seen_txn *x = (struct seen_txn *)t;
+	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
+	struct vm_state s;
+
+	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF)
+		return 0;
+	s = o->now;
+	s.fwd.location = x->location;
+	s.fwd.attachment = x->attachment;
+	vm_set(c, &s);
+	return 0;
+}
+
+static void
+seen_done(struct core *c, struct txn *t, int code)
+{
+	struct seen_txn *x = (struct seen_txn *)t;
+	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
+
+	if (o)
+		o->waits = false;
+	if (o && code == 0)
+		o->seen_at = now_ms(c);
+	fail_clear(&t->fail);
+	free(x);
+}
+
+static void
+seen(struct core *c, const struct fwd_event *ev)
+{
+	int16_t attachment = ev->location == FWD_SELF ? ev->attachment : ATTACHMENT_ANY;
+	struct vm_obj *o = vm_find(c, ev->segment, &ev->mac);
+	struct seen_txn *x;
+	bool searching;
+
+	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF || o->waits || ev->location > c->conf->peers.n) {
+		c->events_ignored++;
+		return;
+	}
+	if (o->now.fwd.location == ev->location && o->now.fwd.attachment == attachment)
+		return;
+	searching = o->now.fwd.location == FWD_SELF && o->now.fwd.attachment == ATTACHMENT_ANY;
+	if (!searching && now_ms(c) < o->seen_at + SEEN_MS) {
+		c->events_ignored++;
+		return;
+	}
+	x = zalloc(sizeof(*x));
+	x->txn.apply = seen_apply;
+	x->txn.done = seen_done;
+	x->vm = o->key;
+	x->location = ev->location;
+	x->attachment = attachment;
+	o->waits = true;
+	txn_submit(c, &x->txn);
+}
+
+/* One line a second for each kind; the counters have all. */
+static void
+alarm_line(struct core *c, const struct fwd_event *ev, const char *what)
+{
+	uint64_t now = now_ms(c), *at = &c->alarm_at[ev->kind];
+	char mac[MAC_TEXT], ip[IP4_TEXT];
+
+	if (*at && now < *at)
+		return;
+	*at = now + 1000;
+	log_warn("control: ALARM: %s: segment %s, MAC %s, address %s, on %s %s", what,
+		segment_at(c, ev->segment)->name, mac_format(&ev->mac, mac), ip4_format(ev->ip, ip),
+		ev->location == FWD_SELF ? "port" : "the tunnel from",
+		ev->location == FWD_SELF ? attachment_port(c, ev->attachment) : router_name(c, ev->location));
+}
+
+void
+location_event(struct core *c, const struct fwd_event *ev)
+{
+	if (ev->segment >= c->conf->segments.n || ev->location > c->conf->peers.n)
+		return;
+	c->events[ev->kind]++;
+	switch (ev->kind) {
+	case FWD_VM_SEEN:
+	case FWD_VM_HEARD:
+		seen(c, ev);
+		break;
+	case FWD_GW_CONFLICT:
+		alarm_line(c, ev, "somebody outside the group claims the gateway address");
+		break;
+	case FWD_LOOP:
+		alarm_line(c, ev, "a group member's router MAC on a DC port: the segment is bridged twice");
+		break;
+	}
+}
+
+void
+location_init(struct core *c)
+{
+	c->probe_timer = timer_new(c, probes_tick, c);
+}

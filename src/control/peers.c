@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* peers.c - the other routers of the group: who dials, back-off, sessions. Of two routers the one with the
+ * lower name dials, so that there is one session; a new one replaces the old once both sides have proved who
+ * they are. */
+#include "state.h"
+
+#include <common/log.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#define BACKOFF_MIN_MS 1000
+#define BACKOFF_MAX_MS 60000
+
+static bool
+we_dial(const struct peer *p)
+{
+	return strcmp(p->core->conf->router.name, p->conf->name) < 0;
+}
+
+void
+peer_alarm(struct peer *p, const char *fmt, ...)
+{
+	uint64_t now = now_ms(p->core);
+	char text[400];
+	va_list ap;
+
+	if (p->alarm_at != 0 && now < p->alarm_at) {
+		p->alarms_quiet++;
+		return;
+	}
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_warn("control: ALARM: peer %s: %s (%" PRIu64 " more)", p->conf->name, text, p->alarms_quiet);
+	p->alarm_at = now + 1000;
+	p->alarms_quiet = 0;
+}
+
+/* ---- who calls whom ---- */
+
+static const struct channel_identity *
+find_identity(void *arg, const uint8_t key[32])
+{
+	struct session *s = arg;
+	struct core *c = s->core;
+
+	for (size_t i = 0; i < c->n_controllers; i++)
+		if (memcmp(c->controllers[i].key, key, 32) == 0)
+			return &c->controllers[i];
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (memcmp(c->peers[i].identity.key, key, 32) == 0)
+			return &c->peers[i].identity;
+	return NULL;
+}
+
+static void
+local_end(struct core *c, struct channel_local *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->env = c->env;
+	l->role = ROLE_PEER;
+	snprintf(l->name, sizeof(l->name), "%s", c->conf->router.name);
+	memcpy(l->private_key, c->private_key, sizeof(l->private_key));
+	l->hello = json_pack("{s:o}", "segments", json_object());
+	for (size_t i = 0; i < c->conf->segments.n; i++) {
+		const struct conf_segment *s = segment_at(c, (uint16_t)i);
+
+		json_object_set_new(
+			json_object_get(l->hello, "segments"), s->name, json_integer((json_int_t)s->vni));
+	}
+}
+
+static void
+local_end_done(struct channel_local *l)
+{
+	json_decref(l->hello);
+	explicit_bzero(l, sizeof(*l));
+}
+
+static void
+accepted_tcp(void *arg, struct env_stream *stream, const struct env_peer_id *id)
+{
+	struct core *c = arg;
+	struct session *s;
+	struct channel_local l;
+
+	if (!gate_admit(&c->gate, now_ms(c), id->text)) {
+		c->env->ops->stream_close(stream);
+		return;
+	}
+	s = session_new(c, ROLE_OBSERVER, id->text);
+	local_end(c, &l);
+	s->channel = channel_accept(&l, stream, id, find_identity, &session_ops, s);
+	local_end_done(&l);
+	if (!s->channel)
+		session_close(s);
+	else
+		sessions_trim(c);
+}
+
+static void
+accepted_local(void *arg, struct env_stream *stream, const struct env_peer_id *id)
+{
+	struct core *c = arg;
+	struct session *s;
+
+	if (!id->local || (id->uid != 0 && id->uid != (uint32_t)geteuid())) {
+		log_warn("control: %s may not use the local socket", id->text);
+		c->env->ops->stream_close(stream);
+		return;
+	}
+	s = session_new(c, ROLE_LOCAL, id->text);
+	s->channel = channel_plain_accept(c->env, stream, id, &session_ops, s);
+	if (!s->channel)
+		session_close(s);
+	else
+		sessions_trim(c);
+}
+
+/* ---- dialling ---- */
+
+static void
+dial_later(struct peer *p)
+{
+	uint64_t random;
+
+	env_call(p->core->env, random, &random, sizeof(random));
+	timer_set(p->core, p->timer, 100 + random % p->backoff_ms); /* full jitter */
+	p->backoff_ms = 2 * p->backoff_ms < BACKOFF_MAX_MS ? 2 * p->backoff_ms : BACKOFF_MAX_MS;
+}
+
+static void
+peer_dial(struct peer *p)
+{
+	struct core *c = p->core;
+	struct session *s = session_new(c, ROLE_PEER, p->conf->name);
+	struct channel_local l;
+
+	s->peer = p;
+	s->dialled = true;
+	local_end(c, &l);
+	s->channel = channel_dial(&l, &p->identity, p->conf->address, &session_ops, s);
+	local_end_done(&l);
+	if (!s->channel) {
+		session_close(s);
+		dial_later(p);
+		return;
+	}
+	p->state = PEER_DIALLING;
+}
+
+static void
+peer_timer(void *arg)
+{
+	struct peer *p = arg;
+
+	if (p->session)
+		sync_start(p); /* claims were refused: perhaps they can be taken now */
+	else if (we_dial(p))
+		peer_dial(p);
+}
+
+/* ---- up and down ---- */
+
+/* Which segments both have, by its hello. Of others neither speaks to the other. */
+static void
+take_segments(struct peer *p, const json_t *hello)
+{
+	const json_t *theirs = json_object_get(hello, "segments");
+	struct core *c = p->core;
+
+	p->shares_all = true;
+	for (size_t i = 0; i < c->conf->segments.n; i++) {
+		const struct conf_segment *s = segment_at(c, (uint16_t)i);
+		const json_t *vni = json_object_get(theirs, s->name);
+
+		if (vni && (uint64_t)json_integer_value(vni) != s->vni)
+			peer_alarm(p,
+				"segment %s has VNI %" JSON_INTEGER_FORMAT " there and %" PRIu64
+				" here: not shared",
+				s->name, json_integer_value(vni), s->vni);
+		p->shared[i] = vni && (uint64_t)json_integer_value(vni) == s->vni;
+		p->shares_all &= p->shared[i];
+	}
+}
+
+void
+peer_up(struct core *c, struct session *s)
+{
+	struct session *old;
+	struct peer *p = NULL;
+
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (strcmp(c->peers[i].conf->name, s->name) == 0)
+			p = &c->peers[i];
+	if (!p) { /* cannot be: the identity came from this list */
+		session_close(s);
+		return;
+	}
+	old = p->session;
+	p->session = NULL;
+	if (old) {
+		sync_stop(p);
+		old->peer = NULL;
+		session_close(old);
+	}
+	s->peer = p;
+	p->session = s;
+	p->state = PEER_SYNCING;
+	p->since_ms = now_ms(c);
+	p->backoff_ms = BACKOFF_MIN_MS;
+	p->up_serial = ++c->serials;
+	take_segments(p, channel_hello(s->channel));
+	p->unacked = 0;
+	p->lagging = false;
+	c->env->ops->timer_stop(p->timer);
+	sync_start(p);
+}
+
+void
+peer_down(struct core *c, struct session *s)
+{
+	struct peer *p = s->peer;
+
+	if (p->session == s) {
+		p->session = NULL;
+		sync_stop(p);
+		p->since_ms = now_ms(c);
+		log_warn("control: peer %s is away: its VMs stay as they were", p->conf->name);
+	}
+	if (p->session)
+		return;
+	p->state = PEER_AWAY;
+	p->asked = true;
+	core_ready(c, false);
+	if (we_dial(p))
+		dial_later(p);
+}
+
+void
+peer_exchanged(struct peer *p, bool whole)
+{
+	p->asked = true;
+	if (p->session && whole) {
+		p->state = PEER_SYNCED;
+		p->backoff_ms = BACKOFF_MIN_MS;
+	} else if (p->session) {
+		dial_later(p); /* the same timer and back-off, for another exchange */
+	}
+	core_ready(p->core, false);
+}
+
+/* ---- start and stop ---- */
+
+static void
+set_identity(struct channel_identity *id, const char *name, enum channel_role role, const uint8_t key[32],
+	const uint8_t psk[32])
+{
+	memset(id, 0, sizeof(*id));
+	snprintf(id->name, sizeof(id->name), "%s", name);
+	id->role = role;
+	memcpy(id->key, key, sizeof(id->key));
+	memcpy(id->psk, psk, sizeof(id->psk));
+}
+
+void
+peers_init(struct core *c)
+{
+	c->n_controllers = c->conf->control.controllers.n;
+	c->controllers = zalloc((c->n_controllers + 1) * sizeof(*c->controllers));
+	for (size_t i = 0; i < c->n_controllers; i++) {
+		const struct conf_controller *k =
+			list_at(c->conf->control.controllers, const struct conf_controller, i);
+
+		set_identity(&c->controllers[i], k->name, ROLE_CONTROLLER, k->key, k->psk);
+	}
+	c->n_peers = c->conf->peers.n;
+	c->peers = zalloc((c->n_peers + 1) * sizeof(*c->peers));
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct peer *p = &c->peers[i];
+
+		p->core = c;
+		p->index = (uint8_t)(i + 1);
+		p->conf = list_at(c->conf->peers, const struct conf_peer, i);
+		p->backoff_ms = BACKOFF_MIN_MS;
+		p->timer = timer_new(c, peer_timer, p);
+		p->shared = zalloc(c->conf->segments.n + 1);
+		set_identity(&p->identity, p->conf->name, ROLE_PEER, p->conf->key, p->conf->psk);
+	}
+}
+
+int
+peers_listen(struct core *c, struct err *e)
+{
+	char address[sizeof(c->conf->control.socket) + 8];
+
+	if (c->conf->control.socket[0]) {
+		snprintf(address, sizeof(address), "unix:%s", c->conf->control.socket);
+		c->local = env_call(c->env, listen, address, accepted_local, c, e);
+		if (!c->local)
+			return e && e->code ? e->code : -EADDRINUSE;
+	}
+	if (c->conf->control.listen[0]) {
+		c->tcp = env_call(c->env, listen, c->conf->control.listen, accepted_tcp, c, e);
+		if (!c->tcp)
+			return e && e->code ? e->code : -EADDRINUSE;
+	}
+	return 0;
+}
+
+void
+peers_start(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (we_dial(&c->peers[i]))
+			peer_dial(&c->peers[i]);
+}
+
+void
+peers_fini(struct core *c)
+{
+	if (c->tcp)
+		c->env->ops->listener_close(c->tcp);
+	if (c->local)
+		c->env->ops->listener_close(c->local);
+	for (size_t i = 0; i < c->n_peers; i++) {
+		sync_stop(&c->peers[i]);
+		c->peers[i].session = NULL;
+		c->env->ops->timer_free(c->peers[i].timer);
+	}
+	sessions_fini(c);
+	for (size_t i = 0; i < c->n_peers; i++) {
+		explicit_bzero(&c->peers[i].identity, sizeof(c->peers[i].identity));
+		free(c->peers[i].shared);
+	}
+	for (size_t i = 0; i < c->n_controllers; i++)
+		explicit_bzero(&c->controllers[i], sizeof(c->controllers[i]));
+	free(c->peers);
+	free(c->controllers);
+}

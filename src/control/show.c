@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* show.c - views of the desired state. Listings go on from a cursor: the key of the last object seen. */
+#include "state.h"
+
+#define ROWS_DEFAULT 1000
+#define PAGE_BYTES   700000 /* about; a message holds 1 MiB */
+#define MOVES_PAGE   2000
+
+static json_t *
+listing(json_t *rows, const char *next)
+{
+	json_t *v = json_pack("{s:o}", "rows", rows);
+
+	if (next && next[0])
+		json_object_set_new(v, "next", json_string(next));
+	return v;
+}
+
+static json_t *
+number(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+/* ---- VMs and NAT: pages over the VMs in order ---- */
+
+static void
+vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+{
+	json_t *v = vm_json(c, &o->now);
+	const struct fwd_vm *f = &o->now.fwd;
+
+	if (f->owner == FWD_SELF && f->location == FWD_SELF && f->attachment >= 0)
+		json_object_set_new(v, "port", json_string(attachment_port(c, f->attachment)));
+	json_array_append_new(rows, v);
+}
+
+static json_t *
+nat_row(struct core *c, const struct vm_obj *o, ip4 private_ip, ip4 global_ip, uint8_t router)
+{
+	char a[IP4_TEXT], b[IP4_TEXT], mac[MAC_TEXT];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "global", ip4_format(global_ip, b), "private",
+		ip4_format(private_ip, a), "segment", segment_at(c, o->key.segment)->name, "mac",
+		mac_format(&o->key.mac, mac), "router", router_name(c, router));
+}
+
+static void
+nat_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+{
+	const struct fwd_vm *f = &o->now.fwd;
+	json_t *v;
+
+	for (unsigned int i = 0; i < f->n_addresses; i++) {
+		if (!f->addresses[i].global_ip)
+			continue;
+		v = nat_row(c, o, f->addresses[i].private_ip, f->addresses[i].global_ip, f->owner);
+		json_object_set_new(v, "state", json_string("live"));
+		json_array_append_new(rows, v);
+	}
+	for (unsigned int i = 0; i < f->n_drains; i++) {
+		const struct drain_time *t = &o->now.drain[i];
+
+		v = nat_row(c, o, f->drains[i].private_ip, f->drains[i].global_ip, f->drains[i].home);
+		json_object_set_new(v, "state", json_string("draining"));
+		json_object_set_new(v, "epoch", number(t->epoch));
+		if (f->drains[i].home == FWD_SELF) {
+			json_object_set_new(v, "left-min", number(drain_left(c, t->min_at)));
+			json_object_set_new(v, "left-max", number(drain_left(c, t->max_at)));
+		}
+		json_array_append_new(rows, v);
+	}
+}
+
+static json_t *
+show_by_vm(struct core *c, const struct show_params *p,
+	void (*add)(struct core *, const struct vm_obj *, json_t *))
+{
+	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, p->cursor),
+	       limit = p->limit ? p->limit : ROWS_DEFAULT;
+	char next[VM_KEY_TEXT] = "";
+	json_t *rows = json_array();
+	size_t bytes = 0;
+
+	for (; i < n && json_array_size(rows) < limit && bytes < PAGE_BYTES; i++) {
+		const struct fwd_vm *f = &c->sorted[i]->now.fwd;
+
+		if (!vm_live(c->sorted[i]))
+			continue;
+		add(c, c->sorted[i], rows);
+		bytes += 200 + 200 * f->n_addresses + 300 * f->n_drains;
+	}
+	if (i < n && i > 0)
+		vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, next);
+	return listing(rows, next);
+}
+
+/* ---- moves: newest first, the cursor is how many were shown ---- */
+
+static json_t *
+show_moves(struct core *c, const struct show_params *p)
+{
+	size_t skip = strtoul(p->cursor, NULL, 10), i = 0;
+	size_t limit = p->limit == 0 ? ROWS_DEFAULT : p->limit < MOVES_PAGE ? p->limit : MOVES_PAGE;
+	struct move *m = c->moves_list ? c->moves_list->prev : NULL;
+	json_t *rows = json_array();
+	char next[32] = "";
+
+	for (; m && json_array_size(rows) < limit; i++) {
+		if (i >= skip)
+			json_array_append_new(rows, move_json(c, m));
+		m = m == c->moves_list ? NULL : m->prev;
+	}
+	if (m)
+		snprintf(next, sizeof(next), "%zu", i);
+	return listing(rows, next);
+}
+
+/* ---- segments and peers: few, in the order of the configuration ---- */
+
+static size_t
+count_vms(struct core *c, int segment, int owner)
+{
+	struct vm_obj *o;
+	size_t n = 0;
+
+	for (o = c->vms; o; o = o->hh.next)
+		n += vm_live(o) && (segment < 0 || o->key.segment == segment) &&
+		     (owner < 0 || o->now.fwd.owner == owner);
+	return n;
+}
+
+static json_t *
+segment_row(struct core *c, uint16_t i)
+{
+	const struct conf_segment *s = segment_at(c, i);
+	char prefix[PREFIX4_TEXT], gateway[IP4_TEXT], mac[MAC_TEXT];
+	json_t *attachments = json_array();
+
+	for (size_t j = 0; j < s->attachments.n; j++) {
+		const struct conf_attachment *a = list_at(s->attachments, const struct conf_attachment, j);
+
+		json_array_append_new(
+			attachments, json_pack("{s:s, s:I}", "port", a->port, "vlan", (json_int_t)a->vlan));
+	}
+	return json_pack("{s:s, s:I, s:s, s:{s:s, s:s}, s:I, s:s, s:o, s:I, s:I}", "name", s->name, "vni",
+		(json_int_t)s->vni, "prefix", prefix4_format(&s->prefix, prefix), "gateway", "address",
+		ip4_format(s->gateway.address, gateway), "mac", mac_format(&s->gateway.mac, mac), "mtu",
+		(json_int_t)s->mtu, "access", s->access == ACCESS_NAT ? "nat" : "routed", "attachments",
+		attachments, "vms", (json_int_t)count_vms(c, i, -1), "own-vms",
+		(json_int_t)count_vms(c, i, FWD_SELF));
+}
+
+static json_t *
+show_segments(struct core *c)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < c->conf->segments.n; i++)
+		json_array_append_new(rows, segment_row(c, (uint16_t)i));
+	return listing(rows, NULL);
+}
+
+static json_t *
+peer_row(struct core *c, const struct peer *p)
+{
+	static const char *const state[] = {"away", "dialling", "syncing", "synced"};
+	char vtep[IP4_TEXT], mac[MAC_TEXT];
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "name", p->conf->name,
+		"address", p->conf->address, "vtep", ip4_format(p->conf->vtep, vtep), "mac",
+		mac_format(&p->conf->mac, mac), "state", state[p->state], "stale", p->session == NULL,
+		"since-ms", (json_int_t)(now_ms(c) - (p->since_ms ? p->since_ms : c->started_ms)), "vms",
+		(json_int_t)count_vms(c, -1, p->index), "accepted", (json_int_t)p->accepted, "refused",
+		(json_int_t)p->refused, "unacknowledged", (json_int_t)p->unacked);
+}
+
+static json_t *
+show_peers(struct core *c)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < c->n_peers; i++)
+		json_array_append_new(rows, peer_row(c, &c->peers[i]));
+	return listing(rows, NULL);
+}
+
+/* ---- status ---- */
+
+static size_t
+count_draining(struct core *c)
+{
+	struct move *m;
+	size_t n = 0;
+
+	DL_FOREACH(c->moves_list, m)
+	n += !m->done;
+	return n;
+}
+
+static json_t *
+show_status(struct core *c)
+{
+	json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}",
+		"name", c->conf->router.name, "site", c->conf->router.site, "version", NEARWAY_VERSION,
+		"uptime-ms", (json_int_t)(now_ms(c) - c->started_ms), "revision", (json_int_t)c->revision,
+		"ready", c->ready == NULL, "vms", (json_int_t)c->n_live, "own-vms",
+		(json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones,
+		"moves-draining", (json_int_t)count_draining(c), "evidence", "seen",
+		(json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
+		(json_int_t)c->events_ignored, "gateway-conflicts", (json_int_t)c->events[FWD_GW_CONFLICT],
+		"loops", (json_int_t)c->events[FWD_LOOP]);
+	json_t *fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
+
+	json_object_set_new(v, "strangers",
+		json_pack("{s:I, s:I}", "refused", (json_int_t)c->strangers, "turned-away",
+			(json_int_t)c->gate.refused));
+	if (c->term.number > 0)
+		json_object_set_new(v, "term",
+			json_pack("{s:I, s:s}", "number", (json_int_t)c->term.number, "controller",
+				c->term.name));
+	if (fwd) {
+		json_object_update(v, fwd);
+		json_decref(fwd);
+	}
+	return v;
+}
+
+json_t *
+show(struct core *c, const char *what, const struct show_params *p)
+{
+	if (strcmp(what, "status") == 0)
+		return show_status(c);
+	if (strcmp(what, "vms") == 0)
+		return show_by_vm(c, p, vm_rows);
+	if (strcmp(what, "nat") == 0)
+		return show_by_vm(c, p, nat_rows);
+	if (strcmp(what, "moves") == 0)
+		return show_moves(c, p);
+	if (strcmp(what, "segments") == 0)
+		return show_segments(c);
+	if (strcmp(what, "peers") == 0)
+		return show_peers(c);
+	return (json_t *)env_call(c->env, fwd_show, what, p->cursor, p->limit ? p->limit : ROWS_DEFAULT);
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* state.h - the control core's own structures. Seen by src/control alone.
+ *
+ * The model (VMs, routes, term) is changed by transactions only, through vm_set(), route_set() and
+ * term_set(), which log what was there before. One group of transactions is on its way at a time:
+ *
+ *   queued -> apply (check, change the model) -> fwd_prepare -> commit -> publish -> retired -> acknowledged
+ *
+ * What waits meanwhile makes the next group. A failure before publish undoes the model from the log.
+ */
+#pragma once
+
+#include "core.h"
+
+#include <api/kinds.h>
+#include <api/methods.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <net/channel.h>
+#include <net/gate.h>
+#include <net/rpc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#define EPOCH_MAX      INT64_MAX
+#define EPOCH_STEP     (UINT64_C(1) << 32) /* a larger step over a known epoch is a fault */
+#define ATTACHMENT_ANY (-1)
+#define SESSION_QUIET_MS \
+	(UINT64_C(124) * 60 * 1000) /* RFC 5382: an idle TCP session may live so long unseen */
+#define DRAIN_TICK_MS 1000
+#define CHECKPOINT_MS 60000 /* how often the clock row is written while something drains here */
+#define MOVES_KEPT    1000  /* moves that are done and still shown */
+#define QUEUE_MAX     20000 /* transactions that wait */
+#define GROUP_MAX     4096  /* transactions of one commit */
+#define VM_KEY_TEXT   (NAME_LEN + 1 + MAC_TEXT)
+#define MOVE_ID_TEXT  (VM_KEY_TEXT + 21)
+
+/* ---- VMs (vms.c) ---- */
+
+struct vm_key { /* no padding: hashed as bytes */
+	uint16_t segment;
+	struct mac mac;
+};
+
+struct drain_time {		 /* beside fwd.drains[i] */
+	uint64_t epoch;		 /* of the move that began it */
+	uint64_t min_ms, max_ms; /* as asked */
+	uint64_t min_at, max_at; /* boot clock; 0 where the home is another router */
+	uint64_t quiet_at;	 /* from then on a table without sessions proves that none is left */
+};
+
+struct vm_state {
+	struct fwd_vm fwd;
+	uint64_t epoch;
+	bool deleted;
+	struct drain_time drain[FWD_DRAINS_MAX];
+};
+
+struct touched { /* by the group on its way: its first and last place in the log */
+	uint64_t group;
+	size_t first, last;
+};
+
+struct vm_obj {
+	struct vm_key key;
+	struct vm_state now;
+	bool present;	    /* false: being made by a transaction that was undone */
+	bool waits;	    /* a transaction on its way moves its location */
+	bool has_own_drain; /* in core.draining */
+	bool probing;	    /* in core.probing */
+	uint8_t probe;	    /* ARP probes sent */
+	uint64_t probe_since;
+	uint64_t seen_at; /* its location was last moved */
+	uint64_t poll_at; /* its sessions are counted again */
+	struct touched touched;
+	uint64_t written_at, loaded_at; /* boot clock: of the stored row, and when it was read */
+	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next;
+	UT_hash_handle hh;
+};
+
+struct address { /* (segment, private address) or a global address -> VM */
+	uint64_t key;
+	struct vm_obj *vm;
+	UT_hash_handle hh;
+};
+
+/* ---- routes ---- */
+
+struct route_obj {
+	uint64_t key; /* prefix */
+	bool has_conf, has_run;
+	struct route conf, run; /* of the file; of route.replace, which wins */
+	struct touched touched;
+	UT_hash_handle hh;
+};
+
+/* ---- moves ---- */
+
+struct move {
+	char id[MOVE_ID_TEXT]; /* SEGMENT/MAC@EPOCH */
+	struct vm_key vm;
+	uint64_t epoch;
+	uint8_t from, to; /* router index */
+	bool done;
+	int64_t started_ms, ended_ms; /* wall clock */
+	struct move *prev, *next;
+	UT_hash_handle hh;
+};
+
+/* ---- transactions (txn.c) ---- */
+
+struct core;
+
+struct fail {
+	int code; /* RPC_... */
+	json_t *data;
+	char text[400];
+};
+
+struct txn {
+	struct txn *next, *prev;
+	/* Changes the model; 0, or an RPC_ code with t->fail filled, and then what it changed is undone. May
+	 * be called again after an undo. */
+	int (*apply)(struct core *c, struct txn *t);
+	/* It is live, or refused; frees t. */
+	void (*done)(struct core *c, struct txn *t, int code);
+	struct fail fail;
+	bool changed, dry_run;
+	uint64_t revision;
+};
+
+enum undo_kind { UNDO_VM, UNDO_ROUTE, UNDO_TERM };
+
+struct term {
+	uint64_t number;
+	char name[NAME_LEN + 1]; /* who spoke it first */
+};
+
+struct undo {
+	enum undo_kind kind;
+	bool present;
+	union {
+		struct vm_obj *vm;
+		struct route_obj *route;
+	};
+	union {
+		struct vm_state vm;
+		struct {
+			bool has_run;
+			struct route run;
+		} route;
+		struct term term;
+	} old;
+};
+
+struct group; /* txn.c */
+
+/* ---- sessions and peers ---- */
+
+struct session { /* one channel that is up or being made */
+	struct core *core;
+	struct channel *channel;
+	struct rpc *rpc;   /* NULL until up */
+	struct peer *peer; /* NULL: controller, observer or local user */
+	enum channel_role role;
+	bool dialled;
+	char name[112];
+	uint64_t term;
+	struct session *prev, *next;
+};
+
+enum peer_state { PEER_AWAY, PEER_DIALLING, PEER_SYNCING, PEER_SYNCED };
+
+struct peer {
+	struct core *core;
+	uint8_t index; /* router index */
+	const struct conf_peer *conf;
+	struct channel_identity identity;
+	struct session *session;
+	enum peer_state state;
+	struct env_timer *timer; /* next dial, or next exchange after refused claims */
+	uint64_t backoff_ms;
+	struct exchange *exchange;
+	bool *shared; /* by segment: it has that one, too */
+	bool shares_all;
+	uint64_t up_serial;		 /* of the session: tells replies on an older one */
+	uint64_t since_ms;		 /* boot clock of the last change between up and down */
+	uint64_t accepted, refused;	 /* claims */
+	unsigned int unacked;		 /* updates on their way to it */
+	bool lagging;			 /* updates were left out: it is told to ask again */
+	bool retry;			 /* claims were refused that may be taken later */
+	uint64_t alarm_at, alarms_quiet; /* one alarm line a second */
+	bool asked;			 /* one exchange finished or failed since the start */
+};
+
+struct core {
+	struct env *env;
+	const struct config *conf;
+	uint8_t private_key[32];
+	uint64_t started_ms;
+	bool running;
+
+	struct vm_obj *vms;
+	struct address *addresses;
+	struct vm_obj **sorted; /* by (segment name, MAC); NULL = to be made */
+	size_t n_live, n_tombstones;
+	struct route_obj *routes;
+	struct move *moves;	 /* hash by id */
+	struct move *moves_list; /* in order of start */
+	size_t n_moves_done;
+	struct term term;
+	uint64_t revision;
+
+	/* transactions */
+	struct txn *queue;
+	size_t queued;
+	struct env_timer *pump;
+	struct group *group; /* on its way */
+	uint64_t groups;     /* counter, stamps what a group touches */
+	size_t solo;	     /* so many of the next transactions go one by one */
+	struct txn *current; /* being applied */
+	struct undo *log;
+	size_t n_log, log_size;
+	struct start *start;
+	struct env_timer *start_timer;
+
+	/* moves */
+	struct env_timer *drain_timer, *probe_timer;
+	struct vm_obj *draining, *probing;
+	uint64_t checkpoint_at;
+	bool drains_end; /* a transaction that ends some is on its way */
+
+	/* channels */
+	struct env_listener *tcp, *local;
+	struct gate gate;				      /* before tcp */
+	uint64_t strangers, stranger_log_at, strangers_quiet; /* that never said who they are */
+	struct session *sessions;
+	struct peer *peers;
+	size_t n_peers;
+	uint64_t serials;
+	struct channel_identity *controllers;
+	size_t n_controllers;
+	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
+	uint64_t events[FWD_LOOP + 1], events_ignored, alarm_at[FWD_LOOP + 1];
+
+	/* start */
+	struct env_timer *ready_timer;
+	void (*ready)(void *arg);
+	void *ready_arg;
+	struct {
+		bool present;
+		char boot_id[64];
+		uint64_t boot_ms;
+		int64_t wall_ms;
+	} stored; /* clocks when the last row was written */
+};
+
+/* ---- vms.c, vm_text.c ---- */
+
+struct vm_obj *vm_find(struct core *c, uint16_t segment, const struct mac *mac);
+struct vm_obj *vm_by_private(struct core *c, uint16_t segment, ip4 a);
+struct vm_obj *vm_by_global(struct core *c, ip4 a);
+/* The one way to change a VM inside a transaction. */
+struct vm_obj *vm_set(struct core *c, const struct vm_state *s);
+void vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present);
+/* Equal but for where it was heard and what is left of drains. */
+bool vm_state_same(const struct vm_state *a, const struct vm_state *b);
+/* What of a VM the group must agree on, as a number of 63 bits. */
+uint64_t vm_hash(struct core *c, const struct vm_state *s);
+void vm_key_text(struct core *c, uint16_t segment, const struct mac *mac, char text[VM_KEY_TEXT]);
+json_t *vm_json(struct core *c, const struct vm_state *s);
+/* Names to indices. Unknown segment or owner: false and `why`. Drains of unknown homes are left out. */
+bool vm_from_api(struct core *c, const struct vm *vm, struct vm_state *s, struct fail *f);
+/* All VMs, tombstones too, by (segment name, MAC): the first one after `cursor` ("SEGMENT/MAC", "" = start).
+ */
+size_t vm_sorted(struct core *c, const char *cursor);
+bool vm_live(const struct vm_obj *o);
+int vm_load(struct core *c, const struct env_row *row, struct fail *f);
+/* Fills a row of malloc'ed strings. */
+void vm_row(struct core *c, const struct vm_state *s, struct env_row *row);
+void row_set(struct env_row *row, const char *kind, const char *key, json_t *value_stolen);
+void row_free(struct env_row *row);
+json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
+void vms_free(struct core *c);
+bool vm_has_own_drain(const struct vm_state *s);
+bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
+
+/* Router index -> name and back; -1 when unknown. */
+const char *router_name(struct core *c, uint8_t index);
+int router_index(struct core *c, const char *name);
+int segment_index(struct core *c, const char *name);
+const char *attachment_port(struct core *c, int attachment);
+const struct conf_segment *segment_at(struct core *c, uint16_t index);
+
+/* ---- check.c ---- */
+
+int fail(struct fail *f, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void fail_clear(struct fail *f);
+int check_mac(struct core *c, const struct mac *mac, struct fail *f);
+/* A private address and, where given, a global one that this router may give it. */
+int check_private(struct core *c, uint16_t segment, ip4 a, struct fail *f);
+int check_own_global(struct core *c, uint16_t segment, ip4 a, struct fail *f);
+bool in_own_pool(struct core *c, ip4 a);
+/* Another VM that holds an address of `s`, and which. */
+struct vm_obj *vm_clash(struct core *c, const struct vm_state *s, ip4 *which);
+/* RPC_CONFLICT naming the holder. */
+int check_clash(struct core *c, const struct vm_state *s, struct fail *f);
+
+/* ---- txn.c ---- */
+
+void txn_submit(struct core *c, struct txn *t);
+void txn_init(struct core *c);
+void txn_fini(struct core *c);
+struct undo *txn_log(struct core *c);
+size_t txn_mark(struct core *c);
+void txn_rollback(struct core *c, size_t mark);
+void term_set(struct core *c, uint64_t number, const char *name);
+void txn_count(struct core *c); /* the current transaction has changed something that is stored */
+void meta_row(struct core *c, struct env_row *row);
+/* Rows that nobody waits for. */
+void commit_aside(struct core *c, const struct env_row *rows, size_t n);
+
+/* ---- start.c ---- */
+
+void start_init(struct core *c);
+void start_fini(struct core *c);
+/* Tells forwarding the loaded state; `done` after the grace period. */
+void start_forwarding(struct core *c, void (*done)(void *arg), void *arg);
+
+/* ---- apply_*.c: one change, checked and made; `out` gets members of the result ---- */
+
+int apply_vm_register(struct core *c, const struct vm_register_params *p, json_t *out, struct fail *f);
+int apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f);
+int apply_vm_unregister(struct core *c, const struct vm_key_params *p, json_t *out, struct fail *f);
+int apply_nat_set(struct core *c, const struct nat_set_params *p, json_t *out, struct fail *f);
+int apply_route_replace(struct core *c, const struct route *p, json_t *out, struct fail *f);
+int apply_route_delete(struct core *c, const struct route_key_params *p, json_t *out, struct fail *f);
+int apply_move_finish(struct core *c, const struct move_finish_params *p, json_t *out, struct fail *f);
+
+/* ---- apply_route.c ---- */
+
+void route_undo(const struct undo *u);
+const struct route *route_live(const struct route_obj *o); /* NULL = none */
+void route_fwd(struct core *c, const struct route *r, struct fwd_route *out);
+void route_row(const struct route_obj *o, struct env_row *row);
+int routes_configure(struct core *c, struct err *e);
+int route_load(struct core *c, const struct env_row *row, struct fail *f);
+void routes_free(struct core *c);
+struct prefix4 route_prefix(const struct route_obj *o);
+
+/* ---- moves.c ---- */
+
+void moves_init(struct core *c);
+void moves_fini(struct core *c);
+/* The rows of moves that a change of a VM begins and ends; called before the commit. At most 1 + FWD_DRAINS_MAX. */
+size_t moves_rows(
+	struct core *c, const struct vm_state *old, const struct vm_state *now, struct env_row *rows);
+/* The change is live: moves, timers, announcements, sessions of addresses that are gone. */
+void moves_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present);
+int move_load(struct core *c, const struct env_row *row, struct fail *f);
+void moves_start(struct core *c); /* after the load: clocks of drains, moves that ended meanwhile */
+json_t *move_json(struct core *c, const struct move *m);
+
+/* ---- drains.c ---- */
+
+void drains_init(struct core *c);
+void drain_remove(struct vm_state *s, unsigned int i); /* the i-th */
+/* Keeps core.draining, and with it the clock of drains. */
+void drains_track(struct core *c, struct vm_obj *o);
+/* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */
+void drains_release(struct core *c, const struct vm_state *old, const struct vm_state *now);
+void drains_restore(struct core *c, struct vm_obj *o, bool same_boot); /* of a loaded VM */
+uint64_t drain_left(struct core *c, uint64_t at);
+/* So much of `left` remains after a reboot in which the wall clock advanced by `wall`. */
+uint64_t drain_left_after_boot(uint64_t left, int64_t wall);
+
+/* ---- location.c ---- */
+
+void location_init(struct core *c);
+/* A change is live: probes for a VM that came, one RARP for one that went. */
+void location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old);
+void location_event(struct core *c, const struct fwd_event *ev);
+
+/* ---- peers.c, sync.c, claims.c ---- */
+
+void peers_init(struct core *c);
+int peers_listen(struct core *c, struct err *e);
+void peers_start(struct core *c);
+void peers_fini(struct core *c);
+void peer_up(struct core *c, struct session *s);
+void peer_down(struct core *c, struct session *s);
+void peer_alarm(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The exchange ended; not whole: the session did, or claims were refused that may be taken later. */
+void peer_exchanged(struct peer *p, bool whole);
+
+void sync_start(struct peer *p); /* a full exchange, unless one runs */
+void sync_stop(struct peer *p);
+bool sync_go_on(struct peer *p, uint64_t serial); /* the exchange with this serial, if it still runs */
+/* VMs that a peer told us: in answer to an exchange, or by a request that waits for the outcome. */
+void claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r);
+void sync_request(struct session *s, struct rpc_request *r, const char *method, json_t *params);
+/* News: our VMs that changed, and our drains that are over. Collected while a group is made live, then sent.
+ */
+void sync_changed(struct core *c, const struct vm_state *s);
+void sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch);
+void sync_flush(struct core *c);
+
+/* ---- dispatch.c ---- */
+
+struct session *session_new(struct core *c, enum channel_role role, const char *name);
+void session_close(struct session *s); /* without a word to its peer object */
+void sessions_trim(struct core *c);
+extern const struct channel_ops session_ops;
+void sessions_fini(struct core *c);
+void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *params);
+
+/* ---- show.c ---- */
+
+json_t *show(struct core *c, const char *what, const struct show_params *p);
+
+/* ---- core.c ---- */
+
+void core_ready(struct core *c, bool now);
+
+static inline uint64_t
+now_ms(struct core *c)
+{
+	return env_call(c->env, now_ms);
+}
+
+static inline struct env_timer *
+timer_new(struct core *c, void (*cb)(void *arg), void *arg)
+{
+	return env_call(c->env, timer_new, cb, arg);
+}
+
+static inline void
+timer_set(struct core *c, struct env_timer *t, uint64_t after_ms)
+{
+	c->env->ops->timer_set(t, after_ms);
+}
+
+/* Memory of the control thread: without it there is no router. */
+void *zalloc(size_t n);

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn.c - transactions in groups: apply, fwd_prepare, commit, publish, retired, acknowledge. */
+#include "state.h"
+
+#include <common/log.h>
+#include <errno.h>
+
+/* Outlives the core when that is freed with a commit on its way: core is NULL then. */
+struct group {
+	struct core *core;
+	struct env *env;
+	struct txn *txns;
+	size_t n_txns;
+	struct fwd_txn *fwd;
+	struct fwd_change *changes;
+	size_t n_changes;
+	struct env_row *rows;
+	size_t n_rows;
+	bool stored;	   /* something that belongs into the store has changed */
+	uint64_t revision; /* before it */
+};
+
+/* ---- the log ---- */
+
+struct undo *
+txn_log(struct core *c)
+{
+	struct undo *u;
+
+	if (c->n_log == c->log_size) {
+		c->log_size = c->log_size ? 2 * c->log_size : 64;
+		c->log = realloc(c->log, c->log_size * sizeof(*c->log));
+		if (!c->log)
+			abort();
+	}
+	u = &c->log[c->n_log++];
+	memset(u, 0, sizeof(*u));
+	return u;
+}
+
+size_t
+txn_mark(struct core *c)
+{
+	return c->n_log;
+}
+
+void
+txn_rollback(struct core *c, size_t mark)
+{
+	while (c->n_log > mark) {
+		struct undo *u = &c->log[--c->n_log];
+
+		switch (u->kind) {
+		case UNDO_VM:
+			vm_undo(c, u->vm, &u->old.vm, u->present);
+			break;
+		case UNDO_ROUTE:
+			route_undo(u);
+			break;
+		case UNDO_TERM:
+			c->term = u->old.term;
+			break;
+		}
+	}
+}
+
+void
+txn_count(struct core *c)
+{
+	if (c->current)
+		c->current->changed = true;
+}
+
+void
+term_set(struct core *c, uint64_t number, const char *name)
+{
+	struct undo *u = txn_log(c);
+
+	u->kind = UNDO_TERM;
+	u->old.term = c->term;
+	c->term.number = number;
+	snprintf(c->term.name, sizeof(c->term.name), "%s", name);
+	txn_count(c);
+}
+
+/* ---- what a group does to store and forwarding ---- */
+
+void
+meta_row(struct core *c, struct env_row *row)
+{
+	row_set(row, "meta", "router",
+		json_pack("{s:I, s:I, s:s, s:s, s:I, s:I}", "revision", (json_int_t)c->revision, "term",
+			(json_int_t)c->term.number, "controller", c->term.name, "boot-id",
+			env_call(c->env, boot_id), "boot-ms", (json_int_t)now_ms(c), "wall-ms",
+			(json_int_t)env_call(c->env, wall_ms)));
+}
+
+static void
+aside_committed(void *arg, int rc)
+{
+	(void)arg;
+	if (rc != 0)
+		log_warn(
+			"control: the store refused rows of the router's own bookkeeping: %s", strerror(-rc));
+}
+
+void
+commit_aside(struct core *c, const struct env_row *rows, size_t n)
+{
+	env_call(c->env, commit, rows, n, aside_committed, NULL);
+}
+
+static void
+group_free(struct group *g)
+{
+	for (size_t i = 0; i < g->n_rows; i++)
+		row_free(&g->rows[i]);
+	free(g->rows);
+	free(g->changes);
+	free(g);
+}
+
+static bool
+in_fwd(const struct vm_state *s, bool present)
+{
+	return present && !s->deleted;
+}
+
+/* Deletions go first, so that what they free can be taken in the same transaction. */
+static void
+change_vm(struct group *g, const struct undo *first, bool deletions)
+{
+	const struct vm_obj *o = first->vm;
+	bool was = in_fwd(&first->old.vm, first->present), is = in_fwd(&o->now, o->present);
+	struct fwd_change *ch = &g->changes[g->n_changes];
+
+	if (is == deletions || (!was && !is))
+		return;
+	if (was && is && memcmp(&first->old.vm.fwd, &o->now.fwd, sizeof(o->now.fwd)) == 0)
+		return;
+	memset(ch, 0, sizeof(*ch));
+	ch->op = is ? FWD_VM_PUT : FWD_VM_DEL;
+	ch->vm = o->now.fwd;
+	g->n_changes++;
+}
+
+static void
+change_route(struct core *c, struct group *g, const struct undo *first)
+{
+	const struct route_obj *o = first->route;
+	const struct route *r = route_live(o);
+	struct fwd_change *ch = &g->changes[g->n_changes];
+
+	if (!r && !o->has_conf && !first->old.route.has_run)
+		return; /* made and deleted in this group */
+	g->n_changes++;
+	memset(ch, 0, sizeof(*ch));
+	ch->op = r ? FWD_ROUTE_PUT : FWD_ROUTE_DEL;
+	if (r)
+		route_fwd(c, r, &ch->route);
+	else
+		ch->route.prefix = route_prefix(o);
+}
+
+static void
+rows_of(struct core *c, struct group *g, const struct undo *first)
+{
+	const struct vm_obj *o = first->vm;
+
+	if (first->kind == UNDO_ROUTE) {
+		route_row(first->route, &g->rows[g->n_rows++]);
+		return;
+	}
+	if (first->present && vm_state_same(&first->old.vm, &o->now))
+		return;
+	vm_row(c, &o->now, &g->rows[g->n_rows++]);
+	g->n_rows += moves_rows(c, first->present ? &first->old.vm : NULL, &o->now, &g->rows[g->n_rows]);
+}
+
+static struct touched *
+touched_of(const struct undo *u)
+{
+	switch (u->kind) {
+	case UNDO_VM:
+		return &u->vm->touched;
+	case UNDO_ROUTE:
+		return &u->route->touched;
+	default:
+		return NULL;
+	}
+}
+
+/* Marks each object's first and last place in the log. */
+static void
+stamp(struct core *c)
+{
+	c->groups++;
+	for (size_t i = 0; i < c->n_log; i++) {
+		struct touched *t = touched_of(&c->log[i]);
+
+		if (!t)
+			continue;
+		if (t->group != c->groups)
+			*t = (struct touched){c->groups, i, i};
+		t->last = i;
+	}
+}
+
+/* Its last entry stands for an object: then what it takes has been freed by those before it. */
+static const struct undo *
+first_of(struct core *c, size_t i)
+{
+	const struct touched *t = touched_of(&c->log[i]);
+
+	return t && t->last == i ? &c->log[t->first] : NULL;
+}
+
+static void
+group_build(struct core *c, struct group *g)
+{
+	const struct undo *u;
+
+	stamp(c);
+	g->changes = zalloc((c->n_log + 1) * sizeof(*g->changes));
+	g->rows = zalloc((c->n_log * (2 + FWD_DRAINS_MAX + 1) + 1) * sizeof(*g->rows));
+	for (int deletions = 1; deletions >= 0; deletions--)
+		for (size_t i = 0; i < c->n_log; i++)
+			if ((u = first_of(c, i)) != NULL && u->kind == UNDO_VM)
+				change_vm(g, u, deletions);
+	for (size_t i = 0; i < c->n_log; i++) {
+		u = first_of(c, i);
+		if (u && u->kind == UNDO_ROUTE)
+			change_route(c, g, u);
+		if (u && g->stored)
+			rows_of(c, g, u);
+	}
+	if (g->stored)
+		meta_row(c, &g->rows[g->n_rows++]);
+}
+
+/* ---- the end of a group ---- */
+
+static void
+pump_soon(struct core *c)
+{
+	if (c->queue && !c->group)
+		timer_set(c, c->pump, 0);
+}
+
+static void
+group_finish(struct core *c, struct group *g, int code, const char *why)
+{
+	struct txn *t, *next;
+
+	c->group = NULL;
+	DL_FOREACH_SAFE(g->txns, t, next)
+	{
+		DL_DELETE(g->txns, t);
+		if (t->fail.code == 0 && code != 0)
+			fail(&t->fail, code, "%s", why);
+		t->done(c, t, t->fail.code);
+	}
+	group_free(g);
+	pump_soon(c);
+}
+
+static void
+group_retired(void *arg)
+{
+	struct group *g = arg;
+
+	if (g->core)
+		group_finish(g->core, g, 0, NULL);
+	else
+		group_free(g);
+}
+
+/* Store and forwarding have it: timers, announcements, news for the peers. */
+static void
+group_live(struct core *c)
+{
+	for (size_t i = 0; i < c->n_log; i++) {
+		const struct undo *u = first_of(c, i);
+
+		if (!u || u->kind != UNDO_VM)
+			continue;
+		moves_changed(c, u->vm, &u->old.vm, u->present);
+		if (u->vm->now.fwd.owner == FWD_SELF &&
+			!(u->present && vm_state_same(&u->old.vm, &u->vm->now)))
+			sync_changed(c, &u->vm->now);
+	}
+	sync_flush(c);
+	c->n_log = 0;
+}
+
+static void
+group_publish(struct group *g)
+{
+	struct core *c = g->core;
+
+	if (g->fwd) {
+		struct fwd_txn *fwd = g->fwd;
+
+		g->fwd = NULL;
+		env_call(g->env, fwd_publish, fwd, group_retired, g);
+		group_live(c);
+		return;
+	}
+	group_live(c);
+	group_finish(c, g, 0, NULL);
+}
+
+static void
+group_committed(void *arg, int rc)
+{
+	struct group *g = arg;
+	struct core *c = g->core;
+
+	if (!c) { /* the router stops: the store has it or not, the next start will tell */
+		if (g->fwd)
+			env_call(g->env, fwd_abort, g->fwd);
+		group_free(g);
+		return;
+	}
+	if (rc == 0) {
+		group_publish(g);
+		return;
+	}
+	log_error("control: the store refused %zu rows: %s; nothing was changed", g->n_rows, strerror(-rc));
+	if (g->fwd)
+		env_call(g->env, fwd_abort, g->fwd);
+	txn_rollback(c, 0);
+	c->revision = g->revision;
+	group_finish(c, g, RPC_STORE, strerror(-rc));
+}
+
+/* ---- the start of a group ---- */
+
+/* What it refuses is undone here, and told with the others: the reason may lie in one that is on its way. */
+static void
+apply_one(struct core *c, struct group *g, struct txn *t)
+{
+	size_t mark = txn_mark(c);
+	int code;
+
+	t->changed = false;
+	fail_clear(&t->fail);
+	c->current = t;
+	code = t->apply(c, t);
+	c->current = NULL;
+	if (code != 0 || t->dry_run)
+		txn_rollback(c, mark);
+	if (code != 0 || t->dry_run)
+		t->changed = false;
+	t->fail.code = code;
+	if (t->changed)
+		c->revision++;
+	t->revision = c->revision;
+	g->stored |= t->changed;
+}
+
+static int
+txn_fail_code(int rc)
+{
+	return rc == -ENOSPC ? RPC_LIMIT : rc == -EEXIST ? RPC_CONFLICT : RPC_INTERNAL;
+}
+
+/* Forwarding refused. One alone is told why; of several each gets its own try. */
+static void
+group_refused(struct core *c, struct group *g, int rc, const char *why)
+{
+	struct txn *t;
+
+	txn_rollback(c, 0);
+	c->revision = g->revision;
+	if (g->n_txns == 1) {
+		log_warn("control: forwarding refused a change: %s", why);
+		group_finish(c, g, txn_fail_code(rc), why);
+		return;
+	}
+	c->solo = g->n_txns;
+	while (g->txns) {
+		t = g->txns->prev; /* the last */
+		DL_DELETE(g->txns, t);
+		DL_PREPEND(c->queue, t);
+		c->queued++;
+	}
+	c->group = NULL;
+	group_free(g);
+	pump_soon(c);
+}
+
+static void
+group_run(struct core *c, struct group *g)
+{
+	struct err e = {0};
+	int rc;
+
+	group_build(c, g);
+	if (g->n_changes > 0) {
+		rc = env_call(c->env, fwd_prepare, g->changes, g->n_changes, &g->fwd, &e);
+		if (rc != 0) {
+			g->fwd = NULL;
+			group_refused(c, g, rc, e.text[0] ? e.text : strerror(-rc));
+			return;
+		}
+	}
+	if (g->n_rows > 0)
+		env_call(c->env, commit, g->rows, g->n_rows, group_committed, g);
+	else
+		group_publish(g);
+}
+
+static void
+pump(void *arg)
+{
+	struct core *c = arg;
+	struct group *g;
+	struct txn *t;
+
+	if (c->group || !c->queue || !c->running)
+		return;
+	g = zalloc(sizeof(*g));
+	g->core = c;
+	g->env = c->env;
+	g->revision = c->revision;
+	c->group = g;
+	while (c->queue && c->n_log < GROUP_MAX && g->n_txns < (c->solo ? 1 : GROUP_MAX)) {
+		t = c->queue;
+		DL_DELETE(c->queue, t);
+		c->queued--;
+		apply_one(c, g, t);
+		DL_APPEND(g->txns, t);
+		g->n_txns++;
+	}
+	if (c->solo)
+		c->solo--;
+	group_run(c, g);
+}
+
+void
+txn_submit(struct core *c, struct txn *t)
+{
+	if (c->queued >= QUEUE_MAX) {
+		fail(&t->fail, RPC_LIMIT, "%d changes wait already: send fewer at a time", QUEUE_MAX);
+		t->done(c, t, RPC_LIMIT);
+		return;
+	}
+	DL_APPEND(c->queue, t);
+	c->queued++;
+	pump_soon(c);
+}
+
+/* ---- start and stop ---- */
+
+void
+txn_init(struct core *c)
+{
+	c->pump = timer_new(c, pump, c);
+}
+
+void
+txn_fini(struct core *c)
+{
+	struct txn *t, *next;
+
+	if (c->group) {
+		DL_FOREACH_SAFE(c->group->txns, t, next)
+		{
+			DL_DELETE(c->group->txns, t);
+			DL_APPEND(c->queue, t);
+		}
+		c->group->core = NULL;
+	}
+	DL_FOREACH_SAFE(c->queue, t, next)
+	{
+		DL_DELETE(c->queue, t);
+		fail(&t->fail, RPC_INTERNAL, "the router stops");
+		t->done(c, t, RPC_INTERNAL);
+	}
+	free(c->log);
+	c->env->ops->timer_free(c->pump);
+}

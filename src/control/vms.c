@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vms.c - VM objects: the hash by (segment, MAC), the index of their addresses, and their texts. */
+#include "state.h"
+
+#include <common/log.h>
+
+void *
+zalloc(size_t n)
+{
+	void *p = calloc(1, n);
+
+	if (!p) {
+		log_error("control: no memory");
+		abort();
+	}
+	return p;
+}
+
+/* ---- names ---- */
+
+const char *
+router_name(struct core *c, uint8_t index)
+{
+	if (index == FWD_SELF)
+		return c->conf->router.name;
+	return list_at(c->conf->peers, const struct conf_peer, index - 1)->name;
+}
+
+int
+router_index(struct core *c, const char *name)
+{
+	if (strcmp(name, c->conf->router.name) == 0)
+		return FWD_SELF;
+	for (size_t i = 0; i < c->conf->peers.n; i++)
+		if (strcmp(name, list_at(c->conf->peers, const struct conf_peer, i)->name) == 0)
+			return (int)i + 1;
+	return -1;
+}
+
+int
+segment_index(struct core *c, const char *name)
+{
+	for (size_t i = 0; i < c->conf->segments.n; i++)
+		if (strcmp(name, list_at(c->conf->segments, const struct conf_segment, i)->name) == 0)
+			return (int)i;
+	return -1;
+}
+
+const struct conf_segment *
+segment_at(struct core *c, uint16_t index)
+{
+	return list_at(c->conf->segments, const struct conf_segment, index);
+}
+
+/* Attachments are counted across segments. */
+const char *
+attachment_port(struct core *c, int attachment)
+{
+	size_t n = (size_t)attachment;
+
+	for (size_t i = 0; i < c->conf->segments.n && attachment >= 0; i++) {
+		const struct conf_segment *s = segment_at(c, (uint16_t)i);
+
+		if (n < s->attachments.n)
+			return list_at(s->attachments, const struct conf_attachment, n)->port;
+		n -= s->attachments.n;
+	}
+	return "?";
+}
+
+void
+vm_key_text(struct core *c, uint16_t segment, const struct mac *mac, char text[VM_KEY_TEXT])
+{
+	char m[MAC_TEXT];
+
+	snprintf(text, VM_KEY_TEXT, "%s/%s", segment_at(c, segment)->name, mac_format(mac, m));
+}
+
+/* ---- the index of addresses ---- */
+
+static uint64_t
+key_private(uint16_t segment, ip4 a)
+{
+	return (uint64_t)(segment + 1) << 32 | a;
+}
+
+static struct vm_obj *
+address_find(struct core *c, uint64_t key)
+{
+	struct address *a;
+
+	HASH_FIND(hh, c->addresses, &key, sizeof(key), a);
+	return a ? a->vm : NULL;
+}
+
+struct vm_obj *
+vm_by_private(struct core *c, uint16_t segment, ip4 a)
+{
+	return address_find(c, key_private(segment, a));
+}
+
+struct vm_obj *
+vm_by_global(struct core *c, ip4 a)
+{
+	return address_find(c, a);
+}
+
+static void
+address_put(struct core *c, uint64_t key, struct vm_obj *o)
+{
+	struct address *a;
+
+	HASH_FIND(hh, c->addresses, &key, sizeof(key), a);
+	if (!a) {
+		a = zalloc(sizeof(*a));
+		a->key = key;
+		HASH_ADD(hh, c->addresses, key, sizeof(a->key), a);
+	}
+	a->vm = o;
+}
+
+static void
+address_drop(struct core *c, uint64_t key, const struct vm_obj *o)
+{
+	struct address *a;
+
+	HASH_FIND(hh, c->addresses, &key, sizeof(key), a);
+	if (!a || a->vm != o)
+		return;
+	HASH_DEL(c->addresses, a);
+	free(a);
+}
+
+/* Calls each(key) for what a state holds: private addresses, live and draining global ones. */
+static void
+each_address(struct core *c, struct vm_obj *o, bool put)
+{
+	const struct fwd_vm *f = &o->now.fwd;
+	uint64_t keys[2 * FWD_ADDRESSES_MAX + FWD_DRAINS_MAX];
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < f->n_addresses; i++) {
+		keys[n++] = key_private(f->segment, f->addresses[i].private_ip);
+		if (f->addresses[i].global_ip)
+			keys[n++] = f->addresses[i].global_ip;
+	}
+	for (unsigned int i = 0; i < f->n_drains; i++)
+		keys[n++] = f->drains[i].global_ip;
+	for (size_t i = 0; i < n; i++) {
+		if (put)
+			address_put(c, keys[i], o);
+		else
+			address_drop(c, keys[i], o);
+	}
+}
+
+/* ---- objects ---- */
+
+struct vm_obj *
+vm_find(struct core *c, uint16_t segment, const struct mac *mac)
+{
+	struct vm_key key = {segment, *mac};
+	struct vm_obj *o;
+
+	HASH_FIND(hh, c->vms, &key, sizeof(key), o);
+	return o;
+}
+
+bool
+vm_live(const struct vm_obj *o)
+{
+	return o && o->present && !o->now.deleted;
+}
+
+bool
+vm_has_global(const struct vm_state *s, ip4 global)
+{
+	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
+		if (s->fwd.addresses[i].global_ip == global)
+			return true;
+	return false;
+}
+
+static void
+count(struct core *c, const struct vm_obj *o, int by)
+{
+	if (!o->present)
+		return;
+	if (o->now.deleted)
+		c->n_tombstones += (size_t)by;
+	else
+		c->n_live += (size_t)by;
+}
+
+static struct vm_obj *
+vm_new(struct core *c, const struct vm_key *key)
+{
+	struct vm_obj *o = zalloc(sizeof(*o));
+
+	o->key = *key;
+	o->now.fwd.segment = key->segment;
+	o->now.fwd.mac = key->mac;
+	HASH_ADD(hh, c->vms, key, sizeof(o->key), o);
+	free(c->sorted);
+	c->sorted = NULL;
+	return o;
+}
+
+static void
+vm_replace(struct core *c, struct vm_obj *o, const struct vm_state *s, bool present)
+{
+	each_address(c, o, false);
+	count(c, o, -1);
+	o->now = *s;
+	o->present = present;
+	count(c, o, 1);
+	if (present)
+		each_address(c, o, true);
+}
+
+struct vm_obj *
+vm_set(struct core *c, const struct vm_state *s)
+{
+	struct vm_key key = {s->fwd.segment, s->fwd.mac};
+	struct vm_obj *o = vm_find(c, key.segment, &key.mac);
+	struct undo *u;
+
+	if (!o)
+		o = vm_new(c, &key);
+	u = txn_log(c);
+	u->kind = UNDO_VM;
+	u->vm = o;
+	u->present = o->present;
+	u->old.vm = o->now;
+	if (!o->present || !vm_state_same(&o->now, s))
+		txn_count(c);
+	vm_replace(c, o, s, true);
+	return o;
+}
+
+void
+vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present)
+{
+	vm_replace(c, o, old, present);
+	if (present)
+		return;
+	HASH_DEL(c->vms, o);
+	free(c->sorted);
+	c->sorted = NULL;
+	free(o);
+}
+
+void
+vms_free(struct core *c)
+{
+	struct vm_obj *o, *next;
+	struct address *a, *after;
+
+	HASH_ITER (hh, c->vms, o, next) {
+		HASH_DEL(c->vms, o);
+		free(o);
+	}
+	HASH_ITER (hh, c->addresses, a, after) {
+		HASH_DEL(c->addresses, a);
+		free(a);
+	}
+	free(c->sorted);
+}

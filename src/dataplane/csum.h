@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* csum.h - incremental Internet checksums: RFC 1624, equation 3, HC' = ~(~HC + ~m + m').
+ *
+ * A delta is the unfolded sum of ~m + m' of all words that changed; it is the same for every checksum that covers
+ * them (IPv4 header, TCP's pseudo header). Words are taken as they stand in memory: the sum does not care for the
+ * byte order as long as it is always the same.
+ */
+#pragma once
+
+#include <stdint.h>
+
+static inline uint32_t
+csum_delta16(uint16_t from, uint16_t to)
+{
+	return (uint32_t)(uint16_t)~from + to;
+}
+
+static inline uint32_t
+csum_delta32(uint32_t from, uint32_t to)
+{
+	return csum_delta16((uint16_t)from, (uint16_t)to) +
+	       csum_delta16((uint16_t)(from >> 16), (uint16_t)(to >> 16));
+}
+
+static inline uint16_t
+csum_apply(uint16_t csum, uint32_t delta)
+{
+	uint32_t sum = (uint32_t)(uint16_t)~csum + delta;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* flow.h - the session that a packet of a draining VM belongs to.
+ *
+ * An ICMP error belongs to the session of the packet that it quotes, and tells nothing about it. A later fragment
+ * has no ports: it follows its first fragment, which the worker remembers for a short time (worker.h, frag_home).
+ */
+#pragma once
+
+#include "worker.h"
+
+enum flow_dir { FLOW_FROM_VM, FLOW_TO_VM };
+
+struct flow {
+	struct session_key key;
+	bool known;    /* false: a later fragment */
+	bool quoted;   /* by an ICMP error */
+	bool tcp;      /* of the session, not of the packet that quotes it */
+	bool syn;      /* a pure SYN: opens a session */
+	uint8_t tells; /* SESSION_* of TCP */
+};
+
+/* `m` is parsed, its VM's address is the private one. */
+void flow_of(const struct worker *w, struct rte_mbuf *m, enum flow_dir dir, struct flow *f);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* meta.h - what is known of a packet, parsed once: one cache line in the mbuf's private area.
+ *
+ * The mbuf's data always starts at a 14-byte Ethernet header, first segment contiguous as far as a stage reads; a
+ * VLAN tag is taken off at receive and lives here, and is put back at transmit.
+ */
+#pragma once
+
+#include "tables/vmtab.h"
+
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+enum origin { FROM_WAN, FROM_DC, FROM_TUNNEL, FROM_SELF };
+
+/* Where an injected packet enters. */
+enum enter {
+	ENTER_RX,    /* received: not injected */
+	ENTER_ROUTE, /* whole IPv4 packet with an Ethernet header to be written: route it */
+	ENTER_TO_VM, /* IPv4 packet to a VM: meta.seg set, destination address in the header */
+	ENTER_ENCAP, /* L2 frame to peer meta.out_router in meta.seg */
+	ENTER_PORT,  /* L2 frame to meta.out_port with meta.out_vlan */
+	ENTER_NEIGH, /* released from hold: meta.out_port and meta.via set */
+};
+
+struct meta {
+	uint8_t origin;	   /* enum origin */
+	uint8_t enter;	   /* enum enter */
+	uint8_t in_port;   /* ingress port */
+	uint8_t in_router; /* FROM_TUNNEL: router index of the peer (1..) */
+	uint16_t in_att;   /* FROM_DC: attachment index */
+	uint16_t seg;	   /* segment index, TOPO_NONE on routed ports */
+	uint16_t vlan;	   /* ingress VLAN, 0 = untagged */
+	uint16_t out_vlan;
+	uint8_t out_port;
+	uint8_t out_router; /* ENCAP: the peer (1..) */
+	/* IPv4, when `l3_known` (ip4.h); whoever moves the packet's start clears that */
+	uint8_t l3_known;
+	uint8_t proto;
+	uint16_t l4_off;  /* from data start; valid for the first fragment or whole packets */
+	uint16_t l3_len;  /* IPv4 total length */
+	uint8_t fragment; /* 1: first fragment, 2: later fragment */
+	uint8_t tcp_flags;
+	rte_be16_t sport, dport; /* TCP, UDP; ICMP echo: identifier in both; else 0 */
+	uint16_t flags;		 /* META_* */
+	const struct vm_rec *vm; /* the VM that it comes from (out) or goes to (in) */
+	rte_be32_t nat_ip; /* nat-out: the global address to use; home-in: the global address it came by */
+	rte_be32_t via;	   /* next hop */
+	rte_be32_t orig_src, orig_dst; /* the addresses before NAT; 0 = not translated */
+	uint64_t held_ms;	       /* when it was put on hold */
+};
+
+enum {
+	META_ROUTED = 1,     /* TTL was taken once already */
+	META_OWN = 2,	     /* made by this router: no inside-source check, no TTL */
+	META_CARRIED = 4,    /* came through the tunnel with the gateway's MAC as destination */
+	META_ICMP_ERROR = 8, /* an ICMP message that quotes a packet; set by ip4_parse() */
+};
+
+_Static_assert(sizeof(struct meta) <= 64, "packet metadata is one cache line");
+
+static inline struct meta *
+meta(struct rte_mbuf *m)
+{
+	return (struct meta *)rte_mbuf_to_priv(m);
+}

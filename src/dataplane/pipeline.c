@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pipeline.h"
+
+#include <rte_cycles.h>
+#include <string.h>
+
+/* Skips an empty vector; counts packets, calls and cycles of the stage. */
+#define RUN(w, id, in, call)                                                \
+	do {                                                                \
+		struct vec *in_ = (in);                                     \
+		if (in_->n != 0) {                                          \
+			struct stage_count *c_ = &(w)->c.stage[STAGE_##id]; \
+			uint64_t t_ = rte_rdtsc();                          \
+			c_->packets += in_->n;                              \
+			c_->calls++;                                        \
+			call;                                               \
+			in_->n = 0;                                         \
+			c_->cycles += rte_rdtsc() - t_;                     \
+		}                                                           \
+	} while (0)
+
+/* Moves what fits of the inject vector into the burst, in order. */
+static void
+take_injected(struct worker *w, struct vec *rx)
+{
+	uint16_t n = RTE_MIN((uint16_t)(BURST_MAX - rx->n), w->inject.n);
+
+	for (uint16_t i = 0; i < n; i++)
+		vec_add(rx, w->inject.m[i]);
+	w->inject.n -= n;
+	memmove(w->inject.m, w->inject.m + n, w->inject.n * sizeof(w->inject.m[0]));
+}
+
+/* The path of every packet. No packet logic here. */
+void
+pipeline_run(struct worker *w, struct vec *rx)
+{
+	struct paths *p = w->paths;
+
+	w->c.received += rx->n;
+	w->more = VEC_MAX - BURST_MAX;
+	take_injected(w, rx);
+	RUN(w, CLASSIFY, rx, classify(w, rx, p));
+	RUN(w, DECAP, &p->tunnel, vxlan_decap(w, &p->tunnel, &p->frame));
+	RUN(w, SEGMENT, &p->frame, segment(w, &p->frame, &p->arp, &p->gateway, &p->bridge, &p->home_in));
+	RUN(w, ARP, &p->arp, arp(w, &p->arp, &p->bridge, &p->encap, &p->port));
+	RUN(w, ARP_WAN, &p->arp_wan, arp_wan(w, &p->arp_wan, &p->port));
+	RUN(w, GATEWAY, &p->gateway, gateway(w, &p->gateway, p));
+	RUN(w, HOME_OUT, &p->home_out, home_out(w, &p->home_out, &p->nat_out, &p->encap));
+	RUN(w, NAT_OUT, &p->nat_out, nat_out(w, &p->nat_out, &p->nat_in, &p->route));
+	RUN(w, WAN, &p->wan, wan(w, &p->wan, p));
+	RUN(w, NAT_IN, &p->nat_in, nat_in(w, &p->nat_in, &p->home_in, &p->to_vm));
+	RUN(w, HOME_IN, &p->home_in, home_in(w, &p->home_in, &p->to_vm, &p->bridge));
+	RUN(w, LOCAL, &p->local, local(w, &p->local, &p->to_vm, &p->route));
+	RUN(w, TO_VM, &p->to_vm, to_vm(w, &p->to_vm, &p->port, &p->encap));
+	RUN(w, BRIDGE, &p->bridge, bridge(w, &p->bridge, &p->encap, &p->port));
+	RUN(w, ENCAP, &p->encap, vxlan_encap(w, &p->encap, &p->route));
+	RUN(w, ROUTE, &p->route, route(w, &p->route, &p->neighbour));
+	RUN(w, NEIGHBOUR, &p->neighbour, neighbour(w, &p->neighbour, &p->port));
+	RUN(w, TX, &p->port, tx(w, &p->port));
+}

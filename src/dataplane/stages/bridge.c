@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bridge.c - L2 forwarding in a segment: to a VM, to a learnt host, or to all.
+ *
+ *                     to own attachments          to peers
+ *  from attachment    all others                  all (head-end replication)
+ *  from the tunnel    all                         never, but for the owner's relay of unicast for its VM
+ *
+ * The source of a routed frame is the sending router's MAC in the tunnel and the gateway's MAC on DC ports, whoever
+ * routed it. A frame for several places goes to the first; copies enter with the next burst.
+ */
+#include <dataplane/mss.h>
+#include <dataplane/pipeline.h>
+
+#define DESTINATIONS (RTE_DIM(((struct topo_segment *)0)->attachments) + TOPO_PEERS)
+
+struct way { /* to a peer, or when router is ROUTER_SELF to an attachment */
+	uint8_t router;
+	uint16_t att;
+};
+
+struct ways {
+	uint16_t n;
+	enum drop none; /* why, when there are none */
+	struct way way[DESTINATIONS];
+};
+
+struct outs {
+	struct vec *encap, *port;
+};
+
+static struct rte_ether_hdr *
+ether(const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+}
+
+static void
+add_peer(struct ways *x, uint8_t router)
+{
+	x->way[x->n++] = (struct way){.router = router};
+}
+
+static void
+add_attachment(struct ways *x, uint16_t att)
+{
+	x->way[x->n++] = (struct way){.router = ROUTER_SELF, .att = att};
+}
+
+static void
+add_attachments(const struct topology *t, const struct meta *md, struct ways *x)
+{
+	const struct topo_segment *s = &t->segments[md->seg];
+
+	for (int i = 0; i < s->n_attachments; i++)
+		if (md->origin != FROM_DC || s->attachments[i] != md->in_att)
+			add_attachment(x, s->attachments[i]);
+}
+
+static void
+flood(const struct topology *t, const struct meta *md, struct ways *x)
+{
+	add_attachments(t, md, x);
+	for (uint16_t i = 0; md->origin != FROM_TUNNEL && i < t->n_peers; i++)
+		add_peer(x, (uint8_t)(i + 1));
+}
+
+static void
+to_own_attachment(const struct topology *t, const struct meta *md, uint16_t att, struct ways *x)
+{
+	if (att == ATT_ANY)
+		add_attachments(t, md, x);
+	else if (md->origin == FROM_DC && att == md->in_att)
+		x->none = DROP_BRIDGE_FILTERED;
+	else
+		add_attachment(x, att);
+}
+
+/* The owner knows where its VM is and relays. A third router sends to the owner; what comes from the tunnel it gives to
+ * its own attachments: the VM may have arrived before the controller said so. */
+static void
+to_vm_of(const struct topology *t, const struct meta *md, const struct vm_rec *vm, struct ways *x)
+{
+	bool tunnel = md->origin == FROM_TUNNEL;
+
+	if (vm->owner != ROUTER_SELF && tunnel)
+		add_attachments(t, md, x);
+	else if (vm->owner != ROUTER_SELF)
+		add_peer(x, vm->owner);
+	else if (vm->location == ROUTER_SELF)
+		to_own_attachment(t, md, vm->att, x);
+	else if (tunnel && vm->location == md->in_router)
+		x->none = DROP_OWNER_BACKWARDS;
+	else
+		add_peer(x, vm->location);
+}
+
+static void
+to_host(const struct topology *t, const struct meta *md, const struct mac_entry *e, struct ways *x)
+{
+	if (e->router == ROUTER_SELF)
+		to_own_attachment(t, md, e->att, x);
+	else if (md->origin == FROM_TUNNEL)
+		x->none = DROP_SPLIT_HORIZON;
+	else
+		add_peer(x, e->router);
+}
+
+/* 01:80:c2:00:00:00 to :0f are for the next bridge and go no further (IEEE 802.1D, 7.12.6). */
+static bool
+link_local_group(const struct rte_ether_addr *a)
+{
+	static const uint8_t group[] = {0x01, 0x80, 0xc2, 0, 0};
+
+	return memcmp(a->addr_bytes, group, sizeof(group)) == 0 && a->addr_bytes[5] < 0x10;
+}
+
+/* A router's MAC is not shown to a DC, nor the gateway's to the tunnel. */
+static void
+set_source(const struct worker *w, struct rte_mbuf *m, uint8_t to)
+{
+	struct rte_ether_addr *src = &ether(m)->src_addr;
+	const struct topo_segment *s = &w->topo->segments[meta(m)->seg];
+	bool routed = meta(m)->origin == FROM_TUNNEL &&
+		      rte_is_same_ether_addr(src, &w->topo->peers[meta(m)->in_router - 1].mac);
+
+	if (to == ROUTER_SELF && routed)
+		*src = s->gw_mac;
+	else if (to != ROUTER_SELF && (routed || rte_is_same_ether_addr(src, &s->gw_mac)))
+		*src = w->topo->router_mac;
+}
+
+static bool
+fits(const struct topology *t, const struct rte_mbuf *m, const struct way *y)
+{
+	return y->router != ROUTER_SELF ||
+	       rte_pktmbuf_pkt_len(m) <=
+		       t->ports[t->attachments[y->att].port].mtu + sizeof(struct rte_ether_hdr);
+}
+
+static bool
+direct(struct worker *w, struct rte_mbuf *m, const struct way *y)
+{
+	struct meta *md = meta(m);
+
+	if (!fits(w->topo, m, y)) {
+		worker_drop(w, m, DROP_TOO_BIG);
+		return false;
+	}
+	set_source(w, m, y->router);
+	md->out_router = y->router;
+	if (y->router == ROUTER_SELF) {
+		md->out_port = (uint8_t)w->topo->attachments[y->att].port;
+		md->out_vlan = w->topo->attachments[y->att].vlan;
+	}
+	return true;
+}
+
+static void
+send_copy(struct worker *w, const struct rte_mbuf *m, const struct way *y)
+{
+	struct rte_mbuf *c = worker_copy(w, m);
+
+	if (c == NULL || !direct(w, c, y))
+		return;
+	if (w->inject.n >= INJECT_COPIES) {
+		worker_drop(w, c, DROP_INJECT_FULL);
+		return;
+	}
+	meta(c)->enter = y->router == ROUTER_SELF ? ENTER_PORT : ENTER_ENCAP;
+	worker_inject(w, c);
+}
+
+static void
+send_all(struct worker *w, struct rte_mbuf *m, const struct ways *x, const struct outs *o)
+{
+	if (x->n == 0) {
+		worker_drop(w, m, x->none);
+		return;
+	}
+	for (uint16_t i = 1; i < x->n; i++)
+		send_copy(w, m, &x->way[i]);
+	if (direct(w, m, &x->way[0]))
+		vec_add(x->way[0].router == ROUTER_SELF ? o->port : o->encap, m);
+}
+
+static void
+choose(const struct topology *t, struct rte_mbuf *m, const struct vm_rec *vm, const struct mac_entry *host,
+	struct ways *x)
+{
+	const struct meta *md = meta(m);
+
+	x->n = 0;
+	x->none = DROP_NO_DESTINATION;
+	if (vm != NULL)
+		to_vm_of(t, md, vm, x);
+	else if (link_local_group(&ether(m)->dst_addr))
+		x->none = DROP_BRIDGE_FILTERED;
+	else if (host != NULL)
+		to_host(t, md, host, x);
+	else
+		flood(t, md, x);
+}
+
+/* Where frames go: the records of VMs, and learnt hosts for the others. */
+struct found {
+	const struct vm_rec *vm[BURST_MAX];
+	const struct mac_entry *host[BURST_MAX];
+	struct mac_entry entry[BURST_MAX];
+};
+
+static void
+find_hosts(struct worker *w, const struct vm_key_mac *key, uint16_t n, struct found *f)
+{
+	struct vm_key_mac ask[BURST_MAX];
+	uint16_t index[BURST_MAX], asked = 0;
+	uint64_t known;
+
+	for (uint16_t i = 0; i < n; i++) {
+		f->host[i] = NULL;
+		if (f->vm[i] != NULL)
+			continue;
+		ask[asked] = key[i];
+		index[asked++] = i;
+	}
+	if (asked == 0)
+		return;
+	known = mactab_find(w->tables->macs, ask, asked, f->entry);
+	for (uint16_t i = 0; i < asked; i++)
+		if (known >> i & 1)
+			f->host[index[i]] = &f->entry[i];
+}
+
+static void
+find(struct worker *w, const struct vec *in, struct found *f)
+{
+	struct vm_key_mac key[BURST_MAX];
+	struct rte_mbuf *m;
+	uint16_t i;
+
+	vec_foreach (in, m, i)
+		key[i] = (struct vm_key_mac){.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
+	vmtab_by_mac(w->tables->vms, key, in->n, f->vm);
+	find_hosts(w, key, in->n, f);
+}
+
+void
+bridge(struct worker *w, struct vec *in, struct vec *encap, struct vec *port)
+{
+	const struct outs o = {encap, port};
+	struct rte_mbuf *m;
+	struct found f;
+	struct ways x;
+	uint16_t i;
+
+	find(w, in, &f);
+	vec_foreach (in, m, i) {
+		uint16_t mss = w->topo->segments[meta(m)->seg].mss;
+
+		if (mss != 0)
+			mss_clamp_frame(m, mss);
+		choose(w->topo, m, f.vm[i], f.host[i], &x);
+		send_all(w, m, &x, &o);
+	}
+}

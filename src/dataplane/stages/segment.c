@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* segment.c - frames of a segment, from an attachment or a peer: may the source be there, what does it teach us,
+ * and which stage is next.
+ *
+ * The gateway's MAC is a source on DC ports only, and there only of routers; a router MAC only in the tunnel, and only
+ * from that router's VTEP. ARP with the gateway's MAC as source goes on, for the arp stage to count it by name.
+ */
+#include <dataplane/pipeline.h>
+#include <dataplane/vmrec.h>
+
+#include <rte_arp.h>
+
+enum source { SOURCE_HOST, SOURCE_GATEWAY, SOURCE_ROUTER, SOURCE_DROPPED };
+
+struct work { /* one burst, packets whose source may be there */
+	uint16_t n;
+	struct rte_mbuf *m[BURST_MAX];
+	enum source source[BURST_MAX];
+	struct vm_key_mac key[BURST_MAX]; /* of the source */
+	const struct vm_rec *vm[BURST_MAX];
+};
+
+static struct rte_ether_hdr *
+ether(struct rte_mbuf *m)
+{
+	return rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+}
+
+static bool
+is_arp(const struct rte_ether_hdr *eth)
+{
+	return eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP) ||
+	       eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_RARP);
+}
+
+static struct dp_event
+event(enum dp_event_kind kind, struct rte_mbuf *m)
+{
+	const struct meta *md = meta(m);
+
+	return (struct dp_event){
+		.kind = (uint8_t)kind,
+		.router = md->origin == FROM_TUNNEL ? md->in_router : ROUTER_SELF,
+		.seg = md->seg,
+		.att = md->in_att,
+		.port = md->in_port,
+		.mac = ether(m)->src_addr,
+	};
+}
+
+static enum source
+drop(struct worker *w, struct rte_mbuf *m, enum drop why)
+{
+	worker_drop(w, m, why);
+	return SOURCE_DROPPED;
+}
+
+static enum source
+drop_loop(struct worker *w, struct rte_mbuf *m)
+{
+	struct dp_event ev = event(EVENT_LOOP, m);
+
+	worker_event(w, &ev);
+	return drop(w, m, DROP_LOOP);
+}
+
+static enum source
+router_source(struct worker *w, struct rte_mbuf *m, uint8_t router)
+{
+	if (meta(m)->origin == FROM_DC)
+		return drop_loop(w, m);
+	return router == meta(m)->in_router ? SOURCE_ROUTER : drop(w, m, DROP_SPOOFED);
+}
+
+static enum source
+check_source(struct worker *w, struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = ether(m);
+	uint8_t router;
+
+	if (!rte_is_valid_assigned_ether_addr(&eth->src_addr))
+		return drop(w, m, DROP_SRC_MAC_INVALID);
+	if (rte_is_same_ether_addr(&eth->src_addr, &w->topo->segments[meta(m)->seg].gw_mac))
+		return is_arp(eth) ? SOURCE_GATEWAY : drop(w, m, DROP_SRC_MAC_INVALID);
+	if (rte_is_same_ether_addr(&eth->src_addr, &w->topo->router_mac))
+		return router_source(w, m, ROUTER_SELF);
+	router = topo_router_by_mac(w->topo, &eth->src_addr);
+	return router != 0 ? router_source(w, m, router) : SOURCE_HOST;
+}
+
+static void
+check_sources(struct worker *w, struct vec *in, struct work *k)
+{
+	struct rte_mbuf *m;
+	uint16_t i;
+
+	k->n = 0;
+	vec_foreach (in, m, i) {
+		k->source[k->n] = check_source(w, m);
+		if (k->source[k->n] == SOURCE_DROPPED)
+			continue;
+		k->m[k->n] = m;
+		k->key[k->n] = (struct vm_key_mac){.mac = ether(m)->src_addr, .seg = meta(m)->seg};
+		k->n++;
+	}
+}
+
+/* The VM's IP that this frame of its MAC names as its own: source of IPv4, sender of ARP, or what a probe (RFC 5227)
+ * of the VM asks for; RARP names the MAC alone, which is as good. 0 if there is none. */
+static rte_be32_t
+evidence(struct rte_mbuf *m, const struct vm_rec *vm)
+{
+	const struct rte_ether_hdr *eth = ether(m);
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
+	const struct rte_arp_hdr *arp = (const struct rte_arp_hdr *)(eth + 1);
+	uint16_t len = rte_pktmbuf_data_len(m);
+	rte_be32_t says;
+
+	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && len >= sizeof(*eth) + sizeof(*ip))
+		return vm_has_ip(vm, ip->src_addr) ? ip->src_addr : 0;
+	if (!is_arp(eth) || len < sizeof(*eth) + sizeof(*arp) ||
+		!rte_is_same_ether_addr(&arp->arp_data.arp_sha, &vm->mac))
+		return 0;
+	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_RARP))
+		return vm->addresses[0].ip;
+	says = arp->arp_data.arp_sip != 0 ? arp->arp_data.arp_sip : arp->arp_data.arp_tip;
+	return vm_has_ip(vm, says) ? says : 0;
+}
+
+/* The owner moves the location. Others only tell of VMs at their own attachments: an arrival is news. */
+static bool
+elsewhere(const struct meta *md, const struct vm_rec *vm)
+{
+	if (md->origin == FROM_DC)
+		return vm->owner != ROUTER_SELF || vm->location != ROUTER_SELF || vm->att != md->in_att;
+	return vm->owner == ROUTER_SELF && vm->location != md->in_router;
+}
+
+/* To a peer's VM that stands here: its owner may have relayed the frame, so who sent it stands there, or anywhere. */
+static bool
+may_be_relayed(struct worker *w, struct rte_mbuf *m)
+{
+	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
+	const struct vm_rec *to;
+
+	if (meta(m)->origin != FROM_TUNNEL)
+		return false;
+	vmtab_by_mac(w->tables->vms, &key, 1, &to);
+	return to != NULL && to->owner == meta(m)->in_router;
+}
+
+static void
+see_vm(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm)
+{
+	struct dp_event ev;
+	rte_be32_t ip;
+
+	if (!elsewhere(meta(m), vm))
+		return;
+	ip = evidence(m, vm);
+	if (ip == 0 || may_be_relayed(w, m))
+		return;
+	ev = event(EVENT_VM_SEEN, m);
+	ev.ip = ip;
+	worker_heard(w, &ev);
+}
+
+/* What is known of a host that spoke: nothing, or that it is elsewhere, is news. */
+static void
+learn_one(struct worker *w, struct rte_mbuf *m, const struct mac_entry *e)
+{
+	struct dp_event ev = event(EVENT_MAC_LEARN, m);
+
+	if (e != NULL && e->router == ev.router && (ev.router != ROUTER_SELF || e->att == ev.att)) {
+		if (!w->scratch)
+			w->mac_seen[e->entry] = w->tick;
+	} else if (!may_be_relayed(w, m)) {
+		worker_heard(w, &ev);
+	}
+}
+
+/* Hosts nobody registered. A registered VM is never learnt: control says where it is. */
+static void
+learn(struct worker *w, struct work *k)
+{
+	struct vm_key_mac key[BURST_MAX];
+	struct mac_entry e[BURST_MAX];
+	struct rte_mbuf *m[BURST_MAX];
+	uint64_t known;
+	uint16_t n = 0;
+
+	for (uint16_t i = 0; i < k->n; i++) {
+		if (k->source[i] != SOURCE_HOST || k->vm[i] != NULL)
+			continue;
+		key[n] = k->key[i];
+		m[n++] = k->m[i];
+	}
+	if (n == 0)
+		return;
+	known = mactab_find(w->tables->macs, key, n, e);
+	for (uint16_t i = 0; i < n; i++)
+		learn_one(w, m[i], known >> i & 1 ? &e[i] : NULL);
+}
+
+/* A routed packet from a peer to a VM of ours that drains tells the home of a session. */
+static bool
+tells_home(struct worker *w, struct rte_mbuf *m, enum source source)
+{
+	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
+	const struct vm_rec *vm;
+
+	if (source != SOURCE_ROUTER || ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4))
+		return false;
+	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
+	if (vm == NULL || vm->owner != ROUTER_SELF || vm->n_drains == 0)
+		return false;
+	meta(m)->vm = vm;
+	return true;
+}
+
+static bool
+to_router(const struct worker *w, struct rte_mbuf *m)
+{
+	const struct rte_ether_addr *dst = &ether(m)->dst_addr;
+
+	return rte_is_same_ether_addr(dst, &w->topo->segments[meta(m)->seg].gw_mac) ||
+	       rte_is_same_ether_addr(dst, &w->topo->router_mac);
+}
+
+static void
+give_gateway(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm, struct vec *gateway)
+{
+	if (ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4)) {
+		worker_drop(w, m, DROP_ETHERTYPE);
+		return;
+	}
+	if (meta(m)->origin == FROM_TUNNEL)
+		meta(m)->flags |= META_CARRIED;
+	meta(m)->vm = vm;
+	vec_add(gateway, m);
+}
+
+void
+segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, struct vec *bridge,
+	struct vec *home_in)
+{
+	struct work k;
+
+	check_sources(w, in, &k);
+	if (k.n == 0)
+		return;
+	vmtab_by_mac(w->tables->vms, k.key, k.n, k.vm);
+	learn(w, &k);
+	for (uint16_t i = 0; i < k.n; i++) {
+		struct rte_mbuf *m = k.m[i];
+
+		if (k.vm[i] != NULL)
+			see_vm(w, m, k.vm[i]);
+		if (is_arp(ether(m)))
+			vec_add(arp, m);
+		else if (to_router(w, m))
+			give_gateway(w, m, k.vm[i], gateway);
+		else if (tells_home(w, m, k.source[i]))
+			vec_add(home_in, m);
+		else
+			vec_add(bridge, m);
+	}
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A routed packet reaches its VM: on an own attachment, from the gateway's MAC; at a peer, through the tunnel, from
+ * the router's MAC, which tells the peer where it comes from.
+ */
+#include <dataplane/icmp_error.h>
+#include <dataplane/ip4.h>
+#include <dataplane/ip4_send.h>
+#include <dataplane/pipeline.h>
+
+/* Looks up the destinations that no stage before knew. */
+static void
+find(struct worker *w, struct rte_mbuf **m, uint16_t n)
+{
+	struct vm_key_ip key[BURST_MAX];
+	const struct vm_rec *rec[BURST_MAX];
+	struct rte_mbuf *ask[BURST_MAX];
+	uint16_t asked = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		if (meta(m[i])->vm != NULL)
+			continue;
+		key[asked] = (struct vm_key_ip){.ip = ip4_hdr(m[i])->dst_addr, .seg = meta(m[i])->seg};
+		ask[asked++] = m[i];
+	}
+	if (asked == 0)
+		return;
+	vmtab_by_ip(w->tables->vms, key, asked, rec);
+	for (uint16_t i = 0; i < asked; i++)
+		meta(ask[i])->vm = rec[i];
+}
+
+static void
+write_ether(struct rte_mbuf *m, const struct rte_ether_addr *from, const struct rte_ether_addr *to)
+{
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+
+	eth->src_addr = *from;
+	eth->dst_addr = *to;
+	eth->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
+}
+
+static void
+to_attachment(struct worker *w, struct rte_mbuf *m, uint16_t att, struct vec *port)
+{
+	meta(m)->out_port = w->topo->attachments[att].port;
+	meta(m)->out_vlan = w->topo->attachments[att].vlan;
+	ip4_send(w, m, w->topo->segments[meta(m)->seg].mtu, port);
+}
+
+/* Not heard yet: to each attachment of its segment. */
+static void
+to_all_attachments(struct worker *w, struct rte_mbuf *m, struct vec *port)
+{
+	const struct topo_segment *seg = &w->topo->segments[meta(m)->seg];
+
+	if (seg->n_attachments == 0) {
+		worker_drop(w, m, DROP_NO_DESTINATION);
+		return;
+	}
+	for (uint16_t i = 1; i < seg->n_attachments; i++) {
+		struct rte_mbuf *c = worker_copy(w, m);
+
+		if (c != NULL)
+			to_attachment(w, c, seg->attachments[i], port);
+	}
+	to_attachment(w, m, seg->attachments[0], port);
+}
+
+static void
+deliver(struct worker *w, struct rte_mbuf *m, struct vec *port, struct vec *encap)
+{
+	const struct vm_rec *rec = meta(m)->vm;
+	const struct topo_segment *seg = &w->topo->segments[meta(m)->seg];
+	/* Only the owner knows better than that the VM is where its owner is. */
+	uint8_t at = rec->owner != ROUTER_SELF ? rec->owner : rec->location;
+
+	if (!ip4_hop(w, m, at == ROUTER_SELF ? seg->mtu : seg->tunnel_mtu))
+		return;
+	ip4_clamp(m, seg->mss);
+	if (at != ROUTER_SELF) {
+		write_ether(m, &w->topo->router_mac, &rec->mac);
+		ip4_carry(w, m, at, encap);
+		return;
+	}
+	write_ether(m, &seg->gw_mac, &rec->mac);
+	if (rec->att == ATT_ANY)
+		to_all_attachments(w, m, port);
+	else
+		to_attachment(w, m, rec->att, port);
+}
+
+void
+to_vm(struct worker *w, struct vec *in, struct vec *port, struct vec *encap)
+{
+	struct rte_mbuf *m;
+	uint16_t i;
+
+	find(w, in->m, in->n);
+	vec_foreach (in, m, i) {
+		if (meta(m)->vm == NULL)
+			icmp_error_drop(w, m, DROP_VM_UNKNOWN, 0);
+		else
+			deliver(w, m, port, encap);
+	}
+}

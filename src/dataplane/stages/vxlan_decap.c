@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vxlan_decap.c - RFC 7348, section 5: packets to our VTEP become frames of their segment.
+ *
+ * classify made sure of an IPv4 packet of UDP to port 4789 and cut off what stood behind it. Reserved bits are ignored, as the RFC asks. An
+ * outer UDP checksum of zero is accepted, any other must be right (section 4.2). The packet must be in one piece: VTEPs
+ * do not fragment.
+ */
+#include <dataplane/pipeline.h>
+
+#define PASS DROPS
+
+static bool
+checksum_ok(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint16_t l4_off, uint16_t udp_len)
+{
+	const struct rte_udp_hdr *udp = rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, l4_off);
+	uint16_t sum;
+
+	if (udp->dgram_cksum == 0)
+		return true;
+	if (rte_raw_cksum_mbuf(m, l4_off, udp_len, &sum) != 0)
+		return false;
+	return __rte_raw_cksum_reduce((uint32_t)sum + rte_ipv4_phdr_cksum(ip, 0)) == 0xffff;
+}
+
+static enum drop
+check_outer(const struct rte_mbuf *m, const struct meta *md)
+{
+	const struct rte_ipv4_hdr *ip =
+		rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, sizeof(struct rte_ether_hdr));
+	uint16_t ihl = rte_ipv4_hdr_len(ip), udp_len = rte_be_to_cpu_16(ip->total_length) - ihl;
+	const struct rte_udp_hdr *udp;
+	const struct rte_vxlan_hdr *vx;
+
+	if (rte_pktmbuf_data_len(m) < md->l4_off + sizeof(*udp) + sizeof(*vx) ||
+		udp_len < sizeof(*udp) + sizeof(*vx) || md->fragment != 0)
+		return DROP_VXLAN_MALFORMED;
+	udp = rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, md->l4_off);
+	vx = (const struct rte_vxlan_hdr *)(udp + 1);
+	if (udp->dgram_len != rte_cpu_to_be_16(udp_len) || !checksum_ok(m, ip, md->l4_off, udp_len))
+		return DROP_VXLAN_MALFORMED;
+	if ((vx->vx_flags & RTE_BE32(VXLAN_FLAG_I)) == 0)
+		return DROP_VXLAN_MALFORMED;
+	return PASS;
+}
+
+static enum drop
+check_inner(const struct rte_mbuf *m, uint16_t off)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod_offset(m, const struct rte_ether_hdr *, off);
+
+	if (rte_pktmbuf_data_len(m) < off + sizeof(*eth))
+		return DROP_TOO_SHORT;
+	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_VLAN) ||
+		eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ))
+		return DROP_INNER_VLAN; /* section 6.1 */
+	return PASS;
+}
+
+static enum drop
+decap(struct worker *w, struct rte_mbuf *m)
+{
+	struct meta *md = meta(m);
+	const struct rte_ipv4_hdr *ip =
+		rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, sizeof(struct rte_ether_hdr));
+	uint16_t inner = (uint16_t)(md->l4_off + sizeof(struct rte_udp_hdr) + sizeof(struct rte_vxlan_hdr));
+	uint8_t in_port = md->in_port, router = topo_router_by_vtep(w->topo, ip->src_addr);
+	enum drop why = check_outer(m, md);
+	const struct rte_vxlan_hdr *vx;
+	uint16_t seg;
+
+	if (why != PASS)
+		return why;
+	if (router == 0)
+		return DROP_VTEP_UNKNOWN;
+	vx = rte_pktmbuf_mtod_offset(m, const struct rte_vxlan_hdr *, inner - sizeof(*vx));
+	seg = topo_segment_by_vni(w->topo, rte_be_to_cpu_32(vx->vx_vni) >> 8);
+	if (seg == TOPO_NONE)
+		return DROP_VNI_UNKNOWN;
+	why = check_inner(m, inner);
+	if (why != PASS)
+		return why;
+	rte_pktmbuf_adj(m, inner);
+	*md = (struct meta){.origin = FROM_TUNNEL,
+		.in_port = in_port,
+		.in_router = router,
+		.in_att = TOPO_NONE,
+		.seg = seg};
+	return PASS;
+}
+
+void
+vxlan_decap(struct worker *w, struct vec *in, struct vec *frame)
+{
+	struct rte_mbuf *m;
+	enum drop why;
+	uint16_t i;
+
+	vec_foreach (in, m, i) {
+		why = decap(w, m);
+		if (why == PASS)
+			vec_add(frame, m);
+		else
+			worker_drop(w, m, why);
+	}
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* vxlan_encap.c - a frame for a peer becomes an IPv4 packet of our own, which is then routed like any other. */
+#include <dataplane/pipeline.h>
+
+#include <netinet/in.h>
+#include <rte_hash_crc.h>
+
+#define ENTROPY_FIRST 49152 /* RFC 7348, section 5: the dynamic range */
+#define ENTROPY_MASK  0x3fff
+
+struct flow_key { /* copied: a frame's fields are not aligned */
+	uint8_t macs[2 * RTE_ETHER_ADDR_LEN];
+	uint8_t ips[2 * sizeof(rte_be32_t)];
+	uint8_t ports[2 * sizeof(rte_be16_t)];
+	uint32_t proto;
+};
+
+static bool
+has_ports(const struct rte_ipv4_hdr *ip)
+{
+	return (ip->next_proto_id == IPPROTO_TCP || ip->next_proto_id == IPPROTO_UDP) &&
+	       (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) == 0;
+}
+
+/* The same for all packets of an inner flow, so that the underlay may spread flows and keeps each in order. Fragments
+ * have ports in the first only, so ports count for none of them. */
+static uint16_t
+entropy(const struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
+	uint16_t len = rte_pktmbuf_data_len(m), l4;
+	struct flow_key key = {.proto = 0};
+	uint32_t h;
+
+	memcpy(key.macs, eth, sizeof(key.macs));
+	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && len >= sizeof(*eth) + sizeof(*ip)) {
+		l4 = (uint16_t)(sizeof(*eth) + rte_ipv4_hdr_len(ip));
+		key.proto = ip->next_proto_id;
+		memcpy(key.ips, &ip->src_addr, sizeof(key.ips));
+		if (has_ports(ip) && len >= l4 + sizeof(key.ports))
+			memcpy(key.ports, (const uint8_t *)eth + l4, sizeof(key.ports));
+	}
+	h = rte_hash_crc(&key, sizeof(key), 0);
+	return (uint16_t)(ENTROPY_FIRST + ((h ^ h >> 16) & ENTROPY_MASK));
+}
+
+/* The template's checksum was computed for a length of 0. */
+static rte_be16_t
+checksum_with_length(rte_be16_t checksum, rte_be16_t length)
+{
+	uint32_t sum = (uint16_t)~checksum + (uint32_t)length;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+static void
+write_header(struct worker *w, struct tunnel_hdr *h, const struct meta *md, uint16_t inner_len)
+{
+	uint16_t udp_len = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + inner_len);
+
+	*h = w->tunnel[md->out_router];
+	h->ip.total_length = rte_cpu_to_be_16((uint16_t)(sizeof(h->ip) + udp_len));
+	h->ip.hdr_checksum = checksum_with_length(h->ip.hdr_checksum, h->ip.total_length);
+	h->udp.dgram_len = rte_cpu_to_be_16(udp_len);
+	h->vxlan.vx_vni = rte_cpu_to_be_32(w->topo->segments[md->seg].vni << 8);
+}
+
+static enum drop
+encap(struct worker *w, struct rte_mbuf *m)
+{
+	struct meta *md = meta(m);
+	uint16_t sport, inner_len = (uint16_t)rte_pktmbuf_pkt_len(m);
+	struct tunnel_hdr *h;
+
+	if (inner_len > w->topo->segments[md->seg].tunnel_mtu + sizeof(struct rte_ether_hdr))
+		return DROP_TOO_BIG;
+	sport = entropy(m);
+	h = (struct tunnel_hdr *)rte_pktmbuf_prepend(m, sizeof(*h));
+	if (h == NULL)
+		return DROP_NO_MBUF;
+	write_header(w, h, md, inner_len);
+	h->udp.src_port = rte_cpu_to_be_16(sport);
+	*md = (struct meta){
+		.origin = FROM_SELF,
+		.in_port = md->in_port,
+		.in_att = TOPO_NONE,
+		.seg = TOPO_NONE,
+		.l3_known = 1,
+		.proto = IPPROTO_UDP,
+		.l4_off = offsetof(struct tunnel_hdr, udp),
+		.l3_len = rte_be_to_cpu_16(h->ip.total_length),
+		.sport = h->udp.src_port,
+		.dport = h->udp.dst_port,
+		.flags = META_OWN,
+	};
+	return DROPS;
+}
+
+void
+vxlan_encap(struct worker *w, struct vec *in, struct vec *route)
+{
+	struct rte_mbuf *m;
+	enum drop why;
+	uint16_t i;
+
+	vec_foreach (in, m, i) {
+		why = encap(w, m);
+		if (why == DROPS)
+			vec_add(route, m);
+		else
+			worker_drop(w, m, why);
+	}
+}

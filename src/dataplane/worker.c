@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "worker.h"
+
+#include "pipeline.h"
+
+#include <rte_errno.h>
+#include <stdlib.h>
+
+#define ORDERS_BURST 32
+#define EVENT_BURST  1000 /* what one kind may put into its ring at once; below EVENT_RING */
+
+_Static_assert(EVENT_BURST < EVENT_RING, "a burst of events fits its ring");
+_Static_assert(sizeof(struct dp_event) % 4 == 0 && sizeof(struct dp_order) % 4 == 0, "ring elements");
+
+/* Outer headers for each peer; only lengths, source port and VNI differ from packet to packet. The packet is
+ * atomic (DF, RFC 6864), so its identification may stay 0 and the checksum changes with the length alone. */
+static void
+tunnel_headers(struct worker *w)
+{
+	const struct topology *t = w->topo;
+
+	for (uint16_t i = 0; i < t->n_peers; i++) {
+		struct tunnel_hdr *h = &w->tunnel[i + 1];
+
+		h->eth.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
+		h->ip.version_ihl = RTE_IPV4_VHL_DEF;
+		h->ip.time_to_live = 64;
+		h->ip.next_proto_id = IPPROTO_UDP;
+		h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
+		h->ip.src_addr = t->vtep;
+		h->ip.dst_addr = t->peers[i].vtep;
+		h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
+		h->udp.dst_port = RTE_BE16(RTE_VXLAN_DEFAULT_PORT);
+		h->vxlan.vx_flags = RTE_BE32(VXLAN_FLAG_I);
+	}
+}
+
+static int
+make_rings(struct worker *w)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	for (int k = 0; k < EVENTS; k++) {
+		snprintf(name, sizeof(name), "nw_ev%d_%u", k, w->id);
+		w->events[k] = rte_ring_create_elem(name, sizeof(struct dp_event), EVENT_RING, SOCKET_ID_ANY,
+			RING_F_SP_ENQ | RING_F_SC_DEQ);
+		if (w->events[k] == NULL)
+			return -rte_errno;
+	}
+	snprintf(name, sizeof(name), "nw_orders_%u", w->id);
+	w->orders = rte_ring_create_elem(
+		name, sizeof(struct dp_order), ORDER_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	return w->orders != NULL ? 0 : -rte_errno;
+}
+
+struct worker *
+worker_new(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
+{
+	struct worker *w = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	memset(w, 0, sizeof(*w));
+	w->id = id;
+	w->topo = topo;
+	w->tables = tables;
+	w->pool = pool;
+	w->paths = calloc(1, sizeof(*w->paths));
+	w->mac_seen = calloc(mactab_entries(tables->macs), sizeof(*w->mac_seen));
+	if (w->paths == NULL || w->mac_seen == NULL || make_rings(w) != 0) {
+		worker_free(w);
+		return NULL;
+	}
+	tunnel_headers(w);
+	return w;
+}
+
+static void
+free_vec(struct vec *v)
+{
+	rte_pktmbuf_free_bulk(v->m, v->n);
+	v->n = 0;
+}
+
+static void
+free_orders(struct rte_ring *orders)
+{
+	struct dp_order o;
+
+	while (rte_ring_sc_dequeue_elem(orders, &o, sizeof(o)) == 0)
+		rte_pktmbuf_free(o.inject);
+}
+
+void
+worker_free(struct worker *w)
+{
+	if (w == NULL)
+		return;
+	rte_pktmbuf_free_bulk(w->hold, w->n_hold);
+	free_vec(&w->inject);
+	for (int i = 0; i < TOPO_PORTS; i++)
+		free_vec(&w->tx[i]);
+	for (int k = 0; k < EVENTS; k++)
+		rte_ring_free(w->events[k]);
+	if (w->orders != NULL)
+		free_orders(w->orders);
+	rte_ring_free(w->orders);
+	free(w->mac_seen);
+	free(w->paths);
+	free(w);
+}
+
+void
+worker_tick(struct worker *w, uint64_t now_ms)
+{
+	w->now_ms = now_ms;
+	w->tick = (uint32_t)(now_ms / 1000);
+}
+
+void
+worker_inject(struct worker *w, struct rte_mbuf *m)
+{
+	if (w->inject.n == VEC_MAX) {
+		worker_drop(w, m, DROP_INJECT_FULL);
+		return;
+	}
+	meta(m)->vm = NULL; /* the record may be gone by the next burst */
+	vec_add(&w->inject, m);
+}
+
+/* A burst is at most BURST_MAX packets and `more` that were added: no vector gets more than VEC_MAX. */
+static bool
+may_add(struct worker *w)
+{
+	if (w->more == 0)
+		return false;
+	w->more--;
+	return true;
+}
+
+struct rte_mbuf *
+worker_copy(struct worker *w, const struct rte_mbuf *m)
+{
+	struct rte_mbuf *c = may_add(w) ? rte_pktmbuf_copy(m, w->pool, 0, UINT32_MAX) : NULL;
+
+	w->c.made[MADE_REPLICA]++;
+	if (c == NULL) {
+		w->c.drop[DROP_NO_MBUF]++;
+		return NULL;
+	}
+	*meta(c) = *(const struct meta *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+	return c;
+}
+
+struct rte_mbuf *
+worker_make(struct worker *w, enum made why)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(w->pool);
+
+	w->c.made[why]++;
+	if (m == NULL) {
+		w->c.drop[DROP_NO_MBUF]++;
+		return NULL;
+	}
+	*meta(m) = (struct meta){.origin = FROM_SELF, .seg = TOPO_NONE, .in_att = TOPO_NONE};
+	return m;
+}
+
+struct rte_mbuf *
+worker_make_more(struct worker *w, enum made why)
+{
+	if (may_add(w))
+		return worker_make(w, why);
+	w->c.made[why]++;
+	w->c.drop[DROP_NO_MBUF]++;
+	return NULL;
+}
+
+bool
+bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst)
+{
+	uint64_t most = (uint64_t)burst * 1000;
+
+	if (now_ms > b->last_ms) {
+		b->tokens_x1000 = RTE_MIN(most, b->tokens_x1000 + (now_ms - b->last_ms) * rate);
+		b->last_ms = now_ms;
+	}
+	if (b->tokens_x1000 < 1000)
+		return false;
+	b->tokens_x1000 -= 1000;
+	return true;
+}
+
+bool
+worker_event(struct worker *w, const struct dp_event *ev)
+{
+	uint32_t rate = event_rates[ev->kind];
+
+	if (w->scratch)
+		return false;
+	if (!bucket_take(&w->event_bucket[ev->kind], w->now_ms, rate, RTE_MIN(rate, (uint32_t)EVENT_BURST)) ||
+		rte_ring_sp_enqueue_elem(w->events[ev->kind], (void *)(uintptr_t)ev, sizeof(*ev)) != 0) {
+		w->c.events_lost[ev->kind]++;
+		return false;
+	}
+	w->c.events[ev->kind]++;
+	return true;
+}
+
+void
+worker_heard(struct worker *w, const struct dp_event *ev)
+{
+	uint64_t key = 0;
+	struct heard *h;
+
+	memcpy(&key, &ev->mac, sizeof(ev->mac));
+	key |= (uint64_t)ev->seg << 48;
+	h = &w->heard[(key ^ key >> 17 ^ key >> 31 ^ key >> 43) % HEARD];
+	if (h->key == key && h->kind == ev->kind && h->router == ev->router && h->att == ev->att &&
+		w->now_ms < h->until_ms)
+		return;
+	if (worker_event(w, ev))
+		*h = (struct heard){.key = key,
+			.until_ms = w->now_ms + HEARD_MS,
+			.att = ev->att,
+			.router = ev->router,
+			.kind = ev->kind};
+}
+
+static void
+flush_port(struct worker *w, uint16_t port, uint16_t (*send)(void *, uint16_t, struct rte_mbuf **, uint16_t),
+	void *arg)
+{
+	struct vec *v = &w->tx[port];
+	struct port_count *c = &w->c.port[port];
+	uint64_t bytes = 0;
+	uint16_t sent;
+
+	for (uint16_t i = 0; i < v->n; i++) /* now: a sent mbuf is not ours to look at */
+		bytes += rte_pktmbuf_pkt_len(v->m[i]);
+	sent = send(arg, port, v->m, v->n);
+	for (uint16_t i = sent; i < v->n; i++) {
+		bytes -= rte_pktmbuf_pkt_len(v->m[i]);
+		worker_drop(w, v->m[i], DROP_TX_FULL);
+	}
+	w->c.sent += sent;
+	c->tx_packets += sent;
+	c->tx_bytes += bytes;
+	c->tx_drops += v->n - sent;
+	v->n = 0;
+}
+
+void
+worker_flush(struct worker *w, uint16_t (*send)(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n),
+	void *arg)
+{
+	for (uint16_t i = 0; i < w->topo->n_ports; i++)
+		if (w->tx[i].n != 0)
+			flush_port(w, i, send, arg);
+}
+
+/* Held packets of one next hop enter with the next burst, in order of arrival. */
+static void
+release(struct worker *w, uint16_t port, rte_be32_t ip)
+{
+	uint16_t keep = 0;
+
+	for (uint16_t i = 0; i < w->n_hold; i++) {
+		struct rte_mbuf *m = w->hold[i];
+
+		if (meta(m)->out_port != port || meta(m)->via != ip) {
+			w->hold[keep++] = m;
+			continue;
+		}
+		w->c.released++;
+		meta(m)->enter = ENTER_NEIGH;
+		worker_inject(w, m);
+	}
+	w->n_hold = keep;
+}
+
+void
+worker_orders(struct worker *w)
+{
+	struct dp_order o[ORDERS_BURST];
+	uint32_t room = RTE_MIN(VEC_MAX - w->inject.n, ORDERS_BURST);
+	uint32_t n = rte_ring_sc_dequeue_burst_elem(w->orders, o, sizeof(o[0]), room, NULL);
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (o[i].inject == NULL) {
+			release(w, o[i].port, o[i].ip);
+			continue;
+		}
+		w->c.made[MADE_CONTROL]++;
+		worker_inject(w, o[i].inject);
+	}
+}
+
+void
+worker_expire_hold(struct worker *w)
+{
+	uint16_t keep = 0;
+
+	for (uint16_t i = 0; i < w->n_hold; i++) {
+		struct rte_mbuf *m = w->hold[i];
+
+		if (w->now_ms - meta(m)->held_ms < HOLD_MS) {
+			w->hold[keep++] = m;
+			continue;
+		}
+		w->c.released++;
+		worker_drop(w, m, DROP_HOLD_EXPIRED);
+	}
+	w->n_hold = keep;
+}
+
+int64_t
+worker_imbalance(const struct worker *w)
+{
+	const struct counts *c = &w->c;
+	uint64_t in = c->received + c->released, out = c->sent + c->held + c->punted + w->inject.n;
+
+	for (int i = 0; i < MADES; i++)
+		in += c->made[i];
+	for (int i = 0; i < DROPS; i++)
+		out += c->drop[i];
+	for (int i = 0; i < TOPO_PORTS; i++)
+		out += w->tx[i].n;
+	return (int64_t)(in - out);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker.h - all that a stage may change. One per core, written by that core alone. */
+#pragma once
+
+#include "meta.h"
+#include "stages.h"
+#include "topology.h"
+#include "vec.h"
+
+#include "tables/mactab.h"
+#include "tables/neightab.h"
+#include "tables/routetab.h"
+#include "tables/sessions.h"
+#include "tables/vmtab.h"
+
+#include <rte_ring.h>
+#include <rte_ring_elem.h>
+#include <rte_udp.h>
+#include <rte_vxlan.h>
+
+#define HOLD_PER_NEIGHBOUR 16	/* packets that wait for one next hop */
+#define HOLD_MAX	   256	/* packets that wait in all, per worker */
+#define HOLD_MS		   3000 /* longest wait */
+#define EVENT_RING	   1024
+#define ORDER_RING	   2048 /* a batch of 1,000 moves is announced at once */
+#define HEARD		   1024 /* entries of the filter before "heard" events */
+#define HEARD_MS	   100	/* one event per host and place in this time */
+#define FRAG_HOMES	   64	/* fragmented packets of draining VMs whose home is remembered */
+#define INJECT_COPIES	   256	/* of flooded frames that may wait in w->inject: they leave room for orders */
+#define VXLAN_FLAG_I	   0x08000000
+
+/* What workers read and the control thread writes: the tables. One for all workers. */
+struct tables {
+	struct rcu *rcu;
+	struct vmtab *vms;
+	struct routetab *routes;
+	struct neightab *neighbours;
+	struct mactab *macs;
+	struct sessions *sessions;
+};
+
+struct dp_event {	/* a worker tells the control thread */
+	uint8_t kind;	/* enum dp_event_kind */
+	uint8_t router; /* router index it came from; ROUTER_SELF = own attachment */
+	uint16_t seg, att, port;
+	struct rte_ether_addr mac;
+	rte_be32_t ip;
+};
+
+/* The control thread tells a worker: an mbuf with meta.enter set, or "this neighbour changed: look at held packets". */
+struct dp_order {
+	struct rte_mbuf *inject; /* or NULL: release held packets of (port, ip) */
+	uint16_t port;
+	rte_be32_t ip;
+};
+
+struct stage_count {
+	uint64_t packets, calls, cycles;
+};
+
+struct port_count {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, tx_drops;
+};
+
+struct bucket { /* token bucket, one owner */
+	uint64_t tokens_x1000, last_ms;
+};
+
+struct counts { /* conservation: received + made + released = sent + dropped + held + punted */
+	uint64_t received, released, sent, held, punted;
+	uint64_t drop[DROPS], made[MADES];
+	uint64_t events[EVENTS], events_lost[EVENTS];
+	uint64_t sessions_full;
+	struct stage_count stage[STAGES];
+	struct port_count port[TOPO_PORTS];
+};
+
+/* Everything in front of a tunnelled frame. */
+struct tunnel_hdr {
+	struct rte_ether_hdr eth;
+	struct rte_ipv4_hdr ip;
+	struct rte_udp_hdr udp;
+	struct rte_vxlan_hdr vxlan;
+} __rte_packed __rte_aligned(2);
+
+/* A host that the control thread was told of just now: one that sends a million packets a second from a new
+ * place must not use up what all the others may report. */
+struct heard {
+	uint64_t key; /* MAC and segment */
+	uint64_t until_ms;
+	uint16_t att;
+	uint8_t router, kind;
+};
+
+/* The home of a fragmented packet of a draining VM: later fragments have no ports to find it by. */
+struct frag_home {
+	rte_be32_t vm, remote, home;
+	rte_be16_t id;
+	uint16_t seg;
+	uint8_t proto;
+	uint32_t tick;
+};
+
+struct worker {
+	/* set before start */
+	const struct topology *topo;
+	const struct tables *tables;
+	struct rte_mempool *pool;
+	struct rte_ring *events[EVENTS]; /* struct dp_event, one producer: this worker */
+	struct rte_ring *orders;	 /* struct dp_order, one consumer: this worker */
+	uint16_t id;
+	bool scratch; /* finds but never inserts: no events, no sessions, no hold */
+	/* written each loop */
+	uint64_t now_ms; /* boot-time clock, coarse */
+	uint32_t tick;	 /* seconds of it */
+	struct counts c;
+	struct bucket event_bucket[EVENTS];
+	struct bucket icmp_bucket;
+	uint64_t defended_ms[TOPO_SEGMENTS]; /* when the gateway address was last defended; 0 = never */
+	struct heard heard[HEARD];
+	struct frag_home frag_homes[FRAG_HOMES];
+	uint32_t *mac_seen; /* by mac_entry.entry: tick */
+	struct vec inject;  /* enters with the next burst */
+	struct vec tx[TOPO_PORTS];
+	struct rte_mbuf *hold[HOLD_MAX]; /* waiting for a neighbour; in order of arrival */
+	uint16_t n_hold;
+	struct paths *paths; /* the vectors between stages */
+	uint16_t more; /* copies and fragments that this burst may still add, so that no vector overflows */
+	struct tunnel_hdr tunnel[TOPO_PEERS + 1]; /* by router index: headers towards the peer */
+} __rte_cache_aligned;
+
+struct worker *worker_new(
+	uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool);
+void worker_free(struct worker *w); /* frees held, injected and unsent mbufs */
+/* Sets the coarse clock; called once a loop. */
+void worker_tick(struct worker *w, uint64_t now_ms);
+
+/* ---- what stages call ---- */
+
+/* The only ways a packet leaves the pipeline other than tx and hold. */
+static inline void
+worker_drop(struct worker *w, struct rte_mbuf *m, enum drop why)
+{
+	w->c.drop[why]++;
+	rte_pktmbuf_free(m);
+}
+
+/* Gives a packet that the router made to the next burst; drops it by INJECT_FULL. meta->enter is set. meta->vm is
+ * cleared: a record is not valid beyond this burst. */
+void worker_inject(struct worker *w, struct rte_mbuf *m);
+/* A deep copy of m with its metadata, counted as MADE_REPLICA. NULL when there is no mbuf; the copy then counts as made
+ * and as dropped by NO_MBUF, so that the loss shows and the books balance. */
+struct rte_mbuf *worker_copy(struct worker *w, const struct rte_mbuf *m);
+/* A fresh mbuf, counted as made; NULL as above. Metadata zeroed, origin FROM_SELF, no segment. */
+struct rte_mbuf *worker_make(struct worker *w, enum made why);
+/* The same for one more packet in this burst's vectors, as copies are: there is a bound to these. */
+struct rte_mbuf *worker_make_more(struct worker *w, enum made why);
+/* Rate limited by kind; lost ones (false) are counted. A scratch worker tells nothing. */
+bool worker_event(struct worker *w, const struct dp_event *ev);
+/* An event about where a host (seg, mac) is (router, att): the same news is told once in HEARD_MS. */
+void worker_heard(struct worker *w, const struct dp_event *ev);
+bool bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst);
+
+/* Sends all w->tx vectors with `send` (the driver, or a test); what it does not take is dropped as TX_FULL. */
+void worker_flush(struct worker *w,
+	uint16_t (*send)(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n), void *arg);
+/* Handles orders from the control thread: injects and releases. Once a loop. */
+void worker_orders(struct worker *w);
+/* Drops held packets that waited too long. Once a loop. */
+void worker_expire_hold(struct worker *w);
+
+/* received + made + released - sent - dropped - held(now and ever) - punted - what waits in tx and inject; 0 when whole.
+ * "released" counts packets leaving hold, "held" packets entering it. */
+int64_t worker_imbalance(const struct worker *w);

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* env.h - what the control core needs of the world: clock and timers, streams, random, store, forwarding.
+ *
+ * All of src/control and src/net is written against this and nothing else, so that it runs unchanged on
+ * libevent, sockets, SQLite and DPDK (nearwayd), and inside the simulator. One thread calls all of it;
+ * every callback comes from the event loop, never from inside the call that asked for it.
+ */
+#pragma once
+
+#include <common/addr.h>
+#include <common/err.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct env;
+struct env_timer;
+struct env_stream;
+struct env_listener;
+
+/* ---- streams: bytes, in order ---- */
+
+struct env_stream_ops {
+	void (*connected)(void *arg);			     /* dialled streams only */
+	void (*data)(void *arg, const uint8_t *p, size_t n); /* p is valid during the call */
+	void (*drained)(void *arg);			     /* everything written has left */
+	/* The stream ended (peer, network, or a failed dial); `why` is one line. The stream is gone when
+	 * this returns: nothing may be called on it any more. Not called after env_stream_close(). */
+	void (*closed)(void *arg, const char *why);
+};
+
+struct env_peer_id {	   /* who is at the other end, as the kernel says */
+	bool local;	   /* unix socket */
+	uint32_t uid, pid; /* local only */
+	char text[96];	   /* "unix:uid=0" or "192.0.2.1:40312" */
+};
+
+/* ---- store: rows of (kind, key) -> JSON text ---- */
+
+struct env_row {
+	const char *kind, *key;
+	const char *value; /* JSON text; NULL deletes the row */
+};
+
+/* ---- forwarding: what the data plane is told ---- */
+
+enum fwd_op { FWD_VM_PUT, FWD_VM_DEL, FWD_ROUTE_PUT, FWD_ROUTE_DEL };
+
+#define FWD_SELF 0 /* router index: 0 is this router, i + 1 is peers[i] of the configuration */
+
+#define FWD_ADDRESSES_MAX 4
+#define FWD_DRAINS_MAX	  4
+
+struct fwd_address {
+	ip4 private_ip, global_ip; /* global 0 = none */
+};
+
+struct fwd_drain {
+	ip4 private_ip, global_ip;
+	uint8_t home; /* router index that translates it */
+};
+
+struct fwd_vm {
+	uint16_t segment; /* index in the configuration */
+	struct mac mac;
+	uint8_t owner; /* router index */
+	/* FWD_SELF: at our own attachments (`attachment` once heard, else -1: every attachment);
+	 * else the peer. A VM of another owner: that owner. */
+	uint8_t location;
+	int16_t attachment;
+	uint8_t n_addresses, n_drains;
+	struct fwd_address addresses[FWD_ADDRESSES_MAX];
+	struct fwd_drain drains[FWD_DRAINS_MAX]; /* oldest first */
+};
+
+struct fwd_route {
+	struct prefix4 prefix;
+	ip4 via;      /* 0 = none */
+	int16_t port; /* index in the configuration, -1 = found by `via` */
+	bool blackhole;
+};
+
+struct fwd_change {
+	enum fwd_op op;
+	union {
+		struct fwd_vm vm;	/* VM_DEL: segment and mac */
+		struct fwd_route route; /* ROUTE_DEL: prefix */
+	};
+};
+
+struct fwd_txn; /* prepared changes */
+
+enum fwd_announce { FWD_ARP_PROBE, FWD_RARP };
+
+enum fwd_event_kind {
+	FWD_VM_SEEN,	 /* a registered VM was heard where the tables do not have it */
+	FWD_VM_HEARD,	 /* a VM that is being probed (attachment -1) was heard at an attachment */
+	FWD_GW_CONFLICT, /* somebody outside the group claims a gateway address */
+	FWD_LOOP,	 /* a group member's router MAC was heard on a DC port */
+};
+
+struct fwd_event {
+	enum fwd_event_kind kind;
+	uint16_t segment;
+	struct mac mac;
+	ip4 ip;
+	uint8_t location;   /* router index: FWD_SELF = own attachment */
+	int16_t attachment; /* when location is FWD_SELF */
+};
+
+struct json_t;
+
+struct env_ops {
+	/* clock */
+	uint64_t (*now_ms)(void *ctx); /* boot-time clock */
+	int64_t (*wall_ms)(void *ctx); /* for logs, and for deadlines across a restart */
+	const char *(*boot_id)(void *ctx);
+	struct env_timer *(*timer_new)(void *ctx, void (*cb)(void *arg), void *arg);
+	void (*timer_set)(struct env_timer *t, uint64_t after_ms); /* one shot; sets it anew */
+	void (*timer_stop)(struct env_timer *t);
+	void (*timer_free)(struct env_timer *t);
+	/* random */
+	void (*random)(void *ctx, void *buf, size_t n);
+	/* streams. Addresses: "192.0.2.1:7411", "unix:/run/nearway/r-x.sock". */
+	struct env_stream *(*dial)(
+		void *ctx, const char *address, const struct env_stream_ops *ops, void *arg);
+	struct env_listener *(*listen)(void *ctx, const char *address,
+		void (*accepted)(void *arg, struct env_stream *s, const struct env_peer_id *id), void *arg,
+		struct err *e);
+	void (*listener_close)(struct env_listener *l);
+	/* Inside accepted(): says who gets the stream's callbacks. */
+	void (*stream_attach)(struct env_stream *s, const struct env_stream_ops *ops, void *arg);
+	/* Copies; 0 or -ENOSPC when more than ENV_STREAM_QUEUE_MAX bytes wait (then close it). */
+	int (*stream_write)(struct env_stream *s, const void *p, size_t n);
+	void (*stream_close)(struct env_stream *s); /* at once; what was not sent is lost */
+	/* Stops and resumes reading, so that TCP pushes back. */
+	void (*stream_pause)(struct env_stream *s, bool paused);
+	/* store: rows are copied; `done(arg, 0 or -errno)` once durable or refused (then nothing was written) */
+	void (*commit)(
+		void *ctx, const struct env_row *rows, size_t n, void (*done)(void *arg, int rc), void *arg);
+	/* forwarding. prepare: everything that can fail, nothing visible; `*txn` to publish or abort. */
+	int (*fwd_prepare)(
+		void *ctx, const struct fwd_change *c, size_t n, struct fwd_txn **txn, struct err *e);
+	/* One pointer swap per VM; cannot fail. `retired(arg)` after the grace period, txn is gone then. */
+	void (*fwd_publish)(void *ctx, struct fwd_txn *txn, void (*retired)(void *arg), void *arg);
+	void (*fwd_abort)(void *ctx, struct fwd_txn *txn);
+	/* One frame on this router's own attachments of the segment: an ARP probe for (mac, ip), or a RARP of mac. */
+	void (*fwd_announce)(
+		void *ctx, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip);
+	/* Sessions whose home is this global address. */
+	uint64_t (*fwd_sessions)(void *ctx, ip4 global_ip);
+	/* Frees the sessions of an address whose drain is done. */
+	void (*fwd_sessions_free)(void *ctx, ip4 global_ip);
+	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "stages",
+	 * "routes". Returns a new json_t reference {"rows": [...], "next": cursor or absent} or an object; NULL for an
+	 * unknown view. */
+	struct json_t *(*fwd_show)(void *ctx, const char *what, const char *cursor, uint64_t limit);
+	/* Who gets forwarding's events; called once, at start. */
+	void (*fwd_subscribe)(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), void *arg);
+};
+
+/* Holds what the core may have on its way to one peer: UNACKED_MAX updates of UPDATE_VMS VMs at their longest. */
+#define ENV_STREAM_QUEUE_MAX (16u << 20)
+
+struct env {
+	const struct env_ops *ops;
+	void *ctx;
+};
+
+/* env_call(env, now_ms) -> env->ops->now_ms(env->ctx) */
+#define env_call(env, op, ...) ((env)->ops->op((env)->ctx, ##__VA_ARGS__))

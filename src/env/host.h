@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* host.h - the environment on a real machine: libevent loop with a boot-time timerfd clock, sockets,
+ * getrandom.
+ *
+ * Store and forwarding are given by the program (nearwayd: the SQLite thread and DPDK; nearway-clc: SQLite),
+ * and left NULL where a program has none.
+ */
+#pragma once
+
+#include "env.h"
+
+struct event_base;
+struct host;
+
+struct host *host_new(struct err *e);
+void host_free(struct host *h);
+struct env *host_env(struct host *h); /* its ops table is the host's own copy: a program fills in the rest */
+struct env_ops *host_ops(struct host *h); /* writable until host_run() */
+struct event_base *host_base(struct host *h);
+/* The program's own, for the operations that it fills in: their `ctx` is the host. */
+void host_set_user(struct host *h, void *user);
+void *host_user(const struct host *h);
+/* Runs until host_stop(); returns its code. */
+int host_run(struct host *h);
+void host_stop(struct host *h, int code);
+
+/* Runs blocking commits on a thread of its own so that an fsync stalls nobody. `commit(ctx, rows, n)` returns
+ * 0 or -errno; commits that wait together are given to it in order, one call each. Becomes the host's
+ * `commit`. */
+struct host_store;
+struct host_store *host_store_new(struct host *h,
+	int (*commit)(void *store, const struct env_row *rows, size_t n), void *store, struct err *e);
+/* Waits until everything accepted is written; `done` callbacks that have not come by then do not come. */
+void host_store_free(struct host_store *s);
+void host_store_commit(struct host_store *s, const struct env_row *rows, size_t n,
+	void (*done)(void *arg, int rc), void *arg);

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daemon.c - order of the start: lock, key, EAL, store, tables and ports, stored state, peers (at most 2 s), then packets.
+ *
+ * Ports start last: a router that answered ARP before it knew its VMs, or what its peers took over meanwhile, would do harm.
+ */
+#include "daemon.h"
+
+#include "dp.h"
+#include "eal.h"
+#include "fwd.h"
+#include "lock.h"
+#include "notify.h"
+#include "show.h"
+
+#include <common/log.h>
+#include <control/core.h>
+#include <env/host.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <net/keys.h>
+#include <signal.h>
+#include <sodium.h>
+#include <store/store.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct daemon {
+	const struct config *config;
+	const struct plan *plan;
+	int lock;
+	bool eal;
+	struct host *host;
+	struct store *store;
+	struct host_store *writer; /* the store's thread */
+	struct dp *dp;
+	struct core *core;
+	struct event *term, *interrupt;
+	struct core_start start; /* holds the private key until the core has it */
+};
+
+/* ---- the environment that nearwayd adds to the host's ---- */
+
+static struct fwd *
+fwd_of(void *ctx)
+{
+	struct daemon *d = host_user(ctx);
+
+	return d->dp->fwd;
+}
+
+static int
+op_prepare(void *ctx, const struct fwd_change *c, size_t n, struct fwd_txn **txn, struct err *e)
+{
+	return fwd_prepare(fwd_of(ctx), c, n, txn, e);
+}
+
+static void
+op_publish(void *ctx, struct fwd_txn *txn, void (*retired)(void *arg), void *arg)
+{
+	fwd_publish(fwd_of(ctx), txn, retired, arg);
+}
+
+static void
+op_abort(void *ctx, struct fwd_txn *txn)
+{
+	fwd_abort(fwd_of(ctx), txn);
+}
+
+static void
+op_announce(void *ctx, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip)
+{
+	fwd_announce(fwd_of(ctx), what, segment, mac, ip);
+}
+
+static uint64_t
+op_sessions(void *ctx, ip4 global_ip)
+{
+	struct daemon *d = host_user(ctx);
+
+	return sessions_count(d->dp->tables.sessions, rte_cpu_to_be_32(global_ip));
+}
+
+static void
+op_sessions_free(void *ctx, ip4 global_ip)
+{
+	struct daemon *d = host_user(ctx);
+
+	dp_forget_sessions(d->dp, rte_cpu_to_be_32(global_ip));
+}
+
+static struct json_t *
+op_show(void *ctx, const char *what, const char *cursor, uint64_t limit)
+{
+	struct daemon *d = host_user(ctx);
+
+	return show_view(d->dp, what, cursor, limit);
+}
+
+static void
+op_subscribe(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), void *arg)
+{
+	fwd_subscribe(fwd_of(ctx), event, arg);
+}
+
+static void
+add_ops(struct env_ops *ops)
+{
+	ops->fwd_prepare = op_prepare;
+	ops->fwd_publish = op_publish;
+	ops->fwd_abort = op_abort;
+	ops->fwd_announce = op_announce;
+	ops->fwd_sessions = op_sessions;
+	ops->fwd_sessions_free = op_sessions_free;
+	ops->fwd_show = op_show;
+	ops->fwd_subscribe = op_subscribe;
+}
+
+/* ---- steps of the start ---- */
+
+/* Keys live in this process: no core file, no debugger of another user. */
+static void
+harden(void)
+{
+	struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void
+on_signal(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)what;
+	log_info("%s: stopping", strsignal((int)sig));
+	notify("STOPPING=1");
+	host_stop(d->host, 0);
+}
+
+static int
+make_host(struct daemon *d, struct err *e)
+{
+	d->host = host_new(e);
+	if (d->host == NULL)
+		return e->code;
+	host_set_user(d->host, d);
+	add_ops(host_ops(d->host));
+	d->term = evsignal_new(host_base(d->host), SIGTERM, on_signal, d);
+	d->interrupt = evsignal_new(host_base(d->host), SIGINT, on_signal, d);
+	if (d->term == NULL || d->interrupt == NULL)
+		return err_set(e, ENOMEM, "no memory");
+	event_add(d->term, NULL);
+	event_add(d->interrupt, NULL);
+	return 0;
+}
+
+static int
+commit(void *store, const struct env_row *rows, size_t n)
+{
+	return store_commit(store, rows, n);
+}
+
+static int
+open_store(struct daemon *d, struct err *e)
+{
+	bool set_aside = false;
+
+	d->store = store_open(d->config->control.state, d->config->router.name, &set_aside, e);
+	if (d->store == NULL)
+		return e->code;
+	d->writer = host_store_new(d->host, commit, d->store, e);
+	return d->writer != NULL ? 0 : e->code;
+}
+
+static int
+load_row(void *arg, const struct env_row *row)
+{
+	struct daemon *d = arg;
+
+	core_load_row(d->core, row); /* a row that breaks an invariant is logged and skipped there */
+	return 0;
+}
+
+static void
+ready(void *arg)
+{
+	struct daemon *d = arg;
+	struct err e;
+
+	if (dp_run(d->dp, &e) != 0) {
+		log_error("%s", e.text);
+		host_stop(d->host, e.code);
+		return;
+	}
+	log_info("router %s of site %s: packets flow", d->config->router.name, d->config->router.site);
+	notify("READY=1");
+}
+
+static int
+make_core(struct daemon *d, struct err *e)
+{
+	int rc;
+
+	d->start.env = host_env(d->host);
+	d->start.config = d->config;
+	d->core = core_new(&d->start, e);
+	sodium_memzero(d->start.private_key, sizeof(d->start.private_key));
+	if (d->core == NULL)
+		return e->code;
+	rc = store_load(d->store, NULL, load_row, d);
+	if (rc != 0)
+		return err_set(e, -rc, "%s: cannot be read: %s", d->config->control.state, strerror(-rc));
+	return core_run(d->core, ready, d, e);
+}
+
+static int
+start(struct daemon *d, bool verbose, struct err *e)
+{
+	const struct config *c = d->config;
+	int rc;
+
+	harden();
+	d->lock = lock_take(c->control.runtime, e);
+	if (d->lock < 0)
+		return d->lock;
+	if ((rc = key_load(c->control.key_file, d->start.private_key, e)) != 0)
+		return rc;
+	if ((rc = eal_start(d->plan, c->router.name, verbose, e)) != 0)
+		return rc;
+	d->eal = true;
+	if ((rc = make_host(d, e)) != 0 || (rc = open_store(d, e)) != 0)
+		return rc;
+	d->dp = dp_new(c, d->plan, host_env(d->host), host_base(d->host), e);
+	if (d->dp == NULL)
+		return e->code;
+	return make_core(d, e);
+}
+
+static void
+stop(struct daemon *d)
+{
+	if (d->core != NULL)
+		core_free(d->core);
+	if (d->writer != NULL)
+		host_store_free(d->writer); /* what was accepted is written */
+	dp_free(d->dp);
+	if (d->store != NULL)
+		store_close(d->store);
+	if (d->term != NULL)
+		event_free(d->term);
+	if (d->interrupt != NULL)
+		event_free(d->interrupt);
+	if (d->host != NULL)
+		host_free(d->host);
+	if (d->eal)
+		eal_stop();
+	sodium_memzero(&d->start, sizeof(d->start));
+	if (d->lock >= 0)
+		close(d->lock);
+}
+
+int
+daemon_run(const struct config *c, const struct plan *p, bool verbose)
+{
+	struct daemon d = {.config = c, .plan = p, .lock = -1};
+	struct err e = {0};
+	int rc = start(&d, verbose, &e);
+
+	if (rc == 0)
+		rc = host_run(d.host);
+	else
+		log_error("%s", e.text);
+	stop(&d);
+	if (rc == 0)
+		log_info("stopped");
+	return rc;
+}

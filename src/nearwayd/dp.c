@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dp.h"
+
+#include "events.h"
+#include "fwd.h"
+#include "loop.h"
+#include "macs.h"
+#include "neighs.h"
+#include "pins.h"
+#include "topo.h"
+
+#include <common/log.h>
+#include <dataplane/meta.h>
+#include <errno.h>
+#include <rte_errno.h>
+#include <rte_mbuf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SWEEP_MS   10000
+#define FORGET_MS  100
+#define FORGET_MAX 4096 /* homes in one walk over the session table */
+
+/* ---- grace periods ---- */
+
+static void
+grace_tick(void *arg)
+{
+	struct dp *dp = arg;
+	uint32_t waiting = rcu_poll(dp->tables.rcu);
+
+	if (fwd_retire(dp->fwd) || waiting > 0)
+		dp->env->ops->timer_set(dp->grace, 1);
+}
+
+void
+dp_unlinked(struct dp *dp)
+{
+	dp->env->ops->timer_set(dp->grace, 0);
+}
+
+/* ---- sessions ---- */
+
+static void
+sweep_tick(void *arg)
+{
+	struct dp *dp = arg;
+
+	sessions_sweep(dp->tables.sessions, (uint32_t)(env_call(dp->env, now_ms) / 1000));
+	dp->env->ops->timer_set(dp->sweep, SWEEP_MS);
+}
+
+static int
+compare_homes(const void *a, const void *b)
+{
+	rte_be32_t x = *(const rte_be32_t *)a, y = *(const rte_be32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+forget_tick(void *arg)
+{
+	struct dp *dp = arg;
+
+	qsort(dp->forgotten, dp->n_forgotten, sizeof(*dp->forgotten), compare_homes);
+	sessions_free_homes(dp->tables.sessions, dp->forgotten, dp->n_forgotten);
+	dp->n_forgotten = 0;
+}
+
+void
+dp_forget_sessions(struct dp *dp, rte_be32_t home)
+{
+	if (home == 0)
+		return;
+	if (dp->n_forgotten == FORGET_MAX)
+		forget_tick(dp);
+	if (dp->n_forgotten == 0)
+		dp->env->ops->timer_set(dp->forget, FORGET_MS);
+	dp->forgotten[dp->n_forgotten++] = home;
+}
+
+/* ---- orders to workers ---- */
+
+static bool
+order(struct dp *dp, uint16_t worker, const struct dp_order *o)
+{
+	struct loop *l = dp->loops[worker];
+
+	if (rte_ring_sp_enqueue_elem(loop_worker(l)->orders, (void *)(uintptr_t)o, sizeof(*o)) != 0)
+		return false;
+	loop_wake(l);
+	return true;
+}
+
+bool
+dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
+{
+	struct dp_order o = {.inject = m};
+
+	if (m == NULL) {
+		dp->frames_lost++;
+		return false;
+	}
+	*meta(m) = (struct meta){
+		.origin = FROM_SELF,
+		.enter = ENTER_PORT,
+		.seg = TOPO_NONE,
+		.in_att = TOPO_NONE,
+		.out_port = port,
+		.out_vlan = vlan,
+		.flags = META_OWN,
+	};
+	if (order(dp, 0, &o))
+		return true;
+	dp->frames_lost++;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+void
+dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip)
+{
+	struct dp_order o = {.port = port, .ip = ip};
+
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
+		order(dp, i, &o); /* a full ring: the packets wait until they expire */
+}
+
+/* ---- making ---- */
+
+static int
+make_tables(struct dp *dp, struct err *e)
+{
+	const struct conf_limits *l = &dp->config->limits;
+	struct tables *t = &dp->tables;
+
+	if ((t->rcu = rcu_new(dp->plan->n_workers)) == NULL)
+		return err_set(e, ENOMEM, "tables: no memory for grace periods");
+	if ((t->vms = vmtab_new(l->vms, t->rcu)) == NULL)
+		return err_set(e, ENOMEM, "limits.vms: no memory for %llu VMs: %s",
+			(unsigned long long)l->vms, rte_strerror(rte_errno));
+	if ((t->routes = routetab_new(l->routes, t->rcu)) == NULL)
+		return err_set(
+			e, ENOMEM, "limits.routes: no memory for %llu routes", (unsigned long long)l->routes);
+	if ((t->neighbours = neightab_new(l->neighbours, t->rcu)) == NULL)
+		return err_set(e, ENOMEM, "limits.neighbours: no memory for %llu",
+			(unsigned long long)l->neighbours);
+	if ((t->macs = mactab_new(l->macs, t->rcu)) == NULL)
+		return err_set(e, ENOMEM, "limits.macs: no memory for %llu", (unsigned long long)l->macs);
+	return 0;
+}
+
+static int
+make_sessions(struct dp *dp, struct err *e)
+{
+	char file[300];
+
+	snprintf(file, sizeof(file), "%s/sessions", dp->config->control.runtime);
+	dp->tables.sessions = sessions_new(
+		file, dp->config->limits.sessions, env_call(dp->env, boot_id), &dp->sessions_fresh);
+	if (dp->tables.sessions == NULL)
+		return err_set(e, errno,
+			"%s: session table: %s (control.runtime should be a directory on tmpfs)", file,
+			strerror(errno));
+	return 0;
+}
+
+static int
+make_workers(struct dp *dp, struct err *e)
+{
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++) {
+		int rc = rcu_register(dp->tables.rcu, i);
+
+		if (rc != 0)
+			return err_set(e, -rc, "worker %u: cannot register as a reader", i);
+		dp->loops[i] = loop_new(dp, i, e);
+		if (dp->loops[i] == NULL)
+			return e->code;
+	}
+	return 0;
+}
+
+/* Where a WAN port or a segment is, the way there is known from the start. */
+static int
+connected_routes(struct dp *dp, struct err *e)
+{
+	const struct topology *t = dp->topo;
+	int rc = 0;
+
+	for (uint16_t i = 0; i < t->n_ports && rc == 0; i++) {
+		struct nexthop nh = {.kind = NH_CONNECTED, .port = i};
+		const struct topo_prefix *p = &t->ports[i].connected;
+
+		if (t->ports[i].role == TOPO_WAN && p->mask != 0)
+			rc = routetab_put(dp->tables.routes, 0, p->addr, __builtin_popcount(p->mask), &nh);
+	}
+	for (uint16_t i = 0; i < t->n_segments && rc == 0; i++) {
+		struct nexthop nh = {.kind = NH_SEGMENT, .seg = i};
+		const struct topo_prefix *p = &t->segments[i].prefix;
+
+		if (p->mask != 0)
+			rc = routetab_put(dp->tables.routes, 0, p->addr, __builtin_popcount(p->mask), &nh);
+	}
+	return rc == 0 ? 0 : err_set(e, -rc, "limits.routes: no room for the connected prefixes");
+}
+
+static int
+make(struct dp *dp, struct event_base *base, struct err *e)
+{
+	const struct env_ops *ops = dp->env->ops;
+	struct ports_start ports = {.config = dp->config, .plan = dp->plan, .env = dp->env, .base = base};
+	int rc;
+
+	dp->topo = calloc(1, sizeof(*dp->topo));
+	dp->grace = ops->timer_new(dp->env->ctx, grace_tick, dp);
+	dp->sweep = ops->timer_new(dp->env->ctx, sweep_tick, dp);
+	dp->forget = ops->timer_new(dp->env->ctx, forget_tick, dp);
+	dp->forgotten = calloc(FORGET_MAX, sizeof(*dp->forgotten));
+	if (dp->topo == NULL || dp->grace == NULL || dp->sweep == NULL || dp->forget == NULL ||
+		dp->forgotten == NULL)
+		return err_set(e, ENOMEM, "no memory");
+	if ((rc = topo_build(dp->config, dp->topo, e)) != 0)
+		return rc;
+	dp->pool = rte_pktmbuf_pool_create("nearway", dp->plan->mbufs, RTE_MEMPOOL_CACHE_MAX_SIZE / 2,
+		RTE_ALIGN(sizeof(struct meta), RTE_MBUF_PRIV_ALIGN), RTE_PKTMBUF_HEADROOM + dp->plan->room,
+		SOCKET_ID_ANY);
+	if (dp->pool == NULL)
+		return err_set(e, rte_errno, "no memory for %u packet buffers of %u bytes: %s",
+			dp->plan->mbufs, dp->plan->room, rte_strerror(rte_errno));
+	if ((rc = make_tables(dp, e)) != 0 || (rc = make_sessions(dp, e)) != 0)
+		return rc;
+	ports.topo = dp->topo;
+	ports.pool = dp->pool;
+	dp->ports = ports_open(&ports, e);
+	if (dp->ports == NULL)
+		return e->code;
+	dp->neighs = neighs_new(dp);
+	dp->macs = macs_new(dp);
+	dp->pins = pins_new(dp);
+	dp->events = events_new(dp, base);
+	dp->fwd = fwd_new(dp);
+	if (dp->neighs == NULL || dp->macs == NULL || dp->pins == NULL || dp->events == NULL ||
+		dp->fwd == NULL)
+		return err_set(e, ENOMEM, "no memory");
+	if ((rc = make_workers(dp, e)) != 0)
+		return rc;
+	return connected_routes(dp, e);
+}
+
+struct dp *
+dp_new(const struct config *c, const struct plan *p, struct env *env, struct event_base *base, struct err *e)
+{
+	struct dp *dp = calloc(1, sizeof(*dp));
+
+	if (dp == NULL) {
+		err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	dp->config = c;
+	dp->plan = p;
+	dp->env = env;
+	if (make(dp, base, e) != 0) {
+		dp_free(dp);
+		return NULL;
+	}
+	return dp;
+}
+
+static void
+link_changed(void *arg, uint16_t port, bool up)
+{
+	struct dp *dp = arg;
+
+	if (up && dp->topo->ports[port].role == TOPO_DC)
+		pins_send(dp->pins, port);
+}
+
+int
+dp_run(struct dp *dp, struct err *e)
+{
+	int rc = ports_start(dp->ports, link_changed, dp, e);
+
+	for (uint16_t i = 0; i < dp->plan->n_workers && rc == 0; i++)
+		rc = loop_start(dp->loops[i], e);
+	if (rc != 0)
+		return rc;
+	events_run(dp->events);
+	neighs_run(dp->neighs);
+	macs_run(dp->macs);
+	pins_run(dp->pins);
+	sweep_tick(dp);
+	return 0;
+}
+
+void
+dp_free(struct dp *dp)
+{
+	if (dp == NULL)
+		return;
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
+		loop_free(dp->loops[i]);
+	fwd_free(dp->fwd);
+	events_free(dp->events);
+	pins_free(dp->pins);
+	macs_free(dp->macs);
+	neighs_free(dp->neighs);
+	ports_close(dp->ports);
+	sessions_free(dp->tables.sessions);
+	mactab_free(dp->tables.macs);
+	neightab_free(dp->tables.neighbours);
+	routetab_free(dp->tables.routes);
+	vmtab_free(dp->tables.vms);
+	rcu_free(dp->tables.rcu);
+	rte_mempool_free(dp->pool);
+	if (dp->grace != NULL)
+		dp->env->ops->timer_free(dp->grace);
+	if (dp->sweep != NULL)
+		dp->env->ops->timer_free(dp->sweep);
+	if (dp->forget != NULL)
+		dp->env->ops->timer_free(dp->forget);
+	free(dp->forgotten);
+	free(dp->topo);
+	free(dp);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* dp.h - the data plane of one router as the control thread holds it: topology, tables, ports, workers, and what keeps
+ * the tables fed (neighbours, MACs, pins, events). All of it belongs to the control thread but `struct loop`'s inside.
+ */
+#pragma once
+
+#include "plan.h"
+#include "ports.h"
+
+#include <dataplane/worker.h>
+#include <env/env.h>
+
+struct loop;
+struct neighs;
+struct macs;
+struct pins;
+struct events;
+struct fwd;
+
+struct dp {
+	const struct config *config;
+	const struct plan *plan;
+	struct env *env;
+	struct topology *topo;
+	struct tables tables;
+	struct rte_mempool *pool;
+	struct ports *ports;
+	struct loop *loops[PLAN_WORKERS];
+	struct neighs *neighs;
+	struct macs *macs;
+	struct pins *pins;
+	struct events *events;
+	struct fwd *fwd;
+	struct env_timer *grace;  /* runs while readers may hold what was unlinked */
+	struct env_timer *sweep;  /* ages sessions */
+	struct env_timer *forget; /* frees sessions of `forgotten` homes, many in one walk */
+	rte_be32_t *forgotten;
+	uint32_t n_forgotten;
+	bool sessions_fresh;  /* nothing was taken up from before the start */
+	uint64_t frames_lost; /* of our own: no buffer, or worker 0 had too many orders */
+};
+
+/* Makes everything; ports are configured, but neither started nor polled. `base` is the event loop's. */
+struct event_base;
+struct dp *dp_new(const struct config *c, const struct plan *p, struct env *env, struct event_base *base,
+	struct err *e);
+/* Starts ports, workers and timers: from now on packets flow. */
+int dp_run(struct dp *dp, struct err *e);
+void dp_free(struct dp *dp); /* stops first */
+
+/* After any change of a table: sees to it that what was unlinked gets freed. */
+void dp_unlinked(struct dp *dp);
+/* A frame of ours for (port, vlan); worker 0 sends it. Takes `m`, which may be NULL; false (counted, freed) when it could
+ * not be made or worker 0's queue is full. */
+bool dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan);
+/* Tells every worker that the neighbour (port, ip) has changed. */
+void dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip);
+/* Frees the sessions of a home, soon: an evacuation ends thousands at once, and each walk reads the whole table. */
+void dp_forget_sessions(struct dp *dp, rte_be32_t home);

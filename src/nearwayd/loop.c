@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "loop.h"
+
+#include "dp.h"
+#include "events.h"
+#include "wake.h"
+
+#include <common/log.h>
+#include <dataplane/pipeline.h>
+#include <errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUEUES_MAX   (TOPO_PORTS * 4)
+#define CLOCK_US     250		    /* how stale the coarse clock may be */
+#define SPIN_US	     50			    /* of idleness before it sleeps */
+#define LADDER_MIN   (50 * 1000)	    /* ns: first step where a port has nothing to wake us */
+#define LADDER_MAX   (1000 * 1000)	    /* ns: last step */
+#define SLEEP_MAX    (500ull * 1000 * 1000) /* ns: shows that it lives */
+#define SLEEP_HOLD   (50ull * 1000 * 1000)  /* ns: while packets wait that may expire */
+#define COUNTS_TRIES 1000 /* of 50 us: how long the control thread waits for exact numbers */
+
+struct queue {
+	uint16_t port, dpdk_port, queue;
+	uint8_t origin;
+	bool intr;
+};
+
+struct loop {
+	struct worker *w;
+	struct dp *dp;
+	struct rte_rcu_qsbr *qsbr;
+	struct vec rx;
+	struct queue queues[QUEUES_MAX];
+	uint16_t n_queues, next; /* the queue to begin with: none starves another */
+	bool adaptive, ladder, started;
+	unsigned int lcore;
+	int epfd, kickfd;
+	uint64_t tsc_clock, tsc_idle, tsc_per_us;
+	uint64_t step_ns; /* of the ladder */
+	uint64_t events_seen, sleeps;
+	atomic_bool stop, asleep;
+	/* Numbers on demand: the control thread raises `want`, the worker copies between two rounds. */
+	atomic_uint want, have;
+	struct loop_counts snap;
+} __rte_cache_aligned;
+
+struct worker *
+loop_worker(struct loop *l)
+{
+	return l->w;
+}
+
+/* ---- receive ---- */
+
+/* The tag leaves the frame, wherever the driver left it, and lives in the metadata. */
+static uint16_t
+take_vlan(struct rte_mbuf *m)
+{
+	struct rte_vlan_hdr *tag;
+	uint16_t vlan;
+	char *d;
+
+	if ((m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) {
+		m->ol_flags &= ~(RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+		return m->vlan_tci & 0xfff;
+	}
+	if (rte_pktmbuf_data_len(m) < RTE_ETHER_HDR_LEN + sizeof(*tag) ||
+		rte_pktmbuf_mtod(m, struct rte_ether_hdr *)->ether_type != RTE_BE16(RTE_ETHER_TYPE_VLAN))
+		return 0;
+	tag = rte_pktmbuf_mtod_offset(m, struct rte_vlan_hdr *, RTE_ETHER_HDR_LEN);
+	vlan = rte_be_to_cpu_16(tag->vlan_tci) & 0xfff;
+	d = rte_pktmbuf_mtod(m, char *);
+	memmove(d + sizeof(*tag), d, 2 * RTE_ETHER_ADDR_LEN);
+	rte_pktmbuf_adj(m, sizeof(*tag));
+	return vlan;
+}
+
+static void
+received(struct loop *l, const struct queue *q, struct rte_mbuf *m)
+{
+	struct port_count *c = &l->w->c.port[q->port];
+
+	c->rx_packets++;
+	c->rx_bytes += rte_pktmbuf_pkt_len(m);
+	if (unlikely(m->nb_segs > 1) && rte_pktmbuf_linearize(m) != 0) {
+		l->w->c.received++; /* beyond every MTU of ours */
+		worker_drop(l->w, m, DROP_TOO_BIG);
+		return;
+	}
+	*meta(m) = (struct meta){
+		.origin = q->origin,
+		.enter = ENTER_RX,
+		.in_port = q->port,
+		.in_att = TOPO_NONE,
+		.seg = TOPO_NONE,
+		.vlan = take_vlan(m),
+	};
+	vec_add(&l->rx, m);
+}
+
+static void
+receive(struct loop *l)
+{
+	struct rte_mbuf *m[RX_MAX];
+	uint16_t room = RX_MAX;
+
+	for (uint16_t i = 0; i < l->n_queues && room > 0; i++) {
+		const struct queue *q = &l->queues[l->next];
+		uint16_t n = rte_eth_rx_burst(q->dpdk_port, q->queue, m, room);
+
+		l->next = l->next + 1 == l->n_queues ? 0 : l->next + 1;
+		for (uint16_t k = 0; k < n; k++)
+			received(l, q, m[k]);
+		room -= n;
+	}
+}
+
+/* ---- one round ---- */
+
+static uint16_t
+send_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	const struct loop *l = arg;
+
+	return rte_eth_tx_burst(l->w->topo->ports[port].dpdk_port, l->w->id, m, n);
+}
+
+static void
+drop_for_ports_down(struct loop *l)
+{
+	struct worker *w = l->w;
+
+	for (uint16_t i = 0; i < w->topo->n_ports; i++) {
+		struct vec *v = &w->tx[i];
+
+		if (v->n == 0 || __atomic_load_n(&ports_at(l->dp->ports, i)->up, __ATOMIC_RELAXED))
+			continue;
+		for (uint16_t k = 0; k < v->n; k++)
+			worker_drop(w, v->m[k], DROP_PORT_DOWN);
+		w->c.port[i].tx_drops += v->n;
+		v->n = 0;
+	}
+}
+
+static void
+tick(struct loop *l)
+{
+	uint64_t tsc = rte_rdtsc();
+	struct timespec ts;
+
+	if (tsc - l->tsc_clock < CLOCK_US * l->tsc_per_us)
+		return;
+	l->tsc_clock = tsc;
+	clock_gettime(CLOCK_BOOTTIME, &ts); /* from the vDSO */
+	worker_tick(l->w, (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+	if (l->w->n_hold != 0)
+		worker_expire_hold(l->w);
+}
+
+/* Adaptive workers may make system calls, so news is told at once; else the control thread looks every 2 ms. */
+static void
+tell_events(struct loop *l)
+{
+	uint64_t n = 0;
+
+	for (int k = 0; k < EVENTS; k++)
+		n += l->w->c.events[k];
+	if (n == l->events_seen)
+		return;
+	l->events_seen = n;
+	events_kick(l->dp->events);
+}
+
+static void
+answer_counts(struct loop *l)
+{
+	unsigned int want = atomic_load_explicit(&l->want, memory_order_acquire);
+
+	if (likely(want == atomic_load_explicit(&l->have, memory_order_relaxed)))
+		return;
+	l->snap.c = l->w->c;
+	l->snap.imbalance = worker_imbalance(l->w);
+	l->snap.n_hold = l->w->n_hold;
+	l->snap.sleeps = l->sleeps;
+	atomic_store_explicit(&l->have, want, memory_order_release);
+}
+
+/* True when there was anything to do. */
+static bool
+round_once(struct loop *l)
+{
+	bool busy = false;
+
+	tick(l);
+	worker_orders(l->w);
+	receive(l);
+	if (l->rx.n != 0 || l->w->inject.n != 0) {
+		pipeline_run(l->w, &l->rx);
+		drop_for_ports_down(l);
+		worker_flush(l->w, send_burst, l);
+		busy = true;
+	}
+	if (l->adaptive)
+		tell_events(l);
+	answer_counts(l);
+	rte_rcu_qsbr_quiescent(l->qsbr, l->w->id);
+	return busy;
+}
+
+/* ---- sleep ---- */
+
+static void
+arm(struct loop *l, bool on)
+{
+	for (uint16_t i = 0; i < l->n_queues; i++) {
+		const struct queue *q = &l->queues[i];
+
+		if (q->intr && on)
+			rte_eth_dev_rx_intr_enable(q->dpdk_port, q->queue);
+		else if (q->intr)
+			rte_eth_dev_rx_intr_disable(q->dpdk_port, q->queue);
+	}
+}
+
+static uint64_t
+sleep_ns(struct loop *l)
+{
+	if (!l->ladder)
+		return l->w->n_hold != 0 ? SLEEP_HOLD : SLEEP_MAX;
+	l->step_ns = RTE_MIN(l->step_ns * 2, (uint64_t)LADDER_MAX);
+	return l->step_ns;
+}
+
+static void
+wait_for_work(struct loop *l)
+{
+	uint64_t ns = sleep_ns(l), count;
+	struct timespec ts = {.tv_sec = 0, .tv_nsec = (long)ns};
+	struct epoll_event ev[16];
+	int n;
+
+	rte_rcu_qsbr_thread_offline(l->qsbr, l->w->id);
+	n = epoll_pwait2(l->epfd, ev, RTE_DIM(ev), &ts, NULL);
+	rte_rcu_qsbr_thread_online(l->qsbr, l->w->id);
+	l->sleeps++;
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.fd == l->kickfd && read(l->kickfd, &count, sizeof(count)) < 0)
+			continue; /* nothing in it: it was a late kick */
+		if ((ev[i].events & EPOLLERR) != 0)
+			wake_clear_error(ev[i].data.fd);
+	}
+}
+
+/* Called once a round found nothing. Announce, arm, look once more, sleep. */
+static void
+idle(struct loop *l)
+{
+	uint64_t tsc = rte_rdtsc();
+
+	if (l->tsc_idle == 0)
+		l->tsc_idle = tsc;
+	if (tsc - l->tsc_idle < SPIN_US * l->tsc_per_us) {
+		rte_pause();
+		return;
+	}
+	arm(l, true);
+	atomic_store(&l->asleep, true);
+	/* Pairs with loop_wake()'s: the rings are read with less. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!round_once(l) && !atomic_load(&l->stop) && rte_ring_empty(l->w->orders) &&
+		atomic_load(&l->want) == atomic_load(&l->have))
+		wait_for_work(l);
+	else
+		l->tsc_idle = 0;
+	atomic_store(&l->asleep, false);
+	arm(l, false);
+}
+
+static int
+run(void *arg)
+{
+	struct loop *l = arg;
+
+	rte_rcu_qsbr_thread_online(l->qsbr, l->w->id);
+	while (!atomic_load_explicit(&l->stop, memory_order_relaxed)) {
+		if (round_once(l)) {
+			l->tsc_idle = 0;
+			l->step_ns = LADDER_MIN;
+		} else if (l->adaptive) {
+			idle(l);
+		}
+	}
+	rte_rcu_qsbr_thread_offline(l->qsbr, l->w->id);
+	return 0;
+}
+
+/* ---- the control thread's side ---- */
+
+void
+loop_wake(struct loop *l)
+{
+	uint64_t one = 1;
+
+	/* The order was queued before; the worker looks at its ring after it announced its sleep. One of us sees the other. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load(&l->asleep) && write(l->kickfd, &one, sizeof(one)) < 0)
+		log_debug("loop: worker %u has kicks enough", l->w->id);
+}
+
+void
+loop_counts(struct loop *l, struct loop_counts *out)
+{
+	unsigned int want = atomic_load(&l->want) + 1;
+	struct timespec nap = {.tv_nsec = 50 * 1000};
+	bool asleep = atomic_load(&l->asleep);
+
+	atomic_store(&l->want, want);
+	loop_wake(l);
+	for (int i = 0; i < COUNTS_TRIES && l->started; i++) {
+		if (atomic_load_explicit(&l->have, memory_order_acquire) == want)
+			break;
+		nanosleep(&nap, NULL); /* never a spin: the worker may live on this very CPU */
+	}
+	if (atomic_load_explicit(&l->have, memory_order_acquire) == want) {
+		*out = l->snap;
+		out->exact = true;
+	} else {
+		out->c = l->w->c;
+		out->imbalance = worker_imbalance(l->w);
+		out->n_hold = l->w->n_hold;
+		out->sleeps = l->sleeps;
+		out->exact = !l->started;
+	}
+	out->asleep = asleep;
+}
+
+static int
+watch(struct loop *l, int fd, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.fd = fd};
+
+	return epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+/* Queues are dealt out in turn over the workers, port by port. Called once ports have started. */
+static int
+take_queues(struct loop *l, struct err *e)
+{
+	for (uint16_t i = 0; i < l->dp->plan->n_ports; i++) {
+		const struct port *p = ports_at(l->dp->ports, i);
+
+		for (uint16_t q = l->w->id; q < p->rxqs; q += l->dp->plan->n_workers) {
+			struct queue *mine = &l->queues[l->n_queues];
+
+			if (l->n_queues == QUEUES_MAX)
+				return err_set(e, ENOSPC,
+					"worker %u: more than %d receive queues: name more CPUs", l->w->id,
+					QUEUES_MAX);
+			*mine = (struct queue){.port = i, .dpdk_port = p->id, .queue = q};
+			mine->origin = l->dp->topo->ports[i].role == TOPO_WAN ? FROM_WAN : FROM_DC;
+			l->n_queues++;
+			if (!l->adaptive)
+				continue;
+			mine->intr = p->wake == WAKE_INTERRUPT;
+			if (p->wake_fd[q] < 0 ||
+				watch(l, p->wake_fd[q], p->wake_by_data ? EPOLLIN : EPOLLIN | EPOLLET) != 0)
+				l->ladder = true;
+		}
+	}
+	return 0;
+}
+
+struct loop *
+loop_new(struct dp *dp, uint16_t id, struct err *e)
+{
+	struct loop *l = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*l));
+
+	if (l == NULL)
+		goto nomem;
+	memset(l, 0, sizeof(*l));
+	l->dp = dp;
+	l->qsbr = rcu_qsbr(dp->tables.rcu);
+	l->adaptive = dp->config->dataplane.poll == POLL_ADAPTIVE;
+	l->tsc_per_us = RTE_MAX(rte_get_tsc_hz() / 1000000, UINT64_C(1));
+	l->step_ns = LADDER_MIN;
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	l->kickfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	l->w = worker_new(id, dp->topo, &dp->tables, dp->pool);
+	if (l->w == NULL || l->epfd < 0 || l->kickfd < 0 || watch(l, l->kickfd, EPOLLIN) != 0)
+		goto nomem;
+	return l;
+nomem:
+	err_set(e, ENOMEM, "worker %u: no memory or descriptors", id);
+	loop_free(l);
+	return NULL;
+}
+
+int
+loop_start(struct loop *l, struct err *e)
+{
+	int rc = take_queues(l, e);
+
+	if (rc != 0)
+		return rc;
+	l->lcore = l->w->id + 1u; /* eal.c */
+	rc = rte_eal_remote_launch(run, l, l->lcore);
+	if (rc != 0)
+		return err_set(e, -rc, "worker %u: cannot be launched: %s", l->w->id, strerror(-rc));
+	l->started = true;
+	return 0;
+}
+
+void
+loop_free(struct loop *l)
+{
+	if (l == NULL)
+		return;
+	atomic_store(&l->stop, true);
+	if (l->started) {
+		uint64_t one = 1;
+
+		if (write(l->kickfd, &one, sizeof(one)) < 0)
+			log_debug("loop: worker %u has kicks enough", l->w->id);
+		rte_eal_wait_lcore(l->lcore);
+	}
+	worker_free(l->w);
+	if (l->epfd >= 0)
+		close(l->epfd);
+	if (l->kickfd >= 0)
+		close(l->kickfd);
+	free(l);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* loop.h - one worker's loop: receive, run the pipeline, send; spin or sleep; report quiescent.
+ *
+ * `poll: busy` never sleeps and makes no system call. `poll: adaptive` spins for a bounded time once idle, then goes offline
+ * for the grace periods and sleeps in epoll on a descriptor per receive queue and on an eventfd of its own. Nothing is lost
+ * by sleeping: the worker announces it, arms the interrupts, then looks once more at queues and orders.
+ *
+ * What the control thread may call while the worker runs: loop_wake(), loop_counts(), loop_state(), loop_worker()->orders
+ * and ->events.
+ */
+#pragma once
+
+#include <dataplane/worker.h>
+
+struct dp;
+struct err;
+struct loop;
+
+struct loop *loop_new(struct dp *dp, uint16_t id, struct err *e);
+int loop_start(struct loop *l, struct err *e);
+void loop_free(struct loop *l); /* stops the worker first */
+
+struct worker *loop_worker(struct loop *l);
+/* Wakes the worker if it sleeps: after orders were queued. */
+void loop_wake(struct loop *l);
+
+struct loop_counts { /* as they stood between two rounds of the loop */
+	struct counts c;
+	int64_t imbalance;
+	uint16_t n_hold;
+	uint64_t sleeps;
+	bool asleep;
+	bool exact; /* false: the worker did not answer in time, and the numbers may be of different moments */
+};
+
+void loop_counts(struct loop *l, struct loop_counts *out);

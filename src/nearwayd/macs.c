@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "macs.h"
+
+#include "dp.h"
+#include "loop.h"
+
+#include <common/log.h>
+#include <stdlib.h>
+
+#define AGE_S	300
+#define SCAN_MS 10000
+
+struct macs {
+	struct dp *dp;
+	struct env_timer *timer;
+	uint32_t *learnt; /* by entry: tick at which it was written */
+	uint64_t refused;
+	uint64_t warned_ms;
+};
+
+static uint32_t
+now_s(const struct macs *m)
+{
+	return (uint32_t)(env_call(m->dp->env, now_ms) / 1000);
+}
+
+uint32_t
+macs_idle_s(const struct macs *m, const struct mac_entry *e)
+{
+	uint32_t newest = m->learnt[e->entry], now = now_s(m);
+
+	for (uint16_t i = 0; i < m->dp->plan->n_workers; i++) {
+		uint32_t seen =
+			__atomic_load_n(&loop_worker(m->dp->loops[i])->mac_seen[e->entry], __ATOMIC_RELAXED);
+
+		if (seen > newest)
+			newest = seen;
+	}
+	return newest < now ? now - newest : 0;
+}
+
+static void
+scan(void *arg)
+{
+	struct macs *m = arg;
+	struct vm_key_mac key;
+	struct mac_entry e;
+	uint32_t next = 0;
+	bool any = false;
+
+	while (mactab_next(m->dp->tables.macs, &next, &key, &e))
+		if (macs_idle_s(m, &e) > AGE_S)
+			any |= mactab_del(m->dp->tables.macs, &key) == 0;
+	if (any)
+		dp_unlinked(m->dp);
+	m->dp->env->ops->timer_set(m->timer, SCAN_MS);
+}
+
+static void
+refused(struct macs *m)
+{
+	uint64_t now = env_call(m->dp->env, now_ms);
+
+	m->refused++;
+	if (m->warned_ms != 0 && now - m->warned_ms < 60000)
+		return;
+	m->warned_ms = now;
+	log_warn("macs: table full (%llu, limits.macs): frames to further hosts are flooded",
+		(unsigned long long)m->dp->config->limits.macs);
+}
+
+void
+macs_learn(struct macs *m, const struct dp_event *ev)
+{
+	struct vm_key_mac key = {.mac = ev->mac, .seg = ev->seg};
+	struct mac_entry e = {.att = ev->att, .router = ev->router};
+
+	if (mactab_put(m->dp->tables.macs, &key, &e) != 0) {
+		refused(m);
+		return;
+	}
+	if (mactab_find(m->dp->tables.macs, &key, 1, &e) != 0)
+		m->learnt[e.entry] = now_s(m);
+}
+
+uint64_t
+macs_refused(const struct macs *m)
+{
+	return m->refused;
+}
+
+struct macs *
+macs_new(struct dp *dp)
+{
+	struct macs *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return NULL;
+	m->dp = dp;
+	m->learnt = calloc(mactab_entries(dp->tables.macs), sizeof(*m->learnt));
+	m->timer = dp->env->ops->timer_new(dp->env->ctx, scan, m);
+	if (m->learnt == NULL || m->timer == NULL) {
+		macs_free(m);
+		return NULL;
+	}
+	return m;
+}
+
+void
+macs_run(struct macs *m)
+{
+	m->dp->env->ops->timer_set(m->timer, SCAN_MS);
+}
+
+void
+macs_free(struct macs *m)
+{
+	if (m == NULL)
+		return;
+	if (m->timer != NULL)
+		m->dp->env->ops->timer_free(m->timer);
+	free(m->learnt);
+	free(m);
+}

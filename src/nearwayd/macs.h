@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* macs.h - learnt MACs: written from workers' news, aged by the newest tick at which any worker heard them.
+ */
+#pragma once
+
+#include <dataplane/worker.h>
+
+struct dp;
+struct macs;
+
+struct macs *macs_new(struct dp *dp);
+void macs_run(struct macs *m);
+void macs_learn(struct macs *m, const struct dp_event *ev);
+uint32_t macs_idle_s(const struct macs *m, const struct mac_entry *e); /* since it was last heard */
+uint64_t macs_refused(const struct macs *m);			       /* not learnt: the table was full */
+void macs_free(struct macs *m);

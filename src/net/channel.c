@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "channel_priv.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *
+channel_role_name(enum channel_role r)
+{
+	static const char *const names[] = {"controller", "peer", "observer", "local"};
+
+	return names[r];
+}
+
+/* ---- end of life ---- */
+
+static void
+drop_stream(struct channel *c)
+{
+	if (c->stream != NULL)
+		c->env->ops->stream_close(c->stream);
+	c->stream = NULL;
+	noise_free(c->noise);
+	c->noise = NULL;
+}
+
+static void
+free_channel(struct channel *c)
+{
+	drop_stream(c);
+	if (c->timer != NULL)
+		c->env->ops->timer_free(c->timer);
+	json_decref(c->extra);
+	json_decref(c->hello);
+	buf_fini(&c->frame);
+	buf_fini(&c->message);
+	sodium_memzero(c, sizeof(*c));
+	free(c);
+}
+
+void
+channel_close(struct channel *c)
+{
+	if (c == NULL)
+		return;
+	c->closed = true;
+	c->state = CH_DEAD;
+	drop_stream(c);
+	if (c->busy == 0)
+		free_channel(c);
+}
+
+void
+channel_fail(struct channel *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (c->state == CH_DEAD)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(c->why, sizeof(c->why), fmt, ap);
+	va_end(ap);
+	c->state = CH_DEAD;
+	drop_stream(c);
+	c->env->ops->timer_set(c->timer, 0);
+}
+
+/* Around every callback into the user, who may close the channel in there: false when it did. */
+static void
+enter(struct channel *c)
+{
+	c->busy++;
+}
+
+static bool
+leave(struct channel *c)
+{
+	bool closed = c->closed;
+
+	if (--c->busy == 0 && closed)
+		free_channel(c);
+	return !closed;
+}
+
+/* ---- timers: one, which fires at the first deadline or before and then looks ---- */
+
+void
+channel_arm(struct channel *c, uint64_t at)
+{
+	uint64_t now;
+
+	if (c->armed_at != 0 && c->armed_at <= at)
+		return;
+	now = env_call(c->env, now_ms);
+	c->armed_at = at;
+	c->env->ops->timer_set(c->timer, at > now ? at - now : 0);
+}
+
+static bool
+due(uint64_t at, uint64_t now)
+{
+	return at != 0 && at <= now;
+}
+
+static void
+rearm(struct channel *c)
+{
+	const uint64_t at[] = {c->up_by, c->frame_by, c->heard_by, c->beat_at};
+
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
+		if (at[i] != 0)
+			channel_arm(c, at[i]);
+}
+
+static void
+check_deadlines(struct channel *c, uint64_t now)
+{
+	if (due(c->up_by, now))
+		channel_fail(c,
+			c->initiator && c->state == CH_CONNECTING ? "no connection within %d s"
+								  : "handshake not done within %d s",
+			HANDSHAKE_MS / 1000);
+	else if (due(c->frame_by, now))
+		channel_fail(c, "frame not whole within %d s", FRAME_MS / 1000);
+	else if (due(c->heard_by, now))
+		channel_fail(c, "silent for %d s", SILENCE_MS / 1000);
+	else if (due(c->beat_at, now))
+		secure_beat(c);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct channel *c = arg;
+
+	c->armed_at = 0;
+	if (c->state == CH_CONNECTING && c->plain && !c->initiator) {
+		channel_came_up(c);
+		return;
+	}
+	if (c->state != CH_DEAD)
+		check_deadlines(c, env_call(c->env, now_ms));
+	if (c->state != CH_DEAD) {
+		rearm(c);
+		return;
+	}
+	enter(c);
+	c->ops->down(c->arg, c, c->why);
+	if (leave(c))
+		free_channel(c);
+}
+
+/* ---- messages ---- */
+
+#define CHANNEL_DEPTH_MAX 16
+
+/* Before the parser sees it: jansson itself would follow 2,048 levels. */
+static bool
+is_shallow(const char *text, size_t len)
+{
+	int depth = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char ch = text[i];
+
+		if (quoted && ch == '\\')
+			i++;
+		else if (ch == '"')
+			quoted = !quoted;
+		else if (!quoted && (ch == '[' || ch == '{') && ++depth > CHANNEL_DEPTH_MAX)
+			return false;
+		else if (!quoted && (ch == ']' || ch == '}'))
+			depth--;
+	}
+	return true;
+}
+
+json_t *
+channel_parse(const char *text, size_t len)
+{
+	if (!is_shallow(text, len))
+		return NULL;
+	return json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+}
+
+void
+channel_came_up(struct channel *c)
+{
+	uint64_t now = env_call(c->env, now_ms);
+
+	c->state = CH_UP;
+	c->up_by = 0;
+	if (!c->plain) {
+		c->heard_by = now + SILENCE_MS;
+		c->beat_at = now + BEAT_MS;
+		channel_arm(c, c->beat_at);
+	}
+	enter(c);
+	c->ops->up(c->arg, c);
+	leave(c);
+}
+
+void
+channel_deliver(struct channel *c, const void *text, size_t len)
+{
+	json_t *msg = channel_parse(text, len);
+
+	enter(c);
+	c->ops->message(c->arg, c, msg);
+	leave(c);
+	json_decref(msg);
+}
+
+static int
+append_text(const char *p, size_t n, void *b)
+{
+	return buf_append(b, p, n) == 0 ? 0 : -1;
+}
+
+static int
+plain_send(struct channel *c, uint8_t *framed, size_t len)
+{
+	size_t text = len - 4;
+
+	for (int i = 0; i < 4; i++)
+		framed[i] = (uint8_t)(text >> (24 - 8 * i));
+	return c->env->ops->stream_write(c->stream, framed, len);
+}
+
+int
+channel_send(struct channel *c, const json_t *msg)
+{
+	struct buf b;
+	int rc;
+
+	if (c->state != CH_UP)
+		return -ENOTCONN;
+	/* Four bytes of room in front: for the plain header, or for the first part's flag. */
+	buf_init(&b, CHANNEL_MESSAGE_MAX + 4);
+	rc = buf_append(&b, "\0\0\0", 4);
+	if (rc == 0 && json_dump_callback(msg, append_text, &b, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+		rc = -EMSGSIZE;
+	if (rc == 0)
+		rc = c->plain ? plain_send(c, buf_head(&b), buf_len(&b))
+			      : secure_send(c, (char *)buf_head(&b) + 4, buf_len(&b) - 4);
+	buf_fini(&b);
+	if (rc == -ENOSPC)
+		channel_fail(c, "send queue full: the other side does not read");
+	return rc;
+}
+
+/* ---- bytes in ---- */
+
+static size_t
+header_len(const struct channel *c)
+{
+	return c->plain ? 4 : 2;
+}
+
+static size_t
+body_len(const struct channel *c)
+{
+	const uint8_t *h = buf_head(&c->frame);
+	size_t len = 0;
+
+	for (size_t i = 0; i < header_len(c); i++)
+		len = len << 8 | h[i];
+	return len;
+}
+
+static void
+check_len(struct channel *c)
+{
+	size_t len = body_len(c);
+	bool good = c->plain ? len > 0 && len <= CHANNEL_MESSAGE_MAX : secure_frame_len(c, len) == 0;
+
+	if (!good)
+		channel_fail(c, "frame of %zu bytes refused", len);
+}
+
+static void
+whole_frame(struct channel *c, uint8_t *body, size_t len)
+{
+	c->frame_by = 0;
+	if (c->plain)
+		channel_deliver(c, body, len);
+	else
+		secure_frame(c, body, len);
+}
+
+/* Takes what belongs to the frame that is coming in, never a byte of the next: returns how much. */
+static size_t
+take(struct channel *c, const uint8_t *p, size_t n)
+{
+	size_t have = buf_len(&c->frame), header = header_len(c);
+	size_t want = have < header ? header : header + body_len(c);
+
+	if (n > want - have)
+		n = want - have;
+	if (buf_append(&c->frame, p, n) != 0) {
+		channel_fail(c, "out of memory");
+		return n;
+	}
+	have += n;
+	if (have == header)
+		check_len(c);
+	else if (have == want) {
+		whole_frame(c, buf_head(&c->frame) + header, want - header);
+		buf_consume(&c->frame, want);
+	}
+	return n;
+}
+
+static void
+on_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct channel *c = arg;
+
+	enter(c);
+	if (c->plain && c->state == CH_CONNECTING)
+		channel_came_up(c); /* the first bytes may be faster than the timer that says so */
+	while (n > 0 && c->state != CH_DEAD) {
+		size_t taken = take(c, p, n);
+
+		p += taken;
+		n -= taken;
+	}
+	if (c->state != CH_DEAD && buf_len(&c->frame) > 0 && c->frame_by == 0) {
+		c->frame_by = env_call(c->env, now_ms) + FRAME_MS;
+		channel_arm(c, c->frame_by);
+	}
+	leave(c);
+}
+
+static void
+on_connected(void *arg)
+{
+	struct channel *c = arg;
+
+	if (c->plain) {
+		channel_came_up(c);
+		return;
+	}
+	c->up_by = env_call(c->env, now_ms) + HANDSHAKE_MS;
+	secure_start(c);
+}
+
+static void
+on_drained(void *arg)
+{
+	(void)arg; /* the queue's bound and the transport's own timeout see to a peer that does not read */
+}
+
+static void
+on_closed(void *arg, const char *why)
+{
+	struct channel *c = arg;
+
+	c->stream = NULL;
+	channel_fail(c, "%s", why);
+}
+
+static const struct env_stream_ops stream_ops = {
+	.connected = on_connected,
+	.data = on_data,
+	.drained = on_drained,
+	.closed = on_closed,
+};
+
+/* ---- birth ---- */
+
+static struct channel *
+new_channel(struct env *env, const struct channel_ops *ops, void *arg)
+{
+	struct channel *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->env = env;
+	c->ops = ops;
+	c->arg = arg;
+	buf_init(&c->frame, 0); /* bounded by check_len() */
+	buf_init(&c->message, CHANNEL_MESSAGE_MAX);
+	c->timer = env_call(env, timer_new, on_timer, c);
+	if (c->timer == NULL) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+/* `name` is the responder's: it is bound by the prologue. */
+static int
+take_local(
+	struct channel *c, const struct channel_local *l, const char *name, const struct channel_identity *to)
+{
+	char prologue[sizeof(CHANNEL_PROLOGUE) + sizeof(c->name)];
+
+	snprintf(c->name, sizeof(c->name), "%s", l->name);
+	c->role = l->role;
+	c->extra = json_deep_copy(l->hello);
+	c->noise = noise_new(&(struct noise_config){
+		.initiator = to != NULL,
+		.prologue = prologue,
+		.prologue_len = (size_t)snprintf(prologue, sizeof(prologue), "%s%s", CHANNEL_PROLOGUE, name),
+		.static_private = l->private_key,
+		.remote_static = to != NULL ? to->key : NULL,
+		.psk = to != NULL ? to->psk : NULL,
+	});
+	c->up_by = env_call(c->env, now_ms) + HANDSHAKE_MS;
+	channel_arm(c, c->up_by);
+	return c->noise != NULL ? 0 : -ENOMEM;
+}
+
+struct channel *
+channel_dial(const struct channel_local *local, const struct channel_identity *to, const char *address,
+	const struct channel_ops *ops, void *arg)
+{
+	struct channel *c = new_channel(local->env, ops, arg);
+
+	if (c == NULL)
+		return NULL;
+	c->initiator = true;
+	c->peer = *to;
+	snprintf(c->from, sizeof(c->from), "%s", address);
+	if (take_local(c, local, to->name, to) != 0) {
+		free_channel(c);
+		return NULL;
+	}
+	c->stream = env_call(c->env, dial, address, &stream_ops, c);
+	if (c->stream == NULL)
+		channel_fail(c, "cannot dial %s", address);
+	return c;
+}
+
+struct channel *
+channel_accept(const struct channel_local *local, struct env_stream *s, const struct env_peer_id *from,
+	const struct channel_identity *(*find)(void *arg, const uint8_t key[32]),
+	const struct channel_ops *ops, void *arg)
+{
+	struct channel *c = new_channel(local->env, ops, arg);
+
+	if (c == NULL) {
+		local->env->ops->stream_close(s);
+		return NULL;
+	}
+	c->stream = s;
+	c->find = find;
+	c->state = CH_SHAKING;
+	snprintf(c->from, sizeof(c->from), "%s", from->text);
+	if (take_local(c, local, local->name, NULL) != 0) {
+		free_channel(c);
+		return NULL;
+	}
+	c->env->ops->stream_attach(s, &stream_ops, c);
+	return c;
+}
+
+struct channel *
+channel_plain_accept(struct env *env, struct env_stream *s, const struct env_peer_id *from,
+	const struct channel_ops *ops, void *arg)
+{
+	struct channel *c = new_channel(env, ops, arg);
+
+	if (c == NULL) {
+		env->ops->stream_close(s);
+		return NULL;
+	}
+	c->stream = s;
+	c->plain = true;
+	c->initiator = from == NULL;
+	c->peer.role = ROLE_LOCAL;
+	if (from != NULL) {
+		snprintf(c->from, sizeof(c->from), "%s", from->text);
+		snprintf(c->peer.name, sizeof(c->peer.name), "uid=%u", from->uid);
+		env->ops->timer_set(c->timer, 0);
+	}
+	env->ops->stream_attach(s, &stream_ops, c);
+	return c;
+}
+
+/* ---- who it is ---- */
+
+const struct channel_identity *
+channel_peer(const struct channel *c)
+{
+	return &c->peer;
+}
+
+const json_t *
+channel_hello(const struct channel *c)
+{
+	return c->hello;
+}
+
+const char *
+channel_from(const struct channel *c)
+{
+	return c->from;
+}
+
+void
+channel_set_arg(struct channel *c, const struct channel_ops *ops, void *arg)
+{
+	c->ops = ops;
+	c->arg = arg;
+}

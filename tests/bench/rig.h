@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rig.h - one router with many VMs, without a driver: for benches and for tests of many packets.
+ *
+ *   world 192.0.2.0/24 -- next hop 198.51.100.1 -- wan (port 0) -- router -- dc (port 1) -- VMs 0..n-1
+ *
+ * VM i: 10.0.0.2 + i in 10.0.0.0/8, gateway 10.0.0.1, access nat; global address 198.18.0.0 + i of the pool
+ * 198.18.0.0/15. A VM that moved away is owned by the peer, and its global address here drains.
+ */
+#pragma once
+
+#include <dataplane/pipeline.h>
+
+#define RIG_WAN	 0
+#define RIG_DC	 1
+#define RIG_PEER 1 /* router index */
+
+#define RIG_DATA 32 /* bytes behind the UDP header */
+#define RIG_LEN	 (14 + 20 + 8 + RIG_DATA)
+
+struct rig {
+	struct topology *topo;
+	struct tables tables;
+	struct worker *w;
+	struct rte_mempool *pool;
+	uint32_t vms;
+};
+
+/* Hugepages when there are enough, else none; `*huge` tells which. Exits when EAL does not start. */
+void rig_eal(const char *name, uint32_t megabytes, bool *huge);
+/* A router with the VMs registered, and mbufs; `id` tells several in one process apart. NULL: no memory. */
+struct rig *rig_new(uint16_t id, uint32_t vms, uint32_t mbufs);
+void rig_free(struct rig *r);
+
+/* The record of VM i: owned here, or by the peer while its address here drains. */
+struct vm_rec rig_vm(uint32_t vm, bool here);
+rte_be32_t rig_private(uint32_t vm);
+rte_be32_t rig_global(uint32_t vm);
+struct rte_ether_addr rig_mac(uint32_t vm);
+
+/* Writes a UDP frame of the VM to the world or the other way round, with its checksums, and all that a driver
+ * sets. The first 8 bytes of data are `seq`. */
+enum rig_way { RIG_UPLINK, RIG_DOWNLINK };
+void rig_fill(const struct rig *r, struct rte_mbuf *m, enum rig_way way, uint32_t vm, uint64_t seq);
+uint64_t rig_seq(struct rte_mbuf *m);
+
+static inline void
+rig_received(struct rte_mbuf *m, uint16_t port)
+{
+	struct meta *md = meta(m);
+
+	md->in_port = (uint8_t)port;
+	md->enter = ENTER_RX;
+	md->vlan = 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mutate.h - damages text and JSON by chance; the same seed, the same damage. */
+#pragma once
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+extern uint64_t mutate_seed; /* not 0 */
+
+uint64_t mutate_random(uint64_t below);
+/* One to four edits of random kinds, in a buffer of `size`; returns the new length. */
+size_t mutate_text(char *text, size_t len, size_t size);
+/* Walks down by chance and changes, adds or takes away what it finds there. */
+void mutate_tree(json_t *t);

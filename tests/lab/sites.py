@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""The two-site lab.
+
+                         user 192.0.2.10
+                          |
+                         wan 192.0.2.1        a kernel router that filters sources by site (BCP 38: strict reverse
+               .1 /           \ .5            path), or with core='ru' a Nearway in the role of R_U
+           198.51.100.0/30     198.51.100.4/30
+                 |                |
+           20 ms each way         |
+              .2 |                | .6
+                rx ==== VXLAN === ry          Nearway; pools 203.0.113.0/26 and 203.0.113.64/26
+                 |  (through wan) |
+                dcx              dcy          learning switches
+               /  \              /  \
+             bx    \            /    by       bystanders 10.1.0.21 and 10.1.0.22
+                    \ upx   upy/
+                     hv switch                the VM's host: upx or upy is plugged in, so the VM's carrier stays up
+                      |                       and its ARP cache is what a live move leaves
+                     vm 10.1.0.10
+
+The control channel has a network of its own: 10.255.0.0/24, rx .1, ry .2, ru .3, clc .10.
+"""
+from lab import Lab
+from router import Router, af_packet, base_config
+
+USER, VM, BX, BY, GATEWAY = '192.0.2.10', '10.1.0.10', '10.1.0.21', '10.1.0.22', '10.1.0.1'
+VM_MAC, BX_MAC, BY_MAC = '52:54:00:00:00:10', '52:54:00:00:00:21', '52:54:00:00:00:22'
+GATEWAY_MAC = '02:00:5e:00:00:01'
+DELAY_MS = 20
+SITES = {
+    'x': {'router': 'r-x', 'mac': '02:4e:57:00:00:01', 'wan': '198.51.100.2', 'next': '198.51.100.1',
+          'pool': '203.0.113.0/26', 'mgmt': '10.255.0.1'},
+    'y': {'router': 'r-y', 'mac': '02:4e:57:00:00:02', 'wan': '198.51.100.6', 'next': '198.51.100.5',
+          'pool': '203.0.113.64/26', 'mgmt': '10.255.0.2'},
+}
+RU = {'router': 'r-u', 'mac': '02:4e:57:00:00:03', 'mgmt': '10.255.0.3'}
+CLC_MGMT = '10.255.0.10'
+
+
+class Sites(Lab):
+    def __init__(self, name='sites', core='wan', delay_ms=DELAY_MS):
+        super().__init__(name)
+        self.core = core
+        self.at = 'x'
+        self.build(delay_ms)
+
+    # ---- wires ----
+
+    def build(self, delay_ms):
+        strict = [f'net/ipv4/conf/{c}/rp_filter=0' for c in ('all', 'default')]
+        self.ns('user', 'line', 'rx', 'ry', 'dcx', 'dcy', 'hv', 'vm', 'bx', 'by', 'clc')
+        self.ns(self.core, forward=self.core == 'wan', sysctl=strict)
+        core = self.core
+        self.link('user:eth0', f'{core}:user')
+        self.link(f'{core}:x', 'line:a')
+        self.link('line:b', 'rx:wan0')
+        self.link(f'{core}:y', 'ry:wan0')
+        self.delay('line', 'a', 'b', delay_ms)
+        for s in 'xy':
+            self.link(f'r{s}:dc0', f'dc{s}:r')
+            self.link(f'dc{s}:hv', f'hv:up{s}')
+        self.link('bx:eth0', 'dcx:b', mac_a=BX_MAC)
+        self.link('by:eth0', 'dcy:b', mac_a=BY_MAC)
+        self.link('vm:eth0', 'hv:tap', mac_a=VM_MAC)
+        for s in 'xy':
+            self.bridge(f'dc{s}', 'br0', 'r', 'hv', 'b')
+        self.bridge('hv', 'br0', 'tap', 'upx')
+        self.address('user', 'eth0', f'{USER}/24', via='192.0.2.1')
+        for host, ip in (('vm', VM), ('bx', BX), ('by', BY)):
+            self.address(host, 'eth0', f'{ip}/24', via=GATEWAY)
+        if core == 'wan':
+            self.wan_addresses()
+        self.management()
+
+    def wan_addresses(self):
+        """Plain routing, and the filter that providers have: a source is taken only from the site it belongs to."""
+        self.address('wan', 'user', '192.0.2.1/24')
+        self.address('wan', 'x', '198.51.100.1/30')
+        self.address('wan', 'y', '198.51.100.5/30')
+        for s in 'xy':
+            self.ip('wan', 'route add', SITES[s]['pool'], 'via', SITES[s]['wan'])
+        self.sh('wan', 'for i in all x y; do echo 1 >/proc/sys/net/ipv4/conf/$i/rp_filter; done')
+
+    def management(self):
+        self.ns('mgmt')
+        ends = [('rx', SITES['x']['mgmt']), ('ry', SITES['y']['mgmt']), ('clc', CLC_MGMT)]
+        if self.core == 'ru':
+            ends.append(('ru', RU['mgmt']))
+        for ns, ip in ends:
+            self.link(f'{ns}:mgmt', f'mgmt:{ns}')
+            self.address(ns, 'mgmt', f'{ip}/24')
+        self.bridge('mgmt', 'br0', *[ns for ns, _ in ends])
+
+    def plug(self, site, announce=True):
+        """Moves the VM as a live migration does: at once, carrier and caches untouched, and then (`announce`) the
+        hypervisor's RARPs at the new place."""
+        old = 'y' if site == 'x' else 'x'
+        self.ip('hv', f'link set dev up{old} nomaster')
+        self.ip('hv', f'link set dev up{site} master br0')
+        self.at = site
+        if announce:
+            self.probe('hv').call('rarp', dev=f'up{site}', mac=VM_MAC)
+
+    def filtered(self):
+        """Packets that the WAN refused because of their source."""
+        lines = self.sh('wan', 'grep TcpExt /proc/net/netstat').stdout.split('\n')
+        return int(dict(zip(lines[0].split(), lines[1].split()))['IPReversePathFilter'])
+
+    # ---- Nearway ----
+
+    def configs(self, access='nat'):
+        """nearway.yaml of both sites, but for keys."""
+        out = {}
+        for s, site in SITES.items():
+            c = base_config(site['router'], s, site['mac'], site['mgmt'], vtep=site['wan'])
+            c['ports'] = [{'name': 'wan0', 'device': af_packet(0, 'wan0'), 'role': 'wan', 'address': site['wan'] + '/30'},
+                          {'name': 'dc0', 'device': af_packet(1, 'dc0'), 'role': 'dc'}]
+            segment = {'name': 'blue', 'vni': 100, 'prefix': '10.1.0.0/24',
+                       'gateway': {'address': GATEWAY, 'mac': GATEWAY_MAC}, 'access': access,
+                       'attachments': [{'port': 'dc0'}]}
+            if access == 'routed':
+                segment['exits'] = [{'port': 'wan0'}]
+            else:
+                c['pools'] = [{'name': f'pool-{s}', 'prefix': site['pool']}]
+            c['segments'] = [segment]
+            c['routes'] = [{'prefix': '0.0.0.0/0', 'via': site['next']}]
+            out[s] = c
+        return out
+
+    def ru_config(self):
+        """R_U takes the place of the WAN router: VMs stand at X until the controller says otherwise."""
+        c = base_config(RU['router'], 'user', RU['mac'], RU['mgmt'], transit=True)
+        c['ports'] = [{'name': n, 'device': af_packet(i, n), 'role': 'wan', 'address': a} for i, (n, a) in enumerate(
+            (('user', '192.0.2.1/24'), ('x', '198.51.100.1/30'), ('y', '198.51.100.5/30')))]
+        c['routes'] = [{'prefix': '10.1.0.0/24', 'via': SITES['x']['wan']}]
+        return c
+
+    def routers(self, access='nat', controller_key=None, start=True):
+        """Makes the routers, each with the others' keys, and starts them. Returns them by site ('u' is R_U)."""
+        configs = self.configs(access)
+        r = {s: Router(self, f'r{s}', c) for s, c in configs.items()}
+        for s, other in (('x', 'y'), ('y', 'x')):
+            o = SITES[other]
+            r[s].config['peers'] = [{'name': o['router'], 'key': r[other].key, 'address': f"{o['mgmt']}:7411",
+                                     'vtep': o['wan'], 'mac': o['mac']}]
+        if self.core == 'ru':
+            r['u'] = Router(self, 'ru', self.ru_config())
+        for router in r.values():
+            if controller_key:
+                router.config['control']['controllers'] = [{'name': 'clc', 'key': controller_key}]
+            if start:
+                router.start(wait=False)
+        if start:
+            for router in r.values():
+                router.ready()
+        return r

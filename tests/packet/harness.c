@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "harness.h"
+
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mempool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MBUFS	   2047
+#define OUT_MAX	   4096
+#define TUNNEL_LEN 50
+#define ROUNDS_MAX 64 /* bursts until all injected packets are through */
+
+struct net net;
+
+static struct out { /* frames that a port sent and no test has looked at yet */
+	struct frame *f;
+	uint32_t first, n;
+} out[PORTS];
+static uint64_t drops_explained[DROPS];
+
+/* ---- a test's life ---- */
+
+static int
+setup(void **state)
+{
+	(void)state;
+	network_build();
+	net.w = worker_new(0, net.topo, &net.tables, net.pool);
+	assert_non_null(net.w);
+	net.now_ms = 1000000;
+	net.behind = 0;
+	worker_tick(net.w, net.now_ms);
+	for (int i = 0; i < PORTS; i++)
+		out[i].first = out[i].n = 0;
+	memset(drops_explained, 0, sizeof(drops_explained));
+	return 0;
+}
+
+static bool
+books_balance(void)
+{
+	const struct counts *c = &net.w->c;
+	int64_t off = worker_imbalance(net.w);
+
+	if (off != 0)
+		print_error("the books are off by %lld packets (positive: lost)\n", (long long)off);
+	if (c->held - c->released != net.w->n_hold)
+		print_error("held %llu - released %llu, but %u packets wait\n", (unsigned long long)c->held,
+			(unsigned long long)c->released, net.w->n_hold);
+	return off == 0 && c->held - c->released == net.w->n_hold;
+}
+
+static bool nothing_left(void);
+
+static int
+teardown(void **state)
+{
+	bool balance = books_balance(), nothing = nothing_left(); /* both speak */
+	uint32_t missing;
+
+	(void)state;
+	worker_free(net.w); /* first: the next test wants to start, even if this one failed */
+	network_free();
+	missing = MBUFS - rte_mempool_avail_count(net.pool);
+	if (missing != 0)
+		print_error("%u mbufs leaked\n", missing);
+	return balance && nothing && missing == 0 ? 0 : -1;
+}
+
+static void
+start_eal(void)
+{
+	char prefix[64];
+	char *argv[] = {"test", "--no-huge", "--no-shconf", "-m", "256", "--no-pci", "--log-level=error",
+		"--file-prefix", prefix, "-l", "0", NULL};
+
+	snprintf(prefix, sizeof(prefix), "nwtest%d", (int)getpid());
+	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0) {
+		fprintf(stderr, "EAL: %s\n", rte_strerror(rte_errno));
+		exit(1);
+	}
+	net.pool = rte_pktmbuf_pool_create(
+		"test", MBUFS, 0, sizeof(struct meta), RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (net.pool == NULL) {
+		fprintf(stderr, "mbuf pool: %s\n", rte_strerror(rte_errno));
+		exit(1);
+	}
+}
+
+int
+net_run(const char *name, const struct CMUnitTest *tests, size_t n)
+{
+	struct CMUnitTest *mine = calloc(n, sizeof(*mine));
+	int rc;
+
+	start_eal();
+	for (int i = 0; i < PORTS; i++)
+		out[i].f = calloc(OUT_MAX, sizeof(struct frame));
+	for (size_t i = 0; i < n; i++) {
+		mine[i] = tests[i];
+		mine[i].setup_func = setup;
+		mine[i].teardown_func = teardown;
+	}
+	rc = _cmocka_run_group_tests(name, mine, n, NULL, NULL);
+	for (int i = 0; i < PORTS; i++)
+		free(out[i].f);
+	free(mine);
+	rte_mempool_free(net.pool);
+	rte_eal_cleanup();
+	return rc;
+}
+
+void
+net_advance(uint64_t ms)
+{
+	net.now_ms += ms;
+	worker_tick(net.w, net.now_ms);
+	worker_expire_hold(net.w);
+}
+
+void
+net_release(uint16_t port, rte_be32_t addr)
+{
+	struct dp_order o = {.port = port, .ip = addr};
+
+	assert_int_equal(rte_ring_sp_enqueue_elem(net.w->orders, &o, sizeof(o)), 0);
+	worker_orders(net.w);
+	net_idle();
+}
+
+/* ---- in ---- */
+
+static struct rte_mbuf *
+receive(uint16_t port, const struct frame *f)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(net.pool);
+	char *p;
+
+	assert_non_null(m);
+	p = rte_pktmbuf_append(m, f->len);
+	assert_non_null(p);
+	memcpy(p, f->b, f->len);
+	memset(p + f->len, net.behind, rte_pktmbuf_tailroom(m));
+	memset(meta(m), 0xa5, sizeof(struct meta)); /* an mbuf's last user leaves traces */
+	meta(m)->in_port = (uint8_t)port;
+	meta(m)->origin = net.topo->ports[port].role == TOPO_WAN ? FROM_WAN : FROM_DC;
+	meta(m)->enter = ENTER_RX;
+	meta(m)->vlan = f->vlan;
+	return m;
+}
+
+/* A tag counts the same whether it stands in the frame or is left to the device. */
+static void
+take_tag(struct frame *f, const struct rte_mbuf *m)
+{
+	if (m->ol_flags & RTE_MBUF_F_TX_VLAN)
+		f->vlan = m->vlan_tci & 0xfff;
+	if (f->len < 18 || f->b[12] != 0x81 || f->b[13] != 0)
+		return;
+	f->vlan = (uint16_t)((f->b[14] & 15) << 8 | f->b[15]);
+	memmove(f->b + 12, f->b + 16, f->len - 16u);
+	f->len -= 4;
+}
+
+static uint16_t
+collect(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
+{
+	(void)arg;
+	for (uint16_t i = 0; i < n; i++) {
+		struct out *o = &out[port];
+		struct frame *f = &o->f[o->n];
+
+		assert_true(port < PORTS && o->n < OUT_MAX);
+		assert_true(rte_pktmbuf_pkt_len(m[i]) <= FRAME_MAX);
+		f->vlan = 0;
+		f->len = (uint16_t)rte_pktmbuf_pkt_len(m[i]);
+		for (uint16_t at = 0; at < f->len;) {
+			uint16_t k = RTE_MIN((uint16_t)(f->len - at), (uint16_t)256);
+			const void *p = rte_pktmbuf_read(m[i], at, k, f->b + at);
+
+			if (p != f->b + at)
+				memcpy(f->b + at, p, k);
+			at += k;
+		}
+		take_tag(f, m[i]);
+		o->n++;
+		rte_pktmbuf_free(m[i]);
+	}
+	return n;
+}
+
+static void
+run(struct vec *rx)
+{
+	pipeline_run(net.w, rx);
+	assert_true(books_balance());
+	worker_flush(net.w, collect, NULL);
+	assert_true(books_balance());
+}
+
+void
+net_idle(void)
+{
+	struct vec rx = {.n = 0};
+
+	for (int i = 0; net.w->inject.n != 0; i++) {
+		assert_true(i < ROUNDS_MAX);
+		run(&rx);
+	}
+}
+
+void
+net_burst(uint16_t port, const struct frame *f, uint16_t n)
+{
+	static struct vec rx;
+
+	for (uint16_t i = 0; i < n;) {
+		rx.n = 0;
+		while (i < n && rx.n < RX_MAX)
+			vec_add(&rx, receive(port, &f[i++]));
+		run(&rx);
+	}
+	net_idle();
+}
+
+/* ---- out ---- */
+
+static void
+print_row(const char *what, const uint8_t *p, uint16_t len, uint16_t at)
+{
+	print_error("%s %04x ", what, at);
+	for (uint16_t i = at; i < at + 16; i++)
+		if (i < len)
+			print_error(" %02x", p[i]);
+	print_error("\n");
+}
+
+static void
+print_marks(const struct frame *a, const struct frame *b, uint16_t at)
+{
+	print_error("               ");
+	for (uint16_t i = at; i < at + 16; i++)
+		print_error(" %s", i < a->len && i < b->len && a->b[i] == b->b[i] ? "  "
+				   : i < a->len || i < b->len			  ? "^^"
+										  : "  ");
+	print_error("\n");
+}
+
+static void
+print_diff(const struct frame *want, const struct frame *got)
+{
+	print_error("expected %u bytes, vlan %u; got %u bytes, vlan %u\n", want->len, want->vlan, got->len,
+		got->vlan);
+	for (uint16_t at = 0; at < RTE_MAX(want->len, got->len); at += 16) {
+		print_row("expected", want->b, want->len, at);
+		if (at + 16 <= RTE_MIN(want->len, got->len) && memcmp(want->b + at, got->b + at, 16) == 0)
+			continue;
+		print_row("     got", got->b, got->len, at);
+		print_marks(want, got, at);
+	}
+}
+
+static void
+print_drops(void)
+{
+	for (int i = 0; i < DROPS; i++)
+		if (net.w->c.drop[i] != drops_explained[i])
+			print_error("dropped %llu packets more than expected: %s (%s)\n",
+				(unsigned long long)(net.w->c.drop[i] - drops_explained[i]),
+				drop_names[i].name, drop_names[i].help);
+}
+
+static const struct frame *
+pop(uint16_t port, const char *file, int line)
+{
+	struct out *o = &out[port];
+
+	if (o->first == o->n) {
+		print_error("%s sent no (more) frame\n", net.topo->ports[port].name);
+		for (int i = 0; i < PORTS; i++)
+			if (out[i].n != out[i].first)
+				print_error("%s has %u unexpected frames\n", net.topo->ports[i].name,
+					out[i].n - out[i].first);
+		print_drops();
+		_fail(file, line);
+	}
+	return &o->f[o->first++];
+}
+
+void
+net_expect_frame(uint16_t port, const struct frame *f, const char *file, int line)
+{
+	const struct frame *got = pop(port, file, line);
+
+	if (got->len == f->len && got->vlan == f->vlan && memcmp(got->b, f->b, f->len) == 0)
+		return;
+	print_error("%s sent another frame:\n", net.topo->ports[port].name);
+	print_diff(f, got);
+	_fail(file, line);
+}
+
+uint16_t
+net_expect_tunnel(uint8_t router, uint16_t seg, const struct frame *inner, const char *file, int line)
+{
+	uint16_t sport = 0;
+	struct out *o = &out[WAN0];
+	struct spec outer = {.smac = MAC_WAN0,
+		.dmac = MAC_ISP,
+		.src = WAN0_IP,
+		.dst = router == R_Y ? VTEP_Y : VTEP_Z,
+		.frag = RTE_IPV4_HDR_DF_FLAG};
+	struct frame f;
+
+	if (o->first < o->n && o->f[o->first].len >= TUNNEL_LEN)
+		sport = (uint16_t)(o->f[o->first].b[34] << 8 | o->f[o->first].b[35]);
+	outer.sport = sport;
+	f = vxlan_frame(&outer, VNI(seg), inner);
+	net_expect_frame(WAN0, &f, file, line);
+	if (sport < 49152) {
+		print_error("outer source port %u is below 49152\n", sport);
+		_fail(file, line);
+	}
+	return sport;
+}
+
+void
+net_expect_drop(enum drop why, uint64_t n, const char *file, int line)
+{
+	uint64_t got = net.w->c.drop[why] - drops_explained[why];
+
+	if (got != n) {
+		print_error("expected %llu drops of %s, got %llu\n", (unsigned long long)n,
+			drop_names[why].name, (unsigned long long)got);
+		print_drops();
+		_fail(file, line);
+	}
+	drops_explained[why] += n;
+}
+
+static bool
+nothing_left(void)
+{
+	bool bad = false;
+
+	for (int i = 0; i < PORTS; i++) {
+		if (out[i].first == out[i].n)
+			continue;
+		print_error("%s sent %u frames that nobody expected; the first:\n", net.topo->ports[i].name,
+			out[i].n - out[i].first);
+		print_diff(&(const struct frame){.len = 0}, &out[i].f[out[i].first]);
+		bad = true;
+	}
+	for (int i = 0; i < DROPS; i++)
+		bad |= net.w->c.drop[i] != drops_explained[i];
+	if (bad)
+		print_drops();
+	return !bad;
+}
+
+void
+net_expect_nothing(const char *file, int line)
+{
+	if (!nothing_left())
+		_fail(file, line);
+}
+
+struct dp_event
+net_expect_event(enum dp_event_kind kind, const char *file, int line)
+{
+	struct dp_event ev = {0};
+
+	if (rte_ring_sc_dequeue_elem(net.w->events[kind], &ev, sizeof(ev)) != 0) {
+		print_error("no event %s\n", event_names[kind].name);
+		_fail(file, line);
+	}
+	assert_int_equal(ev.kind, kind);
+	return ev;
+}
+
+void
+net_expect_no_event(enum dp_event_kind kind, const char *file, int line)
+{
+	if (rte_ring_count(net.w->events[kind]) != 0) {
+		print_error("%u events %s that nobody expected\n", rte_ring_count(net.w->events[kind]),
+			event_names[kind].name);
+		_fail(file, line);
+	}
+}
+
+void
+net_forget(void)
+{
+	for (int i = 0; i < PORTS; i++)
+		out[i].first = out[i].n = 0;
+	memcpy(drops_explained, net.w->c.drop, sizeof(drops_explained));
+	for (int k = 0; k < EVENTS; k++)
+		rte_ring_reset(net.w->events[k]);
+}
+
+#define FNV_START UINT64_C(14695981039346656037)
+#define FNV_PRIME UINT64_C(1099511628211)
+
+static uint64_t
+digest_bytes(uint64_t h, const void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ ((const uint8_t *)p)[i]) * FNV_PRIME;
+	return h;
+}
+
+static uint64_t
+outcome(uint16_t port, const struct frame *f, uint8_t behind)
+{
+	uint64_t h = FNV_START;
+
+	net.behind = behind;
+	net_burst(port, f, 1);
+	for (int i = 0; i < PORTS; i++)
+		for (uint32_t k = out[i].first; k < out[i].n; k++)
+			h = digest_bytes(h, out[i].f[k].b, out[i].f[k].len);
+	for (int i = 0; i < DROPS; i++) {
+		uint64_t n = net.w->c.drop[i] - drops_explained[i];
+
+		h = digest_bytes(h, &n, sizeof(n));
+	}
+	net_advance(20000); /* every bucket is full again, and nothing is held */
+	net_forget();
+	return h;
+}
+
+void
+net_same_whatever_is_behind(uint16_t port, const struct frame *f)
+{
+	uint64_t a = outcome(port, f, 0), b = outcome(port, f, 0xff);
+
+	net.behind = 0;
+	if (a == b)
+		return;
+	print_error("a stage reads behind the end of this frame:\n");
+	print_diff(f, f);
+	fail();
+}

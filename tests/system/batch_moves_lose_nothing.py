@@ -1,0 +1,180 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""1,000 VMs move in one batch while a numbered stream of more than 100,000 packets a second passes to an unmoved VM.
+
+    stream (world) --- memif --- rx --- memif --- stream (the VM)        every packet numbered, both ways
+                                 || control channel
+                                 ry                                      the VMs come from Y, 1,000 at a time, 20 times
+
+The stream and the routers' control threads share CPU 0; CPU 1 forwards. Nothing else should run beside this test; X and the
+stream go before whatever does, as a router that polls has its CPU for itself. One stream stays connected to the end: DPDK
+22.11's memif driver frees a peer's memory when it leaves, also under a worker that is just reading it.
+"""
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import Lab, LabError, program, wait_for
+from router import Router, base_config
+
+BATCH, ROUNDS = 1000, 20
+DOWN_PPS, UP_PPS, WANTED_PPS = 130000, 20000, 100000
+GATEWAY_MAC, UNMOVED_MAC, UNMOVED, GLOBAL = '02:00:5e:00:00:01', '52:54:00:00:00:01', '10.1.0.10', '203.0.0.10'
+
+lab = Lab('batch')
+lab.ns('rx', 'ry')
+lab.link('rx:mgmt', 'ry:mgmt')
+lab.address('rx', 'mgmt', '10.255.0.1/24')
+lab.address('ry', 'mgmt', '10.255.0.2/24')
+memif = os.path.join(lab.dir, 'memif.sock')
+
+
+def config(site, number, devices):
+    c = base_config(f'r-{site}', site, f'02:4e:57:00:00:0{number}', f'10.255.0.{number}', vtep=f'198.51.100.{number}')
+    c['dataplane']['poll'] = 'busy' if site == 'x' else 'adaptive'
+    c['limits'] = {'vms': 32768, 'routes': 64, 'neighbours': 64, 'macs': 1024, 'sessions': 65536, 'rx-ring': 8192}
+    c['ports'] = [{'name': 'wan0', 'device': devices[0], 'role': 'wan', 'address': f'198.51.100.{number}/24'},
+                  {'name': 'dc0', 'device': devices[1], 'role': 'dc'}]
+    c['segments'] = [{'name': 'blue', 'vni': 100, 'prefix': '10.1.0.0/16',
+                      'gateway': {'address': '10.1.0.1', 'mac': GATEWAY_MAC}, 'attachments': [{'port': 'dc0'}]}]
+    c['pools'] = [{'name': f'pool-{site}', 'prefix': f'203.{number - 1}.0.0/16'}]
+    c['routes'] = [{'prefix': '0.0.0.0/0', 'via': '198.51.100.254'}]
+    return c
+
+
+def device(n):
+    return f'net_memif{n},role=server,id={n},socket={memif},socket-abstract=no,rsize=14'
+
+
+x = Router(lab, 'rx', config('x', 1, (device(0), device(1))), nice=-15)
+y = Router(lab, 'ry', config('y', 2, ('net_null0,no-rx=1', 'net_null1,no-rx=1')))
+for a, b, n in ((x, y, 2), (y, x, 1)):
+    a.config['peers'] = [{'name': b.name, 'key': b.key, 'address': f'10.255.0.{n}:7411', 'vtep': f'198.51.100.{n}',
+                          'mac': b.config['router']['mac']}]
+    a.start(wait=False)
+x.ready()
+y.ready()
+x.call('vm.register', segment='blue', mac=UNMOVED_MAC, addresses=[{'private': UNMOVED, 'global': GLOBAL}])
+
+
+def vm(i, net):
+    """The i-th VM that moves, with its global address of site `net`."""
+    host = 256 + i
+    return {'segment': 'blue', 'mac': f'52:54:01:00:{i >> 8:02x}:{i & 255:02x}',
+            'addresses': [{'private': f'10.1.{host >> 8}.{host & 255}', 'global': f'203.{net}.{host >> 8}.{host & 255}'}]}
+
+
+def batch(router, method, first, net, **extra):
+    changes = [{'method': method, 'params': {**vm(i, net), **extra}} for i in range(first, first + BATCH)]
+    return router.call('txn.apply', changes=changes)
+
+
+for i in range(ROUNDS):
+    batch(y, 'vm.register', i * BATCH, 1)
+wait_for('X knows the VMs of Y', lambda: len(x.rows('vms', limit=2000)) == ROUNDS * BATCH + 1, 60, 0.2)
+
+
+def start_stream():
+    ports = {p['port']: p for p in x.rows('ports')}
+    argv = [program('stream'), '-l', '0', '--no-huge', '-m', '256', '--no-pci', '--no-shconf', '--log-level=error',
+            f'--file-prefix=stream{os.getpid()}']
+    for n in (0, 1):
+        argv.append(f'--vdev=net_memif{n},role=client,id={n},socket={memif},socket-abstract=no,rsize=14')
+    argv += ['--', ports['wan0']['mac'], GATEWAY_MAC, UNMOVED_MAC, UNMOVED, GLOBAL, str(DOWN_PPS), str(UP_PPS)]
+    p = lab.spawn('rx', argv, name='stream', nice=-15)
+    wait_for('packets pass both ways', lambda: '\nready' in '\n' + p.output() or not p.alive(), 40)
+    if not p.alive():
+        raise LabError(p.output())
+    return p
+
+
+def reports():
+    return [json.loads(line) for line in re.findall(r'^\{.*\}$', stream.output(), re.M)]
+
+
+def count(seconds, action):
+    """Runs `action` amid a new count; the count's reports, the last after everything has arrived."""
+    stream.kill(signal.SIGUSR1)  # goes on, from 1
+    first = len(reports())
+    time.sleep(seconds)
+    action()
+    time.sleep(seconds)
+    stream.kill(signal.SIGUSR1)
+    wait_for('the count', lambda: len(reports()) > first and reports()[-1]['paused'], 10)
+    return reports()[first:]
+
+
+def rate(samples, way):
+    """Packets a second that arrived between the first and the last report."""
+    a, b = samples[0], samples[-1]
+    return (b[way]['received'] - a[way]['received']) * 1e6 / (b['us'] - a['us'])
+
+
+def wrong(last):
+    """What is not as it was sent, by direction; empty when every packet arrived once and in order."""
+    bad = {}
+    for way in ('down', 'up'):
+        d = last[way]
+        if d['sent'] != d['received'] or any(d[k] for k in ('lost', 'refused', 'late', 'wrong')):
+            bad[way] = d
+    return bad
+
+
+def when_lost(samples, marks):
+    """Seconds into the stream at which losses grew, and whether a batch was on its way then."""
+    out = []
+    for a, b in zip(samples, samples[1:]):
+        n = sum(b[w][k] - a[w][k] for w in ('down', 'up') for k in ('lost', 'refused'))
+        if n:
+            out.append((round((b['us'] - samples[0]['us']) / 1e6, 1), n, any(s <= b['us'] and a['us'] <= e for s, e in marks)))
+    return out[:20]
+
+
+def all_batches():
+    for i in range(ROUNDS):
+        before = time.monotonic()
+        batch(x, 'vm.move', i * BATCH, 0, **{'drain-min': '1h', 'drain-max': '2h'})
+        marks.append((before * 1e6, time.monotonic() * 1e6))
+        time.sleep(0.3)
+
+
+stream = start_stream()
+stream.kill(signal.SIGUSR1)
+wait_for('the first count', lambda: reports() and reports()[-1]['paused'], 10)
+marks, seen = [], []
+
+with case(f'{ROUNDS} batches of {BATCH} moves: not one numbered packet is lost, doubled or out of order'):
+    seen = count(1.0, all_batches)
+    times = [(after - before) / 1e3 for before, after in marks]
+    print(f"   moved 1,000 VMs in {min(times):.0f} to {max(times):.0f} ms; {seen[-1]['down']['sent']:,} packets down, "
+          f"{seen[-1]['up']['sent']:,} up")
+    bad = wrong(seen[-1])
+    expect(not bad, f'{bad}; drops of the router: {x.drops()}; when: {when_lost(seen, marks)}')
+
+with case(f'the stream ran at {WANTED_PPS:,} packets a second and more during every batch'):
+    rates = [rate([s for s in seen[:-1] if before - 150000 <= s['us'] <= after + 150000], 'down') for before, after in marks]
+    expect(min(rates) >= WANTED_PPS, f'slowest batch: {min(rates):,.0f} packets a second')
+    print(f'   slowest batch: {min(rates):,.0f} packets a second')
+
+with case('all VMs that moved are owned here, with their drains'):
+    rows = x.rows('vms', limit=2000)
+    mine = [v for v in rows if v['owner'] == 'r-x' and v['mac'] != UNMOVED_MAC]
+    expect(len(mine) == ROUNDS * BATCH, f'{len(mine)} of {ROUNDS * BATCH}')
+    expect(all(len(v.get('drains', [])) == 1 for v in mine), 'a drain is missing')
+
+with case('the stream can tell: taking the address away for a moment loses packets'):
+    def take_away():
+        x.call('nat.set', segment='blue', private=UNMOVED)
+        time.sleep(0.02)
+        x.call('nat.set', segment='blue', private=UNMOVED, **{'global': GLOBAL})
+
+    last = count(0.5, take_away)[-1]
+    expect(last['down']['lost'] > 0, f'{last}')
+    print(f"   {last['down']['lost']} packets missed")
+
+finish(x.process, y.process, stream)

@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line against a running router: every view as text and as JSON, changes, refusals, exit codes.
+
+    world --- rx --- dcx --- vm, other        only rx's unix socket matters here
+"""
+import json
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import program, run
+from onesite import HOSTS, OneSite
+
+VIEWS = 'status vms nat segments peers routes neighbours ports moves sessions macs drops stages'.split()
+lab = OneSite('cli')
+router = lab.start()
+cli = router.cli
+
+with case('every view is text for people and JSON for programs'):
+    for view in VIEWS:
+        expect(cli('show', view).stdout.strip(), f'{view}: no text')
+        reply = json.loads(cli('--json', 'show', view).stdout)
+        expect(isinstance(reply, (dict, list)), f'{view}: {reply}')
+
+with case('a VM that is registered by words is in the listing and reachable'):
+    ip, mac, glob = HOSTS['other']
+    cli('vm', 'unregister', 'segment', 'blue', 'mac', mac)
+    expect(mac not in cli('show', 'vms').stdout, 'still listed')
+    cli('vm', 'register', 'segment', 'blue', 'mac', mac, 'addresses', f'{ip}={glob}')
+    expect(mac in cli('show', 'vms').stdout and glob in cli('show', 'nat').stdout, cli('show', 'nat').stdout)
+    expect(lab.ping('world', glob, 3) == 3, 'not reachable')
+
+with case('a route is set and taken back by words'):
+    cli('route', 'replace', 'prefix', '198.18.0.0/15', 'blackhole', 'on')
+    expect('198.18.0.0/15' in cli('show', 'routes').stdout, 'not listed')
+    cli('route', 'delete', 'prefix', '198.18.0.0/15')
+    expect('198.18.0.0/15' not in cli('show', 'routes').stdout, 'still listed')
+
+with case('what the router refuses ends with 1 and says why'):
+    p = cli('vm', 'register', 'segment', 'green', 'mac', '52:54:00:00:00:77', 'addresses', '10.1.0.77', check=False)
+    expect(p.returncode == 1 and 'green' in p.stderr + p.stdout, f'{p.returncode} {p.stderr}')
+    p = cli('vm', 'register', 'segment', 'blue', 'mac', '52:54:00:00:00:77', 'addresses', '10.9.0.77', check=False)
+    expect(p.returncode == 1 and '10.9.0.77' in p.stderr + p.stdout, f'{p.returncode} {p.stderr}')
+
+with case('what is no command ends with 2'):
+    for words in (('shwo', 'vms'), ('show', 'everything'), ('vm', 'register', 'colour', 'blue')):
+        p = cli(*words, check=False)
+        expect(p.returncode == 2 and p.stderr, f'{words}: {p.returncode} {p.stderr}')
+
+with case('no router ends with 3 and names the socket'):
+    p = run([program('nearway'), '-s', '/nonexistent/sock', 'show', 'status'], check=False)
+    expect(p.returncode == 3 and '/nonexistent/sock' in p.stderr, f'{p.returncode} {p.stderr}')
+
+with case('commands come from a pipe, one a line'):
+    p = subprocess.run([program('nearway'), '-s', router.socket], input='# two views\nshow segments\nshow ports\n', text=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, check=False)
+    expect(p.returncode == 0 and 'blue' in p.stdout and 'wan0' in p.stdout, f'{p.returncode} {p.stdout} {p.stderr}')
+
+finish(router.process)

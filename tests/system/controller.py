@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""nearway-clc against real routers: addresses from the pools, moves, what a kill or a lost state leaves behind.
+
+    clc ---- management network ---- rx, ry          only the control channel matters here
+"""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import wait_for
+from router import Controller
+from sites import Sites
+
+lab = Sites('clc', delay_ms=1)
+clc = Controller(lab)
+r = lab.routers(controller_key=clc.key)
+x, y = r['x'], r['y']
+clc.inventory({'x': x, 'y': y})
+
+
+def ask(*words, ok=True):
+    """One command's JSON; `ok`: it must have worked."""
+    p = clc.run('--json', *words, check=False)
+    expect((p.returncode == 0) == ok, f'{words}: exit {p.returncode}: {p.stdout} {p.stderr}')
+    return json.loads(p.stdout)
+
+
+def create(name, site, ok=True):
+    return ask('create', name, '--site', site, '--segment', 'blue', ok=ok)
+
+
+def listed():
+    return {v['name']: v for v in ask('list')['vms']}
+
+
+def glob(vm):
+    return vm['addresses'][0]['global']
+
+
+def at(router, vm):
+    """The VM as a router shows it, or None."""
+    return next((v for v in router.rows('vms') if v['mac'] == vm['mac']), None)
+
+
+def in_step():
+    """What the controller's list and both routers disagree about."""
+    wrong = []
+    for name, vm in listed().items():
+        for router in (x, y):
+            seen = at(router, vm)
+            want = (vm['router'], vm['epoch'], vm['addresses'])
+            if seen is None or (seen['owner'], seen['epoch'], seen['addresses']) != want or vm['state'] != 'active':
+                wrong.append(f'{name}: {vm} at {router.name}: {seen}')
+    return wrong
+
+
+def settle():
+    wait_for('controller and routers are in step', lambda: not in_step(), 10)
+
+
+with case('create takes addresses from the pools and both routers know the VM'):
+    a, b = create('a', 'x'), create('b', 'y')
+    expect(glob(a).startswith('203.0.113.') and glob(a) != glob(b), f'{a} {b}')
+    expect(create('a', 'x', ok=False)['error'].startswith('VM a exists'), 'a second VM of the same name')
+    settle()
+
+with case('move is told to the new router, and the old address is not given away before it has drained'):
+    old = glob(a)
+    a = ask('move', 'a', '--to', 'y', '--drain-min', '3s', '--drain-max', '4s')['vms'][0]
+    expect(a['site'] == 'y' and a['epoch'] == 2 and a['held'][0]['global'] == old, f'{a}')
+    c = create('c', 'x')
+    expect(glob(c) != old, f'{old} still drains, and c has it')
+    settle()
+    wait_for('the drain ends', lambda: at(x, a).get('drains', []) == [], 10)
+    expect(ask('release')['released'] == 1, 'nothing was released')
+    d = create('d', 'x')
+    expect(glob(d) == old, f'{old} is free, and d has {glob(d)}')
+
+with case('a VM that returns gets its draining address back'):
+    before = glob(d)
+    ask('move', 'd', '--to', 'y', '--drain-min', '1m', '--drain-max', '1m')
+    d = ask('move', 'd', '--to', 'x', '--drain-min', '1m', '--drain-max', '1m')['vms'][0]
+    expect(glob(d) == before and d['epoch'] == 3, f'{d}')
+    settle()
+
+with case('a command killed at any moment is finished by giving it again'):
+    rng = random.Random(1)
+    killed = 0
+    begun = time.monotonic()
+    ask('move', 'a', 'b', 'c', '--to', 'x', '--drain-min', '1s', '--drain-max', '2s')
+    took = time.monotonic() - begun  # any moment of a command is one of these
+    for i in range(25):
+        to = 'x' if i % 2 else 'y'
+        p = lab.spawn('clc', [*clc.command().split(), 'move', 'a', 'b', 'c', '--to', to, '--drain-min', '1s',
+                              '--drain-max', '2s'], name=f'move-{i}')
+        time.sleep(rng.uniform(0, took))
+        if p.popen.poll() is None:
+            os.killpg(p.popen.pid, signal.SIGKILL)
+            killed += 1
+        p.popen.wait()
+        if rng.random() < 0.5:
+            ask('move', 'a', 'b', 'c', '--to', to, '--drain-min', '1s', '--drain-max', '2s')
+            expect(all(listed()[n]['site'] == to for n in 'abc'), f'{listed()}')
+    ask('sync')
+    settle()
+    expect(killed >= 5, f'only {killed} of 25 commands were killed')
+
+with case('routers restarted with kill -9 still agree with the controller'):
+    for router in (x, y):
+        router.kill9()
+        router.start()
+    wait_for('the peers are in step', lambda: all(p['state'] == 'synced' for q in (x, y) for p in q.rows('peers')), 15)
+    settle()
+
+with case('two commands at once wait for each other'):
+    both = [subprocess.Popen(['ip', 'netns', 'exec', lab.prefix + 'clc', *clc.command().split(), 'create', n, '--site', 'x',
+                              '--segment', 'blue'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for n in 'ef']
+    out = [p.communicate(timeout=30)[0] for p in both]
+    expect([p.returncode for p in both] == [0, 0], f'{out}')
+    expect(glob(listed()['e']) != glob(listed()['f']), 'the same address twice')
+
+with case('a controller that lost its state takes over what the routers have, and goes on above their epochs'):
+    known = {v['mac']: (v['site'], v['epoch'], v['addresses']) for v in listed().values()}
+    for suffix in ('', '-wal', '-shm'):
+        path = os.path.join(clc.dir, 'state.db' + suffix)
+        if os.path.exists(path):
+            os.unlink(path)
+    ask('sync')
+    adopted = {v['mac']: (v['site'], v['epoch'], v['addresses']) for v in listed().values()}
+    expect(adopted == known, f'{known} became {adopted}')
+    name = next(n for n, v in listed().items() if v['site'] == 'x')
+    moved = ask('move', name, '--to', 'y')['vms'][0]
+    expect(moved['epoch'] == known[moved['mac']][1] + 1, f'{moved}')
+    settle()
+
+with case('deleted VMs are gone at both routers, and their addresses are free'):
+    for name in listed():
+        ask('delete', name)
+    wait_for('the routers forget them', lambda: x.rows('vms') == [] and y.rows('vms') == [], 10)
+    again = create('again', 'x')
+    expect(glob(again) == old, f'{old} is free, and it has {glob(again)}')
+    settle()
+
+with case('a router that is down is named, and the others answer'):
+    x.kill9()
+    status = {s['name']: s for s in ask('status', ok=False)['routers']}
+    expect(status['r-y']['up'] and not status['r-x']['up'], f'{status}')
+    expect('r-x at ' in status['r-x']['error'], f'{status}')
+    error = create('late', 'x', ok=False)['error']
+    expect('r-x' in error and 'late' not in listed(), error)
+    expect(listed()['again']['site'] == 'x', 'again has moved')
+    ask('move', 'again', '--to', 'y')  # nothing waits for a dead old router
+    expect(at(y, listed()['again'])['owner'] == 'r-y', 'Y is not its gateway')
+    x.start()
+    settle()
+
+with case('a controller with an older term may change nothing any more'):
+    older = open(clc.file, encoding='utf-8').read()
+    newer = older.replace('state:', 'term: 5\n  state:', 1)
+    with open(clc.file, 'w', encoding='utf-8') as f:
+        f.write(newer)
+    ask('status')
+    ask('move', 'again', '--to', 'x')
+    with open(clc.file, 'w', encoding='utf-8') as f:
+        f.write(older)
+    error = ask('move', 'again', '--to', 'y', ok=False)['error']
+    expect('superseded' in error, error)
+    expect(at(x, listed()['again'])['owner'] == 'r-x', 'it has moved')
+
+finish(x.process, y.process)

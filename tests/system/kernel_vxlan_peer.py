@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""A Linux kernel VXLAN device as the other router: the L2 extension speaks RFC 7348 and not a dialect.
+
+    vm, stranger --- dcx --- rx 192.0.2.1 ==== VXLAN, VNI 100 ==== 192.0.2.20 peer (kernel) --- bridge --- far 10.1.0.33
+"""
+import os
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import program, run
+from onesite import HOSTS, PEER, PEER_MAC, ROUTER, OneSite
+
+FAR, FAR_MAC = '10.1.0.33', '52:54:00:00:00:33'
+lab = OneSite('vxlan')
+lab.ns('peer', 'far')
+lab.link('peer:eth0', 'wan:peer')
+lab.ip('wan', 'link set dev peer master br0')
+lab.address('peer', 'eth0', f'{PEER}/24', '192.0.2.21/24')
+lab.ip('peer', f'link add name vx0 type vxlan id 100 local {PEER} dstport 4789 learning')
+lab.sh('peer', f'bridge fdb append 00:00:00:00:00:00 dev vx0 dst {ROUTER}')
+lab.link('peer:far', 'far:eth0', mac_b=FAR_MAC)
+lab.bridge('peer', 'br0', 'vx0', 'far')
+lab.ip('peer', 'link set dev vx0 up')
+lab.address('far', 'eth0', f'{FAR}/24')
+
+key = run([program('nearwayd'), 'keygen', os.path.join(lab.dir, 'peer.key')]).stdout.split()[-1]
+lab.router.config['peers'] = [{'name': 'r-k', 'key': key, 'address': '127.0.0.1:7999', 'vtep': PEER, 'mac': PEER_MAC}]
+router = lab.start()
+VM, VM_MAC, _ = HOSTS['vm']
+STRANGER, STRANGER_MAC, _ = HOSTS['stranger']
+
+with case('a VM finds and pings a host behind the kernel: flooded question, unicast answer'):
+    n = lab.ping('vm', FAR, 10)
+    expect(n == 10, f'{n} of 10 answered')
+
+with case('a host behind the kernel pings a VM'):
+    lab.ip('far', 'neigh flush dev eth0')
+    n = lab.ping('far', VM, 10)
+    expect(n == 10, f'{n} of 10 answered')
+
+with case('a host that nobody registered is reached by flooding, and learnt'):
+    n = lab.ping('far', STRANGER, 5)
+    expect(n == 5, f'{n} of 5 answered')
+    macs = {m['mac'] for m in router.rows('macs')}
+    expect({FAR_MAC, STRANGER_MAC} <= macs, f'learnt: {macs}')
+
+with case('a registered VM is not learnt'):
+    macs = {m['mac'] for m in router.rows('macs')}
+    expect(VM_MAC not in macs, f'learnt: {macs}')
+
+with case('the kernel learnt both hosts behind our VTEP'):
+    fdb = lab.sh('peer', 'bridge fdb show dev vx0').stdout
+    for mac in (VM_MAC, STRANGER_MAC):
+        expect(any(mac in line and ROUTER in line for line in fdb.split('\n')), fdb)
+
+with case('unicast to a learnt host is not flooded'):
+    lab.probe('other').call('sniff', dev='eth0')
+    lab.probe('stranger').call('listen')
+    lab.agent('far').call('open', name='u', kind='udp', to=STRANGER, rate=100)
+    time.sleep(0.5)
+    seen = [p for p in lab.probe('other').call('sniffed', dev='eth0')['packets'] if p['dst'] == STRANGER]
+    got = lab.agent('far').call('stats')['flows']['u']
+    lab.agent('far').call('close', name='u')
+    expect(got['answered'] > 30, f'{got}')
+    expect(len(seen) == 0, f'{len(seen)} packets at another host')
+
+with case('a TCP session fits the tunnel, whoever opens it'):
+    for a, b, ip in (('vm', 'far', FAR), ('far', 'vm', VM)):
+        lab.agent(b, f'server-{a}').call('listen')
+        lab.agent(a).call('open', name='t', kind='tcp', mode='busy', to=ip)
+        time.sleep(0.7)
+        r = lab.agent(a).call('stats')['flows']['t']
+        lab.agent(a).call('close', name='t')
+        expect(r['alive'] and r['received'] > 10000, f'{r}')
+        expect(r['mss'] <= 1500 - 50 - 40, f"MSS {r['mss']} does not fit a tunnel of 1450 bytes")
+
+
+def vxlan(vni, source=PEER, src_mac=FAR_MAC):
+    from scapy.all import IP, UDP, Ether
+    inner = bytes(Ether(src=src_mac, dst='ff:ff:ff:ff:ff:ff') / IP(src=FAR, dst='10.1.0.255') / UDP(sport=9, dport=9))
+    payload = struct.pack('!II', 0x08000000, vni << 8) + inner
+    code = (f'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("{source}", 0)); '
+            f'[s.sendto(bytes.fromhex("{payload.hex()}"), ("{ROUTER}", 4789)) for _ in range(5)]')
+    lab.exec('peer', ['/usr/bin/python3', '-c', code])
+
+
+def dropped(reason, **how):
+    before = router.drops().get(reason, 0)
+    vxlan(**how)
+    time.sleep(0.3)
+    return router.drops().get(reason, 0) - before
+
+
+with case('a VNI that no segment has is dropped'):
+    n = dropped('vni_unknown', vni=101)
+    expect(n == 5, f'counted {n} of 5')
+
+with case('a VTEP that is no configured peer is dropped'):
+    n = dropped('vtep_unknown', vni=100, source='192.0.2.21')
+    expect(n == 5, f'counted {n} of 5')
+
+with case('the gateway MAC as a source in the tunnel is dropped'):
+    n = dropped('src_mac_invalid', vni=100, src_mac='02:00:5e:00:00:01')
+    expect(n == 5, f'counted {n} of 5')
+
+finish(router.process)

@@ -1,0 +1,71 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""One site, other machines: packet memory on hugepages; two workers, two queues a port; busy polling.
+
+    world 192.0.2.10 --- 192.0.2.1 rx --- dcx switch --- vm 10.1.0.10       = 203.0.113.10
+                                                    \--- other 10.1.0.11    = 203.0.113.11
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish, skip
+from onesite import HOSTS, WORLD, OneSite
+from router import af_packet
+
+HUGEPAGES = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages'
+PAGES = 96
+VM_GLOBAL = HOSTS['vm'][2]
+
+
+def pages(n=None):
+    """How many 2 MB pages the kernel keeps; sets the number first, as far as memory allows."""
+    if n is not None:
+        with open(HUGEPAGES, 'w', encoding='ascii') as f:
+            f.write(str(n))
+    with open(HUGEPAGES, encoding='ascii') as f:
+        return int(f.read())
+
+
+def forwards(lab, router, **dataplane):
+    """A router of this kind carries pings both ways and loses count of nothing."""
+    lab.router.config['dataplane'].update(dataplane)
+    lab.start()
+    for source, to in (('world', VM_GLOBAL), ('vm', WORLD), ('other', WORLD)):
+        n = lab.ping(source, to, 50)
+        expect(n == 50, f'{n} of 50 pings from {source}')
+    expect(router.imbalance() == 0, f'{router.imbalance()} packets')
+    return router.call('show.status')
+
+
+lab = OneSite('machines')
+router = lab.router
+
+HUGE = 'a router whose packets live on hugepages forwards'
+before = pages()
+if pages(max(before, PAGES)) < PAGES:
+    pages(before)
+    skip(HUGE, f'the kernel has no {PAGES} pages of 2 MB to give')
+else:
+    with case(HUGE):
+        try:
+            status = forwards(lab, router, memory='hugepages')
+            expect(status['memory'] == 'hugepages', f'memory: {status["memory"]}')
+            router.stop()
+        finally:
+            pages(before)
+
+with case('two workers share the queues of each port, and both forward'):
+    lab.router.config['ports'][0]['device'] = af_packet(0, 'wan0') + ',qpairs=2'
+    lab.router.config['ports'][1]['device'] = af_packet(1, 'dc0') + ',qpairs=2'
+    workers = forwards(lab, router, memory='no-huge', cpus='0-1')['workers']
+    received = [w['received'] for w in workers]
+    expect(len(received) == 2 and all(received), f'received by worker: {received}')
+
+with case('a worker that polls busily forwards'):
+    router.stop()
+    for n, port in enumerate(('wan0', 'dc0')):
+        lab.router.config['ports'][n]['device'] = af_packet(n, port)
+    forwards(lab, router, cpus='1', poll='busy')
+
+finish(router.process)

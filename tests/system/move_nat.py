@@ -1,0 +1,171 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""A VM moves from X to Y while it talks: no session ends, new ones are near, the old address goes in its time.
+
+    user --- wan (BCP 38) ---20 ms--- rx --- dcx --- bx
+               \                       ||        \
+                \                    VXLAN        hv --- vm     re-plugged from dcx to dcy
+                 \                     ||        /
+                  `--------0 ms------- ry --- dcy --- by
+"""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import wait_for
+from measure import TCP, TCP_MORE, Sessions, gateway_answers, new_session_path, path_of, vm_globals, wait_owner
+from sites import BX, BX_MAC, BY, BY_MAC, GATEWAY_MAC, USER, VM, VM_MAC, Sites
+
+OLD, NEW, BX_GLOBAL, BY_GLOBAL = '203.0.113.10', '203.0.113.74', '203.0.113.21', '203.0.113.86'
+lab = Sites('move')
+r = lab.routers()
+x, y = r['x'], r['y']
+for router, mac, ip, glob in ((x, VM_MAC, VM, OLD), (x, BX_MAC, BX, BX_GLOBAL), (y, BY_MAC, BY, BY_GLOBAL)):
+    router.call('vm.register', segment='blue', mac=mac, addresses=[{'private': ip, 'global': glob}])
+for mac, owner in ((VM_MAC, 'r-x'), (BX_MAC, 'r-x'), (BY_MAC, 'r-y')):
+    wait_owner((x, y), mac, owner)
+for host in ('user', 'vm', 'bx', 'by'):
+    lab.agent(host).call('listen')
+lab.exec('vm', ['ping', '-c', '2', '-i', '0.2', USER], check=False)  # the VM has its gateway's MAC in its cache, and keeps it
+
+sessions = Sessions(lab, OLD, TCP + TCP_MORE)
+bystanders = {}
+for host, glob in (('bx', BX_GLOBAL), ('by', BY_GLOBAL)):
+    lab.agent('user').call('open', name=f'{host}-tcp', kind='tcp', mode='busy', to=glob)
+    lab.agent('user').call('open', name=f'{host}-udp', kind='udp', to=glob, rate=100)
+    lab.agent(host).call('open', name='ping', kind='ping', to=USER, rate=100)
+lab.agent('bx').call('open', name='l2', kind='ping', to=BY, rate=100)
+
+
+def bystanders_fine():
+    u = lab.agent('user').call('stats')['flows']
+    for host in ('bx', 'by'):
+        own = lab.agent(host).call('stats')['flows']
+        t = u[f'{host}-tcp']
+        expect(t['alive'] and not t['error'] and t['gap_ms'] < 300, f'{host}: {t}')
+        for name, f in (('udp', u[f'{host}-udp']), *own.items()):
+            expect(f['lost'] == 0 and f['answered'] > 50, f'{host} {name}: {f}')
+
+
+def mark():
+    sessions.mark()
+    for host in ('bx', 'by'):
+        lab.agent(host).call('mark')
+
+
+with case('before: sessions of every kind work and go by X'):
+    verdicts = sessions.exercise()
+    expect(not any(verdicts.values()), f'{verdicts}')
+    path = path_of(lab, sessions.user_flow, 'q', 'user', 'VM'), path_of(lab, sessions.user_flow, 'a', 'VM', 'user')
+    expect(path == ('user > R_X > VM', 'VM > R_X > user'), f'{path}')
+    bystanders_fine()
+
+with case('before: the gateway ARP of the VM is answered by X alone, out of its own port'):
+    a = gateway_answers(lab)
+    expect(a['who'] == ['x'] and a['ports'] == ['x'] and len(a['replies']) == 1, f'{a}')
+    expect(a['replies'][0]['sha'] == GATEWAY_MAC, f'{a}')
+
+mark()
+lab.plug('y')
+time.sleep(1.5)
+
+with case('trombone: the VM stands at Y, is told nothing, and all sessions go on through X'):
+    verdicts = sessions.exercise()
+    expect(not any(verdicts.values()), f'{verdicts}')
+    path = path_of(lab, sessions.user_flow, 'q', 'user', 'VM'), path_of(lab, sessions.user_flow, 'a', 'VM', 'user')
+    expect(path == ('user > R_X = R_Y > VM', 'VM > R_Y = R_X > user'), f'{path}')
+    rtt = lab.probe('user').call('connect', to=OLD)['median_ms']
+    expect(78 < rtt < 100, f'a new session takes {rtt} ms')
+    bystanders_fine()
+
+with case('trombone: the gateway ARP is answered by X alone, through the tunnel'):
+    a = gateway_answers(lab)
+    expect(a['who'] == ['x'] and a['ports'] == ['y'] and len(a['replies']) == 1, f'{a}')
+    expect(a['replies'][0]['src'] == GATEWAY_MAC, f'a router MAC appeared in the DC: {a}')
+
+mark()
+time.sleep(0.3)
+t0 = time.monotonic()
+y.call('vm.move', segment='blue', mac=VM_MAC, addresses=[{'private': VM, 'global': NEW}],
+       **{'drain-min': '6s', 'drain-max': '60s'})
+took = (time.monotonic() - t0) * 1e3
+time.sleep(1.7)
+numbered = sessions.numbered()
+
+with case('the switch: no numbered packet of the user is lost'):
+    for kind in ('udp', 'ping'):
+        f = numbered['user', kind]
+        expect(f['lost'] == 0 and f['answered'] > 200, f'{kind}: {f}')
+    print(f'   vm.move acknowledged after {took:.1f} ms')
+
+with case('the switch: no TCP session is silent for half a second'):
+    gaps = {n: max(a['gap_ms'], b['gap_ms']) for n, (a, b) in sessions.ends().items() if a['mode'] == 'busy'}
+    expect(max(gaps.values()) < 500, f'{gaps}')
+    print(f'   longest gap {max(gaps.values()):.0f} ms')
+
+with case('the switch: bystanders notice nothing'):
+    bystanders_fine()
+
+with case('after: all sessions opened before the move are alive, whoever opened and whoever wakes them'):
+    verdicts = sessions.exercise()
+    expect(not any(verdicts.values()), f'{verdicts}')
+
+with case('after: old sessions keep the old address and its path'):
+    path = path_of(lab, sessions.user_flow, 'q', 'user', 'VM'), path_of(lab, sessions.user_flow, 'a', 'VM', 'user')
+    expect(path == ('user > R_X = R_Y > VM', 'VM > R_Y = R_X > user'), f'{path}')
+    ends = {b['remote'].split(':')[0] for n, (a, b) in sessions.ends().items() if n.startswith('VM >')}
+    expect(ends == {OLD}, f'the user sees {ends}')
+
+with case('after: new sessions use the new address and the near router, both ways'):
+    path = new_session_path(lab, NEW)
+    expect(path == ('user > R_Y > VM', 'VM > R_Y > user'), f'{path}')
+    rtt = lab.probe('user').call('connect', to=NEW, n=9)['median_ms']
+    expect(rtt < 10, f'a new session takes {rtt} ms')
+    print(f'   a new session takes {rtt:.1f} ms')
+
+with case('after: a session that the VM opens now leaves by the new address'):
+    lab.probe('vm').call('open', name='new', kind='tcp', mode='busy', to=USER)
+    time.sleep(0.3)
+    end = lab.agent('user').call('stats')['accepted']['new']
+    lab.probe('vm').call('close', name='new')
+    expect(end['remote'].startswith(NEW + ':'), f'the user sees {end["remote"]}')
+
+with case('after: a new session by the old address works while it drains'):
+    lab.probe('user').call('open', name='late', kind='tcp', mode='busy', to=OLD)
+    time.sleep(0.5)
+    s = lab.probe('user').call('stats')['flows']['late']
+    lab.probe('user').call('close', name='late')
+    expect(s['alive'] and s['received'] > 1000, f'{s}')
+
+with case('after: the gateway ARP is answered by Y alone, out of its own port'):
+    a = gateway_answers(lab)
+    expect(a['who'] == ['y'] and a['ports'] == ['y'] and len(a['replies']) == 1, f'{a}')
+
+with case('the old address stays after its minimum as long as a session uses it'):
+    time.sleep(max(0, t0 + 8 - time.monotonic()))
+    expect(vm_globals(x, VM_MAC) == ([NEW], [OLD]), f'{vm_globals(x, VM_MAC)}')
+    expect(vm_globals(y, VM_MAC) == ([NEW], [OLD]), f'{vm_globals(y, VM_MAC)}')
+    verdicts = sessions.exercise()
+    expect(not any(verdicts.values()), f'{verdicts}')
+
+with case('the WAN had nothing to filter: no packet left by the wrong site'):
+    expect(lab.filtered() == 0, f'{lab.filtered()} packets')
+
+with case('both routers account for every packet'):
+    for router in (x, y):
+        expect(router.imbalance() == 0, f'{router.name}: {router.imbalance()} packets')
+
+with case('a drain that is finished frees the old address, which is then dropped'):
+    for router in (x, y):
+        router.call('move.finish', segment='blue', mac=VM_MAC, epoch=0) if router is x else None
+    wait_for('the old address is gone', lambda: vm_globals(x, VM_MAC)[1] == [] and vm_globals(y, VM_MAC)[1] == [], 5)
+    before = x.drops().get('global_unregistered', 0)
+    c = lab.probe('user').call('connect', to=OLD, n=1, wait=1.0)
+    expect(c['median_ms'] is None, f'{c}')
+    expect(x.drops().get('global_unregistered', 0) > before, 'not counted')
+    rtt = lab.probe('user').call('connect', to=NEW, n=3)['median_ms']
+    expect(rtt is not None and rtt < 10, f'{rtt}')
+
+finish(x.process, y.process)

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fake_router.h"
+
+#include <api/methods.h>
+#include <assert.h>
+#include <net/keys.h>
+#include <net/rpc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct fake_group *group_of_find;
+
+static const char *
+text(const json_t *o, const char *name)
+{
+	return json_string_value(json_object_get(o, name));
+}
+
+static json_int_t
+number(const json_t *o, const char *name)
+{
+	return json_integer_value(json_object_get(o, name));
+}
+
+static void
+id_of(const json_t *params, char id[64])
+{
+	snprintf(id, 64, "%s/%s", text(params, "segment"), text(params, "mac"));
+}
+
+json_t *
+fake_vm(const struct fake_group *g, const char *id)
+{
+	return json_object_get(g->vms, id);
+}
+
+void
+fake_end_drains(struct fake_group *g, const char *id)
+{
+	json_object_del(fake_vm(g, id), "drains");
+}
+
+static bool
+has_global(const json_t *list, const char *global)
+{
+	const json_t *a;
+	size_t i;
+
+	json_array_foreach(list, i, a) if (global != NULL && text(a, "global") != NULL &&
+					   strcmp(text(a, "global"), global) == 0) return true;
+	return false;
+}
+
+/* What drains after a move: the old drains and the old live addresses that are not live again. */
+static json_t *
+drains_after(const json_t *old, const json_t *params)
+{
+	json_t *drains = json_array(), *a;
+	size_t i;
+
+	json_array_foreach(json_object_get(old, "drains"), i,
+		a) if (!has_global(json_object_get(params, "addresses"), text(a, "global")))
+		json_array_append(drains, a);
+	json_array_foreach(json_object_get(old, "addresses"), i,
+		a) if (text(a, "global") != NULL && !has_global(json_object_get(params, "addresses"),
+							    text(a, "global"))) json_array_append_new(drains,
+		json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i}", "private", text(a, "private"), "global",
+			text(a, "global"), "router", text(old, "owner"), "epoch", number(params, "epoch"),
+			"min", 1000, "max", 2000, "left-min", 1000, "left-max", 2000));
+	return drains;
+}
+
+/* 0 or an RPC error; *data is new. */
+static int
+change(struct fake_router *r, const char *method, const json_t *params, json_t **data)
+{
+	json_t *old, *now;
+	char id[64];
+
+	*data = NULL;
+	r->changes++;
+	if (strcmp(method, "route.replace") == 0)
+		return json_object_set(r->routes, text(params, "prefix"), json_object_get(params, "via"));
+	if (strcmp(method, "route.delete") == 0)
+		return json_object_del(r->routes, text(params, "prefix")) == 0 ? 0 : RPC_NOT_FOUND;
+	id_of(params, id);
+	old = fake_vm(r->group, id);
+	if (old != NULL && number(params, "epoch") <= number(old, "epoch")) {
+		if (number(params, "epoch") == number(old, "epoch") &&
+			strcmp(text(old, "owner"), r->name) == 0 &&
+			(strcmp(method, "vm.unregister") == 0 ||
+				json_equal(json_object_get(old, "addresses"),
+					json_object_get(params, "addresses"))))
+			return 0;
+		*data = json_deep_copy(old);
+		return number(params, "epoch") < number(old, "epoch") ? RPC_STALE_EPOCH : RPC_CONFLICT;
+	}
+	now = json_pack("{s:s, s:s, s:s, s:I, s:b, s:O?}", "segment", text(params, "segment"), "mac",
+		text(params, "mac"), "owner", r->name, "epoch", number(params, "epoch"), "deleted",
+		strcmp(method, "vm.unregister") == 0, "addresses", json_object_get(params, "addresses"));
+	if (json_object_get(params, "addresses") == NULL)
+		json_object_del(now, "addresses");
+	if (strcmp(method, "vm.move") == 0 && old != NULL)
+		json_object_set_new(now, "drains", drains_after(old, params));
+	json_object_set_new(r->group->vms, id, now);
+	return 0;
+}
+
+static int
+change_all(struct fake_router *r, const json_t *params, json_t **data)
+{
+	json_t *before = json_deep_copy(r->group->vms), *ch, *vm;
+	size_t i;
+	int rc = 0;
+
+	r->txns++;
+	json_array_foreach(json_object_get(params, "changes"), i, ch)
+	{
+		rc = change(r, text(ch, "method"), json_object_get(ch, "params"), &vm);
+		if (rc == 0)
+			continue;
+		*data = json_pack("{s:I, s:o*}", "change", (json_int_t)i, "vm", vm);
+		json_decref(r->group->vms);
+		r->group->vms = before;
+		return rc;
+	}
+	json_decref(before);
+	return 0;
+}
+
+static json_t *
+page(struct fake_router *r, const json_t *params)
+{
+	const char *cursor = text(params, "cursor"), *id;
+	json_int_t limit = r->group->page != 0 ? r->group->page : number(params, "limit");
+	json_t *rows = json_array(), *v = json_pack("{s:o}", "rows", rows), *vm;
+	json_int_t i = 0, from = cursor != NULL ? atoi(cursor) : 0;
+	char next[16];
+
+	json_object_foreach(r->group->vms, id, vm)
+	{
+		if (i++ < from || json_is_true(json_object_get(vm, "deleted")))
+			continue;
+		if ((json_int_t)json_array_size(rows) == limit) {
+			snprintf(next, sizeof(next), "%d", (int)i - 1);
+			json_object_set_new(v, "next", json_string(next));
+			break;
+		}
+		json_array_append(rows, vm);
+		/* More than the controller knows. */
+		json_object_set_new(
+			json_array_get(rows, json_array_size(rows) - 1), "port", json_string("dc0"));
+	}
+	return v;
+}
+
+static void
+lose(struct fake_router *r)
+{
+	channel_close(r->channel);
+	r->channel = NULL;
+	rpc_free(r->rpc);
+	r->rpc = NULL;
+}
+
+static void
+answer(struct fake_router *r, struct rpc_request *q, int rc, json_t *data)
+{
+	if (rc == 0)
+		rpc_reply(q, json_pack("{s:i}", "revision", 1));
+	else
+		rpc_fail(q, rc, data, "fake refusal %d", rc);
+	(void)r;
+}
+
+static void
+handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
+{
+	struct fake_router *r = arg;
+	enum fake_fault fault = r->fault;
+	json_t *data = NULL;
+	int rc;
+
+	r->calls++;
+	if (strcmp(method, "show.vms") == 0) {
+		rpc_reply(q, page(r, params));
+		return;
+	}
+	if (strcmp(method, "show.status") == 0) {
+		rpc_reply(q, json_pack("{s:s, s:i}", "name", r->name, "revision", 9));
+		return;
+	}
+	r->fault = FAULT_NONE;
+	if (fault == FAULT_REFUSE) {
+		rpc_fail(q, RPC_LIMIT, NULL, "fake limit");
+		return;
+	}
+	if (fault != FAULT_LOSE_BEFORE)
+		rc = strcmp(method, "txn.apply") == 0 ? change_all(r, params, &data)
+						      : change(r, method, params, &data);
+	if (fault == FAULT_NONE) {
+		answer(r, q, rc, data);
+		return;
+	}
+	lose(r);
+	rpc_reply(q, json_null());
+}
+
+static void
+on_up(void *arg, struct channel *c)
+{
+	struct fake_router *r = arg;
+
+	r->rpc = rpc_new(c, handle, r);
+}
+
+static void
+on_message(void *arg, struct channel *c, json_t *msg)
+{
+	(void)c;
+	rpc_message(((struct fake_router *)arg)->rpc, msg);
+}
+
+static void
+on_down(void *arg, struct channel *c, const char *why)
+{
+	struct fake_router *r = arg;
+
+	(void)why;
+	(void)c;
+	r->channel = NULL;
+	rpc_free(r->rpc);
+	r->rpc = NULL;
+}
+
+static const struct channel_ops ops = {on_up, on_message, on_down};
+
+static const struct channel_identity *
+find(void *arg, const uint8_t key[32])
+{
+	(void)arg;
+	return memcmp(key, group_of_find->controller.key, 32) == 0 ? &group_of_find->controller : NULL;
+}
+
+static void
+accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
+{
+	struct fake_router *r = arg;
+
+	lose(r);
+	r->channel = channel_accept(&r->local, s, id, find, &ops, r);
+}
+
+void
+fake_router_up(struct fake_router *r)
+{
+	r->listener = env_call(&r->group->f.env, listen, r->address, accepted, r, NULL);
+}
+
+void
+fake_router_down(struct fake_router *r)
+{
+	lose(r);
+	if (r->listener != NULL)
+		r->group->f.ops.listener_close(r->listener);
+	r->listener = NULL;
+}
+
+void
+fake_group_init(struct fake_group *g)
+{
+	static const char *const names[] = {"r-x", "r-y", "r-u"};
+
+	memset(g, 0, sizeof(*g));
+	fake_init(&g->f);
+	group_of_find = g;
+	g->vms = json_object();
+	g->controller = (struct channel_identity){.name = "clc", .role = ROLE_CONTROLLER};
+	for (int i = 0; i < FAKE_ROUTERS; i++) {
+		struct fake_router *r = &g->r[i];
+
+		r->group = g;
+		r->routes = json_object();
+		strcpy(r->name, names[i]);
+		snprintf(r->address, sizeof(r->address), "192.0.2.%d:7411", 10 + i);
+		r->local = (struct channel_local){.env = &g->f.env, .role = ROLE_PEER};
+		strcpy(r->local.name, r->name);
+		assert(key_generate(r->local.private_key) == 0);
+		fake_router_up(r);
+	}
+}
+
+void
+fake_group_fini(struct fake_group *g)
+{
+	for (int i = 0; i < FAKE_ROUTERS; i++) {
+		fake_router_down(&g->r[i]);
+		json_decref(g->r[i].routes);
+	}
+	json_decref(g->vms);
+	fake_run(&g->f);
+	fake_fini(&g->f);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fake_router.h - routers as the controller sees them: a channel each, and VMs that the whole group shares.
+ */
+#pragma once
+
+#include "fake_env.h"
+
+#include <jansson.h>
+#include <net/channel.h>
+
+#define FAKE_ROUTERS 3
+
+enum fake_fault {
+	FAULT_NONE,
+	FAULT_REFUSE,	   /* the next change is refused */
+	FAULT_LOSE_REPLY,  /* the next change is done, and the channel lost before its reply */
+	FAULT_LOSE_BEFORE, /* the channel is lost before the next change is done */
+};
+
+struct fake_group;
+
+struct fake_router {
+	struct fake_group *group;
+	char name[32], address[32];
+	struct channel_local local;
+	struct env_listener *listener; /* NULL: down */
+	struct channel *channel;
+	struct rpc *rpc;
+	json_t *routes; /* prefix -> via */
+	enum fake_fault fault;
+	unsigned int calls, txns, changes;
+};
+
+struct fake_group {
+	struct fake_env f;
+	struct channel_identity controller;
+	struct fake_router r[FAKE_ROUTERS]; /* r-x, r-y, r-u */
+	json_t *vms;			    /* "segment/mac" -> kind_vm */
+	unsigned int page;		    /* rows of show.vms, 0 = as asked */
+};
+
+/* Keys are made; `controller_key` is the public one that the routers pin. */
+void fake_group_init(struct fake_group *g);
+void fake_group_fini(struct fake_group *g);
+void fake_router_down(struct fake_router *r);
+void fake_router_up(struct fake_router *r);
+/* The drains of a VM end. */
+void fake_end_drains(struct fake_group *g, const char *id);
+json_t *fake_vm(const struct fake_group *g, const char *id);

@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The controller against routers that are channels in this process. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <clc/clc.h>
+#include <cmocka.h>
+#include <common/log.h>
+#include <net/keys.h>
+
+#include "fake_router.h"
+
+#define X 0
+#define Y 1
+#define U 2
+
+static const char *conf; /* conf/clc.yaml */
+
+struct world {
+	struct fake_group g;
+	struct inventory inv;
+	struct clc c;
+	uint8_t key[32];
+	char dir[64];
+	bool open;
+};
+
+static void
+turn(void *arg)
+{
+	fake_advance(arg, 100);
+}
+
+/* As the program does at its start and end. */
+static void
+open_clc(struct world *w)
+{
+	struct err e = {0};
+
+	w->c = (struct clc){.inv = &w->inv};
+	if (state_open(&w->c.state, &w->inv, &e) != 0)
+		fail_msg("%s", e.text);
+	links_init(&w->c.links, &w->g.f.env, &w->inv, w->key);
+	w->c.links.turn = turn;
+	w->c.links.turn_arg = &w->g.f;
+	w->open = true;
+}
+
+static void
+close_clc(struct world *w)
+{
+	links_fini(&w->c.links);
+	state_close(&w->c.state);
+	w->open = false;
+	fake_run(&w->g.f);
+}
+
+static void
+restart(struct world *w)
+{
+	close_clc(w);
+	open_clc(w);
+}
+
+static void
+load_inventory(struct world *w)
+{
+	struct faults f;
+
+	faults_init(&f);
+	assert_int_equal(inventory_load(conf, &w->inv, &f), 0);
+	faults_fini(&f);
+	snprintf(w->inv.clc.state, sizeof(w->inv.clc.state), "%s/clc.db", w->dir);
+	for (size_t i = 0; i < w->inv.routers.n; i++)
+		key_public(w->g.r[i].local.private_key, list_at(w->inv.routers, struct inv_router, i)->key);
+}
+
+static int
+set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	strcpy(w->dir, "/tmp/nearway-clc-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	fake_group_init(&w->g);
+	assert_int_equal(key_generate(w->key), 0);
+	key_public(w->key, w->g.controller.key);
+	load_inventory(w);
+	open_clc(w);
+	*state = w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+	char command[128];
+
+	if (w->open)
+		close_clc(w);
+	inventory_free(&w->inv);
+	fake_group_fini(&w->g);
+	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+	assert_int_equal(system(command), 0);
+	free(w);
+	return 0;
+}
+
+static int
+create(struct world *w, const char *name, const char *site)
+{
+	struct create_params p = {.name = name, .site = site, .segment = "seg1"};
+	struct err e;
+
+	return clc_create(&w->c, &p, &e);
+}
+
+static int
+move(struct world *w, const char *name, const char *to)
+{
+	struct move_params p = {.to = to, .drain_min_ms = 1000, .drain_max_ms = 2000};
+	struct clc_vm *vm = state_find(&w->c.state, name);
+	struct err e;
+
+	assert_non_null(vm);
+	return clc_move(&w->c, &vm, 1, &p, &e);
+}
+
+static const struct clc_vm *
+vm_of(struct world *w, const char *name)
+{
+	const struct clc_vm *vm = state_find(&w->c.state, name);
+
+	assert_non_null(vm);
+	return vm;
+}
+
+static const char *
+global_of(struct world *w, const char *name)
+{
+	static char text[4][IP4_TEXT];
+	static int turn_of;
+
+	return ip4_format(
+		list_at(vm_of(w, name)->addresses, struct vm_address, 0)->global_ip, text[turn_of++ % 4]);
+}
+
+static json_t *
+at_routers(struct world *w, const char *name)
+{
+	return fake_vm(&w->g, vm_of(w, name)->id);
+}
+
+#define assert_at(w, name, where)                                                                   \
+	do {                                                                                        \
+		assert_string_equal(vm_of(w, name)->site, (where)[2] == 'x' ? "x" : "y");           \
+		assert_int_equal(vm_of(w, name)->step, VM_ACTIVE);                                  \
+		assert_string_equal(                                                                \
+			json_string_value(json_object_get(at_routers(w, name), "owner")), where);   \
+		assert_int_equal(json_integer_value(json_object_get(at_routers(w, name), "epoch")), \
+			vm_of(w, name)->epoch);                                                     \
+	} while (0)
+
+/* ---- create and move ---- */
+
+static void
+create_gives_addresses_from_the_pools_and_registers_at_the_sites_router(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_at(w, "vm1", "r-x");
+	assert_string_equal(vm_of(w, "vm1")->id, "seg1/02:56:4d:00:00:01");
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
+	assert_int_equal(list_at(vm_of(w, "vm1")->addresses, struct vm_address, 0)->private_ip, 0x0a00000a);
+	assert_int_equal(create(w, "vm2", "y"), 0);
+	assert_at(w, "vm2", "r-y");
+	assert_string_equal(global_of(w, "vm2"), "203.0.113.65");
+	assert_int_equal(create(w, "vm1", "x"), -EEXIST);
+}
+
+static void
+move_registers_at_the_new_router_alone_and_holds_the_old_address(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	unsigned int at_x = w->g.r[X].changes;
+
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_at(w, "vm1", "r-y");
+	assert_int_equal(w->g.r[X].changes, at_x);
+	assert_int_equal(vm_of(w, "vm1")->epoch, 2);
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
+	assert_int_equal(vm_of(w, "vm1")->held.n, 1);
+	/* While it drains, nobody else gets it. */
+	assert_int_equal(create(w, "vm2", "x"), 0);
+	assert_string_equal(global_of(w, "vm2"), "203.0.113.2");
+	fake_end_drains(&w->g, vm_of(w, "vm1")->id);
+	assert_int_equal(create(w, "vm3", "x"), 0);
+	assert_string_equal(global_of(w, "vm3"), "203.0.113.1");
+	assert_int_equal(vm_of(w, "vm1")->held.n, 0);
+}
+
+static void
+vm_that_returns_gets_its_draining_address_back(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(create(w, "vm2", "x"), 0);
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(move(w, "vm1", "x"), 0);
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
+	assert_int_equal(vm_of(w, "vm1")->epoch, 3);
+	assert_int_equal(vm_of(w, "vm1")->held.n, 1); /* that of Y */
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
+}
+
+static void
+move_to_where_it_is_changes_nothing(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	unsigned int before = w->g.r[X].changes;
+
+	assert_int_equal(move(w, "vm1", "x"), 0);
+	assert_int_equal(w->g.r[X].changes, before);
+	assert_int_equal(vm_of(w, "vm1")->epoch, 1);
+}
+
+static void
+many_vms_move_in_one_transaction(void **state)
+{
+	struct move_params p = {.to = "y", .drain_min_ms = UINT64_MAX, .drain_max_ms = UINT64_MAX};
+	struct world *w = *state;
+	struct clc_vm *vms[60];
+	char name[16];
+	struct err e;
+
+	for (int i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		assert_int_equal(create(w, name, "x"), 0);
+		vms[i] = state_find(&w->c.state, name);
+	}
+	assert_int_equal(clc_move(&w->c, vms, 60, &p, &e), 0);
+	assert_int_equal(w->g.r[Y].txns, 1);
+	for (int i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		assert_at(w, name, "r-y");
+	}
+	restart(w);
+	assert_at(w, "vm59", "r-y");
+}
+
+static void
+stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves(void **state)
+{
+	struct move_params p = {.to = "y", .drain_min_ms = 0, .drain_max_ms = 0};
+	struct world *w = *state;
+	struct clc_vm *vms[3];
+	struct err e;
+
+	for (int i = 0; i < 3; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "vm%d", i);
+		assert_int_equal(create(w, name, "x"), 0);
+		vms[i] = state_find(&w->c.state, name);
+	}
+	/* Listings do not show what was deleted: that vm1 was, at a higher epoch, is heard only as the
+	 * answer. */
+	json_object_set_new(at_routers(w, "vm1"), "epoch", json_integer(9));
+	json_object_set_new(at_routers(w, "vm1"), "deleted", json_true());
+	assert_int_equal(clc_move(&w->c, vms, 3, &p, &e), 0);
+	assert_at(w, "vm0", "r-y");
+	assert_at(w, "vm2", "r-y");
+	assert_null(state_find(&w->c.state, "vm1"));
+	assert_int_equal(state_last_epoch(&w->c.state, "seg1", &(struct mac){{2, 0x56, 0x4d, 0, 0, 2}}), 9);
+}
+
+/* ---- failures ---- */
+
+static void
+unreachable_router_is_said_and_nothing_is_changed(void **state)
+{
+	struct create_params p = {.name = "vm1", .site = "x", .segment = "seg1"};
+	struct world *w = *state;
+	struct err e;
+
+	fake_router_down(&w->g.r[X]);
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+	assert_non_null(strstr(e.text, "r-x at 192.0.2.10:7411 cannot be reached"));
+	assert_null(state_find(&w->c.state, "vm1"));
+	fake_router_up(&w->g.r[X]);
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	fake_router_down(&w->g.r[Y]);
+	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
+	assert_at(w, "vm1", "r-x");
+}
+
+static void
+wrong_key_is_said(void **state)
+{
+	struct create_params p = {.name = "vm1", .site = "x", .segment = "seg1"};
+	struct world *w = *state;
+	struct err e;
+
+	w->g.controller.key[0] ^= 1; /* the router does not know us */
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+	w->g.controller.key[0] ^= 1;
+	assert_int_equal(key_generate(w->g.r[X].local.private_key), 0); /* and is another one than pinned */
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+}
+
+static void
+refusal_undoes_the_intent_and_frees_the_address(void **state)
+{
+	struct create_params p = {.name = "vm1", .site = "x", .segment = "seg1"};
+	struct world *w = *state;
+	struct err e;
+
+	w->g.r[X].fault = FAULT_REFUSE;
+	assert_int_equal(clc_create(&w->c, &p, &e), -EPROTO);
+	assert_non_null(strstr(e.text, "r-x refused vm.register: fake limit"));
+	assert_null(state_find(&w->c.state, "vm1"));
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
+	w->g.r[Y].fault = FAULT_REFUSE;
+	assert_int_equal(move(w, "vm1", "y"), -EPROTO);
+	assert_at(w, "vm1", "r-x");
+	assert_int_equal(create(w, "vm2", "y"), 0);
+	assert_string_equal(global_of(w, "vm2"), "203.0.113.65");
+}
+
+static void
+command_that_was_cut_off_is_finished_by_giving_it_again(void **state)
+{
+	static const enum fake_fault faults[] = {FAULT_LOSE_REPLY, FAULT_LOSE_BEFORE};
+	struct world *w = *state;
+
+	for (int i = 0; i < 2; i++) {
+		const char *name = i == 0 ? "vm1" : "vm2";
+
+		w->g.r[X].fault = faults[i];
+		assert_int_equal(create(w, name, "x"), -EHOSTUNREACH);
+		assert_int_equal(vm_of(w, name)->step, VM_CREATING);
+		restart(w); /* as after kill -9 */
+		assert_int_equal(vm_of(w, name)->step, VM_CREATING);
+		assert_int_equal(create(w, name, "y"), -EBUSY);
+		assert_int_equal(create(w, name, "x"), 0);
+		assert_at(w, name, "r-x");
+
+		w->g.r[Y].fault = faults[i];
+		assert_int_equal(move(w, name, "y"), -EHOSTUNREACH);
+		restart(w);
+		assert_int_equal(vm_of(w, name)->step, VM_MOVING);
+		assert_int_equal(move(w, name, "y"), 0);
+		assert_at(w, name, "r-y");
+		assert_int_equal(vm_of(w, name)->epoch, 2);
+	}
+	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
+	assert_string_equal(global_of(w, "vm2"), "203.0.113.66");
+}
+
+static void
+move_that_was_cut_off_may_turn_to_another_site(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	w->g.r[Y].fault = FAULT_LOSE_REPLY; /* Y has it, and nobody told us */
+	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
+	assert_int_equal(move(w, "vm1", "x"), 0);
+	assert_at(w, "vm1", "r-x");
+	assert_int_equal(vm_of(w, "vm1")->epoch, 3);
+	assert_int_equal(create(w, "vm2", "y"), 0);
+	assert_string_equal(global_of(w, "vm2"), "203.0.113.66"); /* .65 may be in use at Y */
+}
+
+static void
+sync_finishes_releases_and_registers_again(void **state)
+{
+	struct world *w = *state;
+	struct seen_count n = {0};
+	struct err e;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(create(w, "vm2", "x"), 0);
+	assert_int_equal(create(w, "vm3", "x"), 0);
+	assert_int_equal(move(w, "vm3", "y"), 0);
+	w->g.r[Y].fault = FAULT_LOSE_BEFORE;
+	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
+	fake_end_drains(&w->g, vm_of(w, "vm3")->id);
+	json_object_del(w->g.vms, vm_of(w, "vm2")->id); /* the router has lost it */
+	restart(w);
+	assert_int_equal(clc_sync(&w->c, inventory_site(&w->inv, "x"), &n, &e), 0);
+	assert_int_equal(clc_sync(&w->c, inventory_site(&w->inv, "y"), &n, &e), 0);
+	assert_int_equal(n.released, 1);
+	assert_int_equal(n.registered, 1);
+	assert_int_equal(n.finished, 1);
+	assert_at(w, "vm1", "r-y");
+	assert_at(w, "vm2", "r-x");
+}
+
+static void
+empty_controller_adopts_what_the_routers_have(void **state)
+{
+	struct world *w = *state;
+	struct seen_count n = {0};
+	struct err e;
+	char file[256];
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(create(w, "vm2", "x"), 0);
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	close_clc(w);
+	snprintf(file, sizeof(file), "%s/clc.db", w->dir);
+	assert_int_equal(unlink(file), 0);
+	w->g.page = 1;
+	open_clc(w);
+	assert_int_equal(clc_look(&w->c, inventory_site(&w->inv, "y"), &n, &e), 0);
+	assert_int_equal(n.adopted, 2);
+	assert_at(w, "vm-02564d000001", "r-y");
+	assert_int_equal(vm_of(w, "vm-02564d000001")->held.n, 1);
+	/* Its next changes come above the epochs that are known, and take no address that is in use. */
+	assert_int_equal(move(w, "vm-02564d000002", "y"), 0);
+	assert_at(w, "vm-02564d000002", "r-y");
+	assert_string_equal(global_of(w, "vm-02564d000002"), "203.0.113.66");
+	assert_int_equal(create(w, "vm9", "x"), 0);
+	assert_string_equal(global_of(w, "vm9"), "203.0.113.3");
+}
+
+static void
+deleted_vm_comes_back_above_its_old_epoch(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
+	assert_null(state_find(&w->c.state, "vm1"));
+	assert_int_equal(clc_delete(&w->c, "vm1", &e), -ENOENT);
+	restart(w);
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_at(w, "vm1", "r-x");
+	assert_int_equal(vm_of(w, "vm1")->epoch, 4);
+	/* Also when only the routers remember. */
+	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
+	json_object_set_new(json_object_get(w->g.vms, "seg1/02:56:4d:00:00:01"), "epoch", json_integer(50));
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(vm_of(w, "vm1")->epoch, 51);
+	assert_at(w, "vm1", "r-x");
+}
+
+static void
+pool_that_is_used_up_says_so_before_anything_is_told(void **state)
+{
+	struct world *w = *state;
+	struct create_params p = {.name = "more", .site = "x", .segment = "seg1"};
+	char name[16];
+	struct err e;
+
+	for (int i = 0; i < 62; i++) {
+		snprintf(name, sizeof(name), "vm%d", i);
+		assert_int_equal(create(w, name, "x"), 0);
+	}
+	unsigned int before = w->g.r[X].changes;
+
+	assert_int_equal(clc_create(&w->c, &p, &e), -ENOSPC);
+	assert_non_null(strstr(e.text, "all 62"));
+	assert_int_equal(w->g.r[X].changes, before);
+	assert_null(state_find(&w->c.state, "more"));
+}
+
+/* ---- the routing method ---- */
+
+static const char *
+route_at_u(struct world *w, const char *prefix)
+{
+	return json_string_value(json_object_get(w->g.r[U].routes, prefix));
+}
+
+static void
+routed_vm_has_no_global_address_and_its_host_route_follows_it(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	list_at(w->inv.segments, struct inv_segment, 0)->access = 1;
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_string_equal(global_of(w, "vm1"), "0.0.0.0");
+	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.2");
+	/* The route fails: the move is not over until it is written. */
+	w->g.r[U].fault = FAULT_REFUSE;
+	assert_int_equal(move(w, "vm1", "y"), -EPROTO);
+	assert_int_equal(vm_of(w, "vm1")->step, VM_MOVING);
+	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.2");
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_at(w, "vm1", "r-y");
+	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.6");
+	assert_int_equal(vm_of(w, "vm1")->held.n, 0);
+	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
+	assert_null(route_at_u(w, "10.0.0.10/32"));
+}
+
+static void
+route_is_written_where_it_is_asked(void **state)
+{
+	struct prefix4 p = {0x0a010000, 16};
+	struct world *w = *state;
+	struct err e;
+
+	assert_int_equal(clc_route(&w->c, "r-u", &p, 0xc6336406, &e), 0);
+	assert_string_equal(route_at_u(w, "10.1.0.0/16"), "198.51.100.6");
+	assert_int_equal(clc_route(&w->c, "r-9", &p, 0xc6336406, &e), -ENOENT);
+}
+
+/* ---- pure ---- */
+
+static void
+hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more(void **state)
+{
+	struct vm_address live = {0x0a00000a, 0xcb007101};
+	struct vm_drain drain = {.private_ip = 0x0a00000a, .global_ip = 0xcb007101};
+	struct vm seen = {.epoch = 4};
+	struct world *w = *state;
+	struct clc_vm *vm;
+
+	assert_int_equal(create(w, "vm1", "y"), 0);
+	vm = state_find(&w->c.state, "vm1");
+	vm_hold(vm, live.private_ip, live.global_ip, "x", 5);
+	vm_hold(vm, live.private_ip, live.global_ip, "x", 5);
+	assert_int_equal(vm->held.n, 1);
+	assert_int_equal(vm_release(vm, "x", &seen), 0); /* it has not heard */
+	seen.epoch = 5;
+	seen.drains = (struct list){&drain, 1};
+	assert_int_equal(vm_release(vm, "x", &seen), 0); /* it drains */
+	seen.drains.n = 0;
+	seen.addresses = (struct list){&live, 1};
+	assert_int_equal(vm_release(vm, "x", &seen), 0); /* it is live again */
+	seen.addresses.n = 0;
+	assert_int_equal(vm_release(vm, "y", &seen), 0); /* another site's word does not count */
+	assert_int_equal(vm_release(vm, "x", &seen), 1);
+	assert_int_equal(vm->held.n, 0);
+}
+
+static void
+private_addresses_that_cannot_be_a_vm_are_refused(void **state)
+{
+	static const ip4 bad[] = {0x0a000000, 0x0a000001, 0x0a0000ff, 0x0a000105};
+	struct world *w = *state;
+	struct err e;
+
+	for (int i = 0; i < 4; i++) {
+		struct create_params p = {.name = "vm", .site = "x", .segment = "seg1", .private_ip = bad[i]};
+
+		assert_int_equal(clc_create(&w->c, &p, &e), -EINVAL);
+	}
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	struct create_params p = {.name = "vm", .site = "x", .segment = "seg1", .private_ip = 0x0a00000a};
+
+	assert_int_equal(clc_create(&w->c, &p, &e), -EEXIST);
+	p.private_ip = 0x0a000005; /* outside the range to give by ourselves, and a host */
+	assert_int_equal(clc_create(&w->c, &p, &e), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(create_gives_addresses_from_the_pools_and_registers_at_the_sites_router),
+		TEST(move_registers_at_the_new_router_alone_and_holds_the_old_address),
+		TEST(vm_that_returns_gets_its_draining_address_back),
+		TEST(move_to_where_it_is_changes_nothing),
+		TEST(many_vms_move_in_one_transaction),
+		TEST(stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves),
+		TEST(unreachable_router_is_said_and_nothing_is_changed),
+		TEST(wrong_key_is_said),
+		TEST(refusal_undoes_the_intent_and_frees_the_address),
+		TEST(command_that_was_cut_off_is_finished_by_giving_it_again),
+		TEST(move_that_was_cut_off_may_turn_to_another_site),
+		TEST(sync_finishes_releases_and_registers_again),
+		TEST(empty_controller_adopts_what_the_routers_have),
+		TEST(deleted_vm_comes_back_above_its_old_epoch),
+		TEST(pool_that_is_used_up_says_so_before_anything_is_told),
+		TEST(routed_vm_has_no_global_address_and_its_host_route_follows_it),
+		TEST(route_is_written_where_it_is_asked),
+		TEST(hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more),
+		TEST(private_addresses_that_cannot_be_a_vm_are_refused),
+	};
+
+	if (argc != 2)
+		return 2;
+	conf = argv[1];
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,326 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The program `nearway` against a tiny fake router on a unix socket. usage: test_program.py NEARWAY MANUAL"""
+
+import json
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import unittest
+
+NEARWAY = sys.argv.pop(1)
+MANUAL = sys.argv.pop(1)
+
+
+class Router:
+    """Answers each request by what `answers[method]` gives for its parameters."""
+
+    def __init__(self, answers):
+        self.dir = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.dir.name, "s")
+        self.answers = {"show.status": lambda p: {"result": {"name": "r-t"}}, **answers}
+        self.requests = []
+        self.listen()
+
+    def listen(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.bind(self.path)
+        self.sock.listen()
+        threading.Thread(target=self.accept, args=(self.sock,), daemon=True).start()
+
+    def accept(self, sock):
+        while True:
+            try:
+                conn, _ = sock.accept()
+            except OSError:
+                return
+            self.conn = conn
+            threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
+
+    def serve(self, conn):
+        with conn:
+            while True:
+                head = conn.recv(4, socket.MSG_WAITALL)
+                if len(head) < 4:
+                    return
+                text = conn.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL)
+                msg = json.loads(text)
+                self.requests.append(msg)
+                answer = self.answers[msg["method"]](msg["params"])
+                if answer is None:
+                    return
+                if isinstance(answer, bytes):
+                    conn.sendall(answer)
+                else:
+                    send(conn, {"jsonrpc": "2.0", "method": "event", "params": {}})
+                    send(conn, {"jsonrpc": "2.0", "id": msg["id"], **answer})
+
+    def restart(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        self.conn.shutdown(socket.SHUT_RDWR)
+        os.unlink(self.path)
+        self.listen()
+
+
+def send(conn, msg):
+    text = json.dumps(msg).encode()
+    data = struct.pack(">I", len(text)) + text
+    conn.sendall(data[:7])  # in two parts: the client must put them together
+    time.sleep(0.002)
+    conn.sendall(data[7:])
+
+
+def run(router, *words, stdin=None):
+    return subprocess.run([NEARWAY, "-s", router.path, *words], input=stdin, capture_output=True, text=True, timeout=20)
+
+
+def pages(params):
+    at = int(params.get("cursor") or 0)
+    rows = [{"vm": i, "owner": "r-t"} for i in range(at, min(at + 4, 10))]
+    return {"result": {"rows": rows, **({"next": str(at + 4)} if at + 4 < 10 else {})}}
+
+
+class OneShot(unittest.TestCase):
+    def test_prints_a_table_and_sends_what_json_rpc_asks_for(self):
+        r = Router({"show.peers": lambda p: {"result": {"rows": [{"name": "r-y", "up": True}]}}})
+        p = run(r, "show", "peers")
+        self.assertEqual((p.returncode, p.stdout, p.stderr), (0, "name  up\nr-y   on\n", ""))
+        self.assertEqual(r.requests, [{"jsonrpc": "2.0", "id": 1, "method": "show.peers", "params": {"limit": 0}}])
+
+    def test_json_option_works_before_and_after_the_command(self):
+        r = Router({})
+        for words in (["--json", "show", "status"], ["show", "status", "--json"]):
+            self.assertEqual(json.loads(run(r, *words).stdout), {"name": "r-t"})
+
+    def test_follows_the_cursor_to_the_end_of_a_listing(self):
+        r = Router({"show.vms": pages})
+        p = run(r, "show", "vms", "--json")
+        self.assertEqual([row["vm"] for row in json.loads(p.stdout)["rows"]], list(range(10)))
+        self.assertNotIn("next", json.loads(p.stdout))
+        self.assertEqual(len(r.requests), 3)
+        self.assertEqual(len(run(r, "show", "vms").stdout.splitlines()), 11)
+
+    def test_page_that_was_asked_for_is_one_page(self):
+        r = Router({"show.vms": pages})
+        p = run(r, "show", "vms", "limit", "4")
+        self.assertEqual(len(p.stdout.splitlines()), 5)
+        self.assertIn("there is more: cursor 4", p.stderr)
+
+    def test_cursor_that_goes_in_circles_ends(self):
+        r = Router({"show.vms": lambda p: {"result": {"rows": [], "next": "x"}}})
+        self.assertEqual(run(r, "show", "vms").returncode, 0)
+        self.assertLessEqual(len(r.requests), 2)
+
+    def test_move_is_sent_with_its_parameters(self):
+        r = Router({"vm.move": lambda p: {"result": {"revision": 3}}})
+        p = run(r, *"vm move segment seg1 mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.70 drain-min 1h".split())
+        self.assertEqual((p.returncode, p.stdout), (0, "revision: 3\n"))
+        self.assertEqual(r.requests[0]["params"], {
+            "segment": "seg1", "mac": "02:00:00:00:00:05", "epoch": 0, "drain-min": "1h",
+            "addresses": [{"private": "10.0.0.5", "global": "203.0.113.70"}]})
+
+    def test_batch_of_a_thousand_moves_comes_from_the_standard_input(self):
+        r = Router({"txn.apply": lambda p: {"result": {"revision": len(p["changes"])}}})
+        changes = [{"method": "vm.move", "params": {"segment": "s", "mac": "02:00:00:00:%02x:%02x" % divmod(i, 256)}}
+                   for i in range(1000)]
+        p = run(r, "txn", "apply", "changes", "@-", stdin=json.dumps(changes))
+        self.assertEqual((p.returncode, p.stdout), (0, "revision: 1000\n"))
+        self.assertEqual(r.requests[0]["params"]["changes"], changes)
+
+    def test_refusal_is_exit_1_with_message_and_data(self):
+        r = Router({"vm.unregister": lambda p: {"error": {"code": 2, "message": "stale epoch", "data": {"epoch": 9}}}})
+        words = "vm unregister segment s mac 02:00:00:00:00:05".split()
+        p = run(r, *words)
+        self.assertEqual((p.returncode, p.stdout, p.stderr), (1, "", "nearway: stale epoch\n  epoch: 9\n"))
+        p = run(r, *words, "--json")
+        self.assertEqual(json.loads(p.stdout)["code"], 2)
+
+    def test_what_is_no_command_is_exit_2_and_sends_nothing(self):
+        r = Router({})
+        for words in (["shw", "vms"], ["vm"], ["vm", "move", "mac", "x"], ["--nonsense"]):
+            p = run(r, *words)
+            self.assertEqual((p.returncode, p.stdout), (2, ""), words)
+            self.assertNotEqual(p.stderr, "")
+        self.assertEqual(r.requests, [])
+
+    def test_no_router_is_exit_3_and_says_what_to_do(self):
+        r = Router({"show.drops": lambda p: None, "show.stages": lambda p: b"\xff\xff\xff\xff",
+                    "show.nat": lambda p: b"\0\0\0\3{,}"})
+        p = subprocess.run([NEARWAY, "-s", "/nowhere/s", "show", "vms"], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 3)
+        self.assertIn("cannot connect to /nowhere/s: No such file or directory; is nearwayd running?", p.stderr)
+        p = run(r, "show", "drops")
+        self.assertEqual((p.returncode, p.stderr), (3, "nearway: the router closed the connection\n"))
+        for view in ("stages", "nat"):
+            p = run(r, "show", view)
+            self.assertEqual((p.returncode, p.stderr),
+                             (3, "nearway: the answer is not a JSON message; is this a router's socket?\n"))
+
+    def test_help_tells_every_group_without_a_router(self):
+        p = subprocess.run([NEARWAY, "--help"], capture_output=True, text=True)
+        self.assertEqual(p.returncode, 0)
+        for word in ("vm", "nat", "route", "move", "txn", "show", "Exit status"):
+            self.assertIn(word, p.stdout)
+        p = subprocess.run([NEARWAY, "help", "route", "replace"], capture_output=True, text=True)
+        self.assertIn("0.0.0.0/0 is the default route", p.stdout)
+
+    def test_manual_names_every_command_and_parameter(self):
+        with open(MANUAL) as f:
+            manual = f.read().replace("\\-", "-")
+
+        def choices(*words):
+            p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
+            return [line.split()[0] for line in p.stdout.splitlines()]
+
+        for group in choices():
+            for verb in choices(group):
+                self.assertIn(verb if group == "show" else "%s %s" % (group, verb), manual)
+                for field in choices(group, verb):
+                    if field != "<enter>":
+                        self.assertIn(field, manual, "%s %s" % (group, verb))
+
+
+class Lines(unittest.TestCase):
+    def test_commands_from_a_pipe_run_in_order_and_stop_at_the_first_failure(self):
+        r = Router({"route.delete": lambda p: {"result": {"revision": 1}},
+                    "show.peers": lambda p: {"error": {"code": 1, "message": "no"}}})
+        script = "# a comment\n\nshow status\nroute delete prefix '10.0.0.0/8'\nshow peers\nshow status\n"
+        p = run(r, stdin=script)
+        self.assertEqual((p.returncode, p.stdout), (1, "name: r-t\nrevision: 1\n"))
+        self.assertEqual(p.stderr, "nearway: no\nnearway: stopped at line 5\n")
+        self.assertEqual(run(r, stdin="show status\nexit\nnonsense\n").returncode, 0)
+
+    def test_router_that_was_restarted_is_dialled_again(self):
+        r = Router({})
+        p = subprocess.Popen([NEARWAY, "-s", r.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                             bufsize=1)
+        p.stdin.write("show status\n")
+        while not r.requests:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        r.restart()
+        out, _ = p.communicate("show status\n", timeout=20)
+        self.assertEqual((p.returncode, out), (0, "name: r-t\nname: r-t\n"))
+
+
+class Terminal:
+    """`nearway` on a pseudo-terminal."""
+
+    def __init__(self, router, home):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            # libedit 3.1 never frees the names of functions that are added to it.
+            os.environ.update(HOME=home, TERM="vt100", ASAN_OPTIONS="detect_leaks=0")
+            os.execv(NEARWAY, [NEARWAY, "-s", router.path])
+        self.text = ""
+
+    def expect(self, pattern):
+        end = time.time() + 10
+        while not re.search(pattern, self.text, re.S):
+            left = end - time.time()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                raise AssertionError("no %r in %r" % (pattern, self.text))
+            try:
+                self.text += os.read(self.fd, 65536).decode()
+            except OSError:
+                raise AssertionError("no %r in %r, and it has ended" % (pattern, self.text))
+        self.text = self.text[re.search(pattern, self.text, re.S).end():]
+
+    def type(self, keys, at_prompt=True):
+        # libedit writes the prompt a moment before it takes the keys from the terminal's own editing.
+        while at_prompt and termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            time.sleep(0.001)
+        os.write(self.fd, keys.encode())
+
+    def end(self):
+        try:  # a terminal that nobody reads holds up who sets it back
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.fd)
+        return code
+
+
+class Interactive(unittest.TestCase):
+    def setUp(self):
+        self.home = tempfile.TemporaryDirectory()
+        self.router = Router({"show.peers": lambda p: {"result": {"rows": [{"name": "r-y", "up": True}]}}})
+        self.t = Terminal(self.router, self.home.name)
+        self.t.expect("r-t> ")
+
+    def leave(self):
+        self.t.type("\x15exit\n")
+        self.assertEqual(self.t.end(), 0)
+
+    def test_tab_completes_words_from_the_grammar(self):
+        self.t.type("sh\tpe\t\n")
+        self.t.expect("name  up\r\n")
+        self.t.expect("r-t> ")
+        self.leave()
+        self.assertEqual([m["method"] for m in self.router.requests], ["show.status", "show.peers"])
+
+    def test_tab_lists_what_is_not_clear(self):
+        self.t.type("show s\t")
+        self.t.expect("segments +segments with gateway")
+        self.t.expect("r-t> show s")
+        self.leave()
+
+    def test_question_mark_tells_what_may_follow_and_keeps_the_line(self):
+        self.t.type("vm move segment seg1 ?")
+        self.t.expect("addresses +private addresses, each with its new global one")
+        self.t.expect("r-t> vm move segment seg1 ")
+        self.leave()
+
+    def test_refusal_does_not_end_it_and_history_is_kept(self):
+        self.t.type("nonsense\n")
+        self.t.expect("unknown command")
+        self.t.expect("r-t> ")
+        self.t.type("\x10\n")  # Ctrl-P: the line before
+        self.t.expect("unknown command")
+        self.leave()
+        with open(os.path.join(self.home.name, ".nearway_history")) as f:
+            self.assertIn("nonsense", f.read())
+
+    def test_interrupt_drops_the_line_only(self):
+        self.t.type("nonsense")
+        self.t.expect("nonsense")
+        self.t.type("\x03")
+        self.t.expect("r-t> ")
+        self.t.type("show status\n")
+        self.t.expect("name: r-t")
+        self.leave()
+
+    def test_interrupt_ends_a_call_that_hangs(self):
+        hang = threading.Event()
+        self.router.answers["show.vms"] = lambda p: hang.wait(30) and None
+        self.t.type("show vms\n")
+        while len(self.router.requests) < 2:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        self.t.type("\x03", at_prompt=False)
+        self.t.expect("interrupted; whether the router did it is not known")
+        self.t.expect("r-t> ")
+        hang.set()
+        self.t.type("show peers\n")
+        self.t.expect("name  up")
+        self.leave()
+
+    def test_end_of_input_leaves(self):
+        self.t.type("\x04")
+        self.assertEqual(self.t.end(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2, warnings="ignore")

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* control.h - short words for the tests of the control core. VM n has MAC 52:54:00:00:NN:NN and
+ * address 10.0.N.N+5. */
+#pragma once
+
+#include <sim/world.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <common/log.h>
+
+struct mac vm_mac(unsigned int n);
+ip4 vm_private(unsigned int n);
+/* The n-th address of router i's pool. */
+ip4 vm_global(unsigned int i, unsigned int n);
+
+/* Routers that run, know each other and are quiet. */
+struct world *routers(unsigned int n);
+
+/* Calls for VM n; the error's code or 0. epoch 0 = none given; global 0 = none. */
+int vm_register(struct node *r, unsigned int n, uint64_t epoch, ip4 global);
+int vm_move(struct node *r, unsigned int n, uint64_t epoch, ip4 global, uint64_t min_ms, uint64_t max_ms);
+int vm_unregister(struct node *r, unsigned int n, uint64_t epoch);
+/* A call whose result does not matter. */
+int call(struct node *r, const char *method, const char *params);
+/* A call that must succeed: its result. */
+json_t *get(struct node *r, const char *method, const char *params);
+int64_t get_number(struct node *r, const char *method, const char *name);
+
+/* What a router knows of VM n, and what forwarding was told. */
+struct vm_obj *vm_at(struct node *r, unsigned int n);
+const struct fwd_vm *fwd_at(struct node *r, unsigned int n);
+/* Every router's forwarding is what its core wants, and all know the same. */
+void assert_agreed(struct world *w, unsigned int routers);
+/* The log lines since the start of the test hold this text. */
+bool logged(const char *text);
+
+/* Somebody with a node's key at the other end of an encrypted channel. */
+struct caller {
+	struct node *from, *to;
+	struct channel *channel;
+	struct rpc *rpc;
+	bool up, down;
+	char why[200];
+	unsigned int calls; /* it was given */
+	char last[40];	    /* method of the last one */
+	json_t *last_params;
+	json_t *(*answer)(const char *method); /* to calls; NULL: nothing is known here */
+};
+
+/* Dials as `name` in this role; hello is stolen. Runs the world until it is up or down. */
+struct caller *caller_new(
+	struct node *from, const char *name, enum channel_role role, struct node *to, json_t *hello);
+void caller_free(struct caller *k);
+/* The error's code or 0; the params are stolen. */
+int caller_call(struct caller *k, const char *method, json_t *params);
+
+int control_setup(void **state);

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <common/log.h>
+#include <env/host.h>
+
+struct world {
+	struct host *h;
+	struct env *env;
+	struct env_timer *guard; /* no test hangs */
+	char dir[64], socket[96], address[104];
+};
+
+static void
+guard_fires(void *arg)
+{
+	host_stop(((struct world *)arg)->h, 99);
+}
+
+static int
+set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	w->h = host_new(NULL);
+	assert_non_null(w->h);
+	w->env = host_env(w->h);
+	w->guard = env_call(w->env, timer_new, guard_fires, w);
+	w->env->ops->timer_set(w->guard, 20000);
+	strcpy(w->dir, "/tmp/nearway-host-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->socket, sizeof(w->socket), "%s/s", w->dir);
+	snprintf(w->address, sizeof(w->address), "unix:%s", w->socket);
+	*state = w;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct world *w = *state;
+
+	w->env->ops->timer_free(w->guard);
+	host_free(w->h);
+	unlink(w->socket);
+	assert_int_equal(rmdir(w->dir), 0);
+	free(w);
+	return 0;
+}
+
+/* ---- clock, timers, random ---- */
+
+struct ticks {
+	struct world *w;
+	struct env_timer *t[4];
+	int order[16], n;
+};
+
+struct tick {
+	struct ticks *all;
+	int id;
+};
+
+static void
+note_tick(void *arg)
+{
+	struct tick *t = arg;
+
+	t->all->order[t->all->n++] = t->id;
+	if (t->all->n == 3)
+		host_stop(t->all->w->h, 7);
+}
+
+static void
+timers_fire_in_order_and_stopped_ones_do_not(void **state)
+{
+	struct world *w = *state;
+	struct ticks all = {.w = w};
+	struct tick ticks[4];
+
+	for (int i = 0; i < 4; i++) {
+		ticks[i] = (struct tick){&all, i};
+		all.t[i] = env_call(w->env, timer_new, note_tick, &ticks[i]);
+	}
+	w->env->ops->timer_set(all.t[0], 40);
+	w->env->ops->timer_set(all.t[1], 10);
+	w->env->ops->timer_set(all.t[2], 20);
+	w->env->ops->timer_set(all.t[3], 15);
+	w->env->ops->timer_set(all.t[1], 30); /* anew */
+	w->env->ops->timer_stop(all.t[3]);
+	uint64_t start = env_call(w->env, now_ms);
+
+	assert_int_equal(host_run(w->h), 7);
+	assert_true(env_call(w->env, now_ms) - start >= 40);
+	assert_int_equal(all.order[0], 2);
+	assert_int_equal(all.order[1], 1);
+	assert_int_equal(all.order[2], 0);
+	for (int i = 0; i < 4; i++)
+		w->env->ops->timer_free(all.t[i]);
+}
+
+struct many {
+	struct world *w;
+	struct env_timer *t[500];
+	uint64_t due[500], late[500],
+		last; /* due: at the earliest; late: at the latest, should the clock tick meanwhile */
+	unsigned int fired, set;
+};
+
+struct one {
+	struct many *m;
+	int i;
+};
+
+static void
+check_one(void *arg)
+{
+	struct one *o = arg;
+	struct many *m = o->m;
+	uint64_t now = env_call(m->w->env, now_ms);
+
+	assert_true(now >= m->due[o->i]);
+	assert_true(m->late[o->i] >= m->last);
+	if (m->due[o->i] > m->last)
+		m->last = m->due[o->i];
+	m->due[o->i] = 0;
+	if (++m->fired == m->set)
+		host_stop(m->w->h, 0);
+}
+
+static void
+five_hundred_timers_set_and_stopped_at_random_keep_their_order(void **state)
+{
+	struct world *w = *state;
+	struct many m = {.w = w};
+	static struct one ones[500];
+
+	srandom(3);
+	for (int i = 0; i < 500; i++) {
+		ones[i] = (struct one){&m, i};
+		m.t[i] = env_call(w->env, timer_new, check_one, &ones[i]);
+	}
+	for (int k = 0; k < 3000; k++) {
+		int i = (int)(random() % 500);
+		uint64_t after = 50 + (uint64_t)random() % 100;
+
+		if (random() % 3 == 0) {
+			w->env->ops->timer_stop(m.t[i]);
+			m.due[i] = 0;
+			continue;
+		}
+		m.due[i] = env_call(w->env, now_ms) + after;
+		w->env->ops->timer_set(m.t[i], after);
+		m.late[i] = env_call(w->env, now_ms) + after;
+	}
+	for (int i = 0; i < 500; i++)
+		m.set += m.due[i] != 0;
+	assert_true(m.set > 100);
+	assert_int_equal(host_run(w->h), 0);
+	assert_int_equal(m.fired, m.set);
+	for (int i = 0; i < 500; i++)
+		w->env->ops->timer_free(m.t[i]);
+}
+
+static void
+random_fills_all_and_boot_id_is_known(void **state)
+{
+	struct world *w = *state;
+	uint8_t a[64] = {0}, b[64] = {0};
+
+	env_call(w->env, random, a, sizeof(a));
+	env_call(w->env, random, b, sizeof(b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_int_equal(strlen(env_call(w->env, boot_id)), 36);
+	assert_true(env_call(w->env, wall_ms) > INT64_C(1600000000000));
+}
+
+/* ---- streams ---- */
+
+struct side {
+	struct world *w;
+	struct env_stream *s;
+	struct env_listener *l;
+	struct env_peer_id id;
+	size_t got, expected, drained;
+	bool echo, connected, hold;
+	char why[100];
+	uint8_t next; /* byte of the sequence */
+};
+
+static void
+side_connected(void *arg)
+{
+	((struct side *)arg)->connected = true;
+}
+
+static void
+side_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct side *x = arg;
+
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(p[i], x->next++);
+	x->got += n;
+	if (x->echo)
+		assert_int_equal(x->w->env->ops->stream_write(x->s, p, n), 0);
+	if (x->expected != 0 && x->got >= x->expected)
+		host_stop(x->w->h, 1);
+}
+
+static void
+side_drained(void *arg)
+{
+	((struct side *)arg)->drained++;
+}
+
+static void
+side_closed(void *arg, const char *why)
+{
+	struct side *x = arg;
+
+	x->s = NULL;
+	snprintf(x->why, sizeof(x->why), "%s", why);
+	host_stop(x->w->h, 2);
+}
+
+static const struct env_stream_ops side_ops = {side_connected, side_data, side_drained, side_closed};
+
+static void
+side_accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
+{
+	struct side *x = arg;
+
+	x->s = s;
+	x->id = *id;
+	x->w->env->ops->stream_attach(s, &side_ops, x);
+	if (x->hold)
+		x->w->env->ops->stream_pause(s, true);
+}
+
+static void
+write_sequence(struct side *x, size_t n)
+{
+	uint8_t *p = malloc(n);
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = (uint8_t)i;
+	assert_int_equal(x->w->env->ops->stream_write(x->s, p, n), 0);
+	free(p);
+}
+
+static void
+echo_over(struct world *w, const char *address)
+{
+	struct side server = {.w = w, .echo = true}, client = {.w = w, .expected = 300000};
+
+	server.l = env_call(w->env, listen, address, side_accepted, &server, NULL);
+	assert_non_null(server.l);
+	client.s = env_call(w->env, dial, address, &side_ops, &client);
+	assert_false(client.connected); /* only from the loop */
+	write_sequence(&client, 300000);
+	assert_int_equal(host_run(w->h), 1);
+	assert_true(client.connected);
+	assert_int_equal(client.got, 300000);
+	assert_true(client.drained > 0);
+	w->env->ops->stream_close(client.s);
+	assert_int_equal(host_run(w->h), 2);
+	assert_string_equal(server.why, "closed by peer");
+	assert_int_equal(server.id.local, strncmp(address, "unix:", 5) == 0);
+	if (server.id.local) {
+		assert_int_equal(server.id.uid, getuid());
+		assert_int_equal(server.id.pid, getpid());
+	}
+	w->env->ops->listener_close(server.l);
+}
+
+static void
+bytes_go_both_ways_over_tcp_and_unix(void **state)
+{
+	struct world *w = *state;
+	char address[32];
+	int port = 20000 +
+		   getpid() % 10000; /* below the ephemeral range; another run of this test has another */
+
+	echo_over(w, w->address);
+	snprintf(address, sizeof(address), "127.0.0.1:%d", port);
+	echo_over(w, address);
+	snprintf(address, sizeof(address), "[::1]:%d", port);
+	echo_over(w, address);
+}
+
+static void
+socket_file_is_private_and_goes_away_with_its_listener(void **state)
+{
+	struct world *w = *state;
+	struct side server = {.w = w};
+	struct stat st;
+	mode_t old = umask(0);
+
+	server.l = env_call(w->env, listen, w->address, side_accepted, &server, NULL);
+	umask(old);
+	assert_int_equal(stat(w->socket, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	w->env->ops->listener_close(server.l);
+	assert_int_equal(stat(w->socket, &st), -1);
+}
+
+static void
+stale_socket_file_is_replaced_a_live_one_and_a_plain_file_are_not(void **state)
+{
+	struct world *w = *state;
+	struct side server = {.w = w};
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct err e;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(un.sun_path, w->socket);
+	assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
+	close(fd); /* as after kill -9 */
+	server.l = env_call(w->env, listen, w->address, side_accepted, &server, &e);
+	assert_non_null(server.l);
+	assert_null(env_call(w->env, listen, w->address, side_accepted, &server, &e));
+	assert_non_null(strstr(e.text, "another process listens"));
+	w->env->ops->listener_close(server.l);
+	fd = open(w->socket, O_CREAT | O_WRONLY, 0600);
+	close(fd);
+	assert_null(env_call(w->env, listen, w->address, side_accepted, &server, &e));
+	assert_non_null(strstr(e.text, "no socket"));
+}
+
+static void
+dial_that_fails_says_why_from_the_loop(void **state)
+{
+	static const char *const addresses[] = {
+		"127.0.0.1:1", "unix:/nonexistent/x", "nonsense", "host.example:1", ""};
+	static const char *const whys[] = {
+		"refused", "No such file", "not an address", "not an address", "not an address"};
+	struct world *w = *state;
+
+	for (int i = 0; i < 5; i++) {
+		struct side client = {.w = w};
+
+		client.s = env_call(w->env, dial, addresses[i], &side_ops, &client);
+		assert_non_null(client.s);
+		assert_string_equal(client.why, "");
+		assert_int_equal(host_run(w->h), 2);
+		assert_non_null(strstr(client.why, whys[i]));
+	}
+}
+
+static void
+paused_reader_pushes_back_and_the_queue_is_bounded(void **state)
+{
+	struct world *w = *state;
+	struct side server = {.w = w, .hold = true}, client = {.w = w};
+	static uint8_t chunk[65536];
+	size_t sent = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(chunk); i++)
+		chunk[i] = (uint8_t)i;
+	server.l = env_call(w->env, listen, w->address, side_accepted, &server, NULL);
+	client.s = env_call(w->env, dial, w->address, &side_ops, &client);
+	while (sent < (64u << 20) && (rc = w->env->ops->stream_write(client.s, chunk, sizeof(chunk))) == 0)
+		sent += sizeof(chunk);
+	assert_int_equal(rc, -ENOSPC);
+	assert_int_equal(sent, ENV_STREAM_QUEUE_MAX);
+	w->env->ops->timer_set(w->guard, 100);
+	assert_int_equal(host_run(w->h), 99);
+	assert_int_equal(server.got, 0);
+	w->env->ops->timer_set(w->guard, 20000);
+	server.expected = sent;
+	w->env->ops->stream_pause(server.s, false);
+	assert_int_equal(host_run(w->h), 1);
+	assert_int_equal(server.got, sent);
+	w->env->ops->stream_close(client.s);
+	w->env->ops->stream_close(server.s);
+	w->env->ops->listener_close(server.l);
+}
+
+static void
+close_in_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct side *x = arg;
+
+	(void)p;
+	(void)n;
+	x->w->env->ops->stream_close(x->s);
+	host_stop(x->w->h, 3);
+}
+
+static void
+stream_may_be_closed_inside_its_own_callback(void **state)
+{
+	static const struct env_stream_ops closing = {
+		side_connected, close_in_data, side_drained, side_closed};
+	struct world *w = *state;
+	struct side server = {.w = w, .echo = true}, client = {.w = w};
+
+	server.l = env_call(w->env, listen, w->address, side_accepted, &server, NULL);
+	client.s = env_call(w->env, dial, w->address, &closing, &client);
+	write_sequence(&client, 10);
+	assert_int_equal(host_run(w->h), 3);
+	assert_int_equal(host_run(w->h), 2);
+	assert_string_equal(client.why, "");
+	w->env->ops->listener_close(server.l);
+}
+
+/* ---- store ---- */
+
+struct fake_store {
+	pthread_t thread;
+	unsigned int commits, fail_at;
+	char log[4096];
+};
+
+static int
+commit(void *store, const struct env_row *rows, size_t n)
+{
+	struct fake_store *s = store;
+
+	s->thread = pthread_self();
+	s->commits++;
+	for (size_t i = 0; i < n; i++) {
+		strcat(s->log, rows[i].key);
+		strcat(s->log, rows[i].value != NULL ? rows[i].value : "-");
+		strcat(s->log, " ");
+	}
+	usleep(1000);
+	return s->commits == s->fail_at ? -ENOSPC : 0;
+}
+
+struct commits {
+	struct world *w;
+	int rc[8];
+	unsigned int n, until;
+	pthread_t thread;
+};
+
+static void
+committed(void *arg, int rc)
+{
+	struct commits *c = arg;
+
+	c->thread = pthread_self();
+	c->rc[c->n++] = rc;
+	if (c->n == c->until)
+		host_stop(c->w->h, 5);
+}
+
+static void
+commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop(void **state)
+{
+	struct world *w = *state;
+	struct fake_store store = {.fail_at = 2};
+	struct commits c = {.w = w, .until = 3};
+	struct host_store *s = host_store_new(w->h, commit, &store, NULL);
+	char key[8] = "a", value[8] = "1";
+	struct env_row rows[2] = {{"vm", key, value}, {"vm", "z", NULL}};
+
+	assert_non_null(s);
+	env_call(w->env, commit, rows, 2, committed, &c);
+	strcpy(key, "b"); /* rows are copied */
+	strcpy(value, "2");
+	env_call(w->env, commit, rows, 1, committed, &c);
+	strcpy(key, "c");
+	env_call(w->env, commit, rows, 1, committed, &c);
+	assert_int_equal(c.n, 0);
+	assert_int_equal(host_run(w->h), 5);
+	assert_string_equal(store.log, "a1 z- b2 c2 ");
+	assert_int_equal(c.rc[0], 0);
+	assert_int_equal(c.rc[1], -ENOSPC);
+	assert_int_equal(c.rc[2], 0);
+	assert_true(pthread_equal(c.thread, pthread_self()));
+	assert_false(pthread_equal(store.thread, pthread_self()));
+	host_store_free(s);
+}
+
+static void
+freeing_the_store_writes_what_was_accepted_first(void **state)
+{
+	struct world *w = *state;
+	struct fake_store store = {0};
+	struct commits c = {.w = w};
+	struct host_store *s = host_store_new(w->h, commit, &store, NULL);
+	struct env_row row = {"vm", "k", "v"};
+
+	for (int i = 0; i < 5; i++)
+		host_store_commit(s, &row, 1, committed, &c);
+	host_store_free(s);
+	assert_int_equal(store.commits, 5);
+	assert_int_equal(c.n, 0);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(timers_fire_in_order_and_stopped_ones_do_not),
+		TEST(five_hundred_timers_set_and_stopped_at_random_keep_their_order),
+		TEST(random_fills_all_and_boot_id_is_known),
+		TEST(bytes_go_both_ways_over_tcp_and_unix),
+		TEST(socket_file_is_private_and_goes_away_with_its_listener),
+		TEST(stale_socket_file_is_replaced_a_live_one_and_a_plain_file_are_not),
+		TEST(dial_that_fails_says_why_from_the_loop),
+		TEST(paused_reader_pushes_back_and_the_queue_is_bounded),
+		TEST(stream_may_be_closed_inside_its_own_callback),
+		TEST(commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop),
+		TEST(freeing_the_store_writes_what_was_accepted_first),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The program nearwayd from outside: its words, exit codes, files, readiness, lock and stop. Ports that go nowhere."""
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+NEARWAYD = sys.argv.pop(1)
+
+CONFIG = """\
+router: {{name: r-x, site: x, mac: 02:00:5e:10:00:0a}}
+dataplane: {{cpus: "{cpus}", control-cpu: 0, poll: adaptive, memory: no-huge}}
+limits: {{vms: 100, routes: 100, neighbours: 16, macs: 100, sessions: 1024, rx-ring: 64}}
+control: {{key-file: {dir}/key, socket: {dir}/sock, state: {dir}/state.db, runtime: {dir}/run}}
+ports:
+  - {{name: wan0, device: "net_null0", role: wan, address: 192.0.2.1/24}}
+  - {{name: dc0, device: "{dc}", role: dc, mtu: {mtu}}}
+"""
+
+
+def nearwayd(*args):
+    return subprocess.run([NEARWAYD, *args], capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+
+
+class Program(unittest.TestCase):
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory(prefix='nearway-')
+        self.addCleanup(tmp.cleanup)
+        self.dir = tmp.name
+        self.key = f'{self.dir}/key'
+        self.config = f'{self.dir}/nearway.yaml'
+        self.write('net_null1')
+
+    def write(self, dc, cpus='0', mtu=1500):
+        with open(self.config, 'w') as f:
+            f.write(CONFIG.format(dir=self.dir, dc=dc, cpus=cpus, mtu=mtu))
+
+    def start(self):
+        """A running router that has told us that it is ready."""
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind(f'{self.dir}/notify')
+        ready.settimeout(20)
+        p = subprocess.Popen([NEARWAYD, '-c', self.config], stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, 'NOTIFY_SOCKET': f'{self.dir}/notify'})
+        self.addCleanup(p.stderr.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        self.addCleanup(ready.close)
+        self.assertEqual(ready.recv(100), b'READY=1')
+        return p
+
+    def call(self, method):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(10)
+        s.connect(f'{self.dir}/sock')
+        text = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': method, 'params': {}}).encode()
+        s.sendall(struct.pack('>I', len(text)) + text)
+        with s.makefile('rb') as f:
+            reply = f.read(struct.unpack('>I', f.read(4))[0])
+        s.close()
+        return json.loads(reply)['result']
+
+    def test_wrong_usage_prints_help_and_exits_2(self):
+        for args in ([], ['-x'], ['-c'], ['keygen'], ['--check']):
+            p = nearwayd(*args)
+            self.assertEqual(p.returncode, 2, args)
+            self.assertIn('usage:', p.stderr)
+        self.assertIn('Exit status', nearwayd('--help').stdout)
+        self.assertRegex(nearwayd('--version').stdout, r'^nearwayd \d+\.\d+')
+
+    def test_keygen_makes_a_private_file_once(self):
+        p = nearwayd('keygen', self.key)
+        self.assertEqual(p.returncode, 0)
+        self.assertEqual(stat.S_IMODE(os.stat(self.key).st_mode), 0o600)
+        self.assertEqual(nearwayd('pubkey', self.key).stdout, p.stdout)
+        self.assertRegex(p.stdout, r'^[A-Za-z0-9+/]{43}=\n$')
+        again = nearwayd('keygen', self.key)
+        self.assertEqual(again.returncode, 1)
+        self.assertIn(self.key, again.stderr)
+
+    def test_check_prints_the_plan(self):
+        p = nearwayd('--check', self.config)
+        self.assertEqual((p.returncode, p.stderr), (0, ''))
+        self.assertRegex(p.stdout, r'(?m)^memory +no hugepages, \d+ MB: --no-huge --no-shconf$')
+        self.assertRegex(p.stdout, r'(?m)^mbufs +\d+ of 2048 bytes$')
+        self.assertRegex(p.stdout, r'(?m)^port +dc0 \(dc, MTU 1500\): net_null1$')
+
+    def test_check_names_the_place_of_a_device_fault(self):
+        self.write('net_af_packet0,iface=eth9,framesz=1024')
+        p = nearwayd('--check', self.config)
+        self.assertEqual(p.returncode, 3)
+        self.assertRegex(p.stderr, r'nearway\.yaml:7:25: ports\[1\]\.device: framesz=1024 cuts frames')
+
+    def test_faulty_file_is_not_run(self):
+        with open(self.config, 'a') as f:
+            f.write('colour: red\n')
+        p = nearwayd('-c', self.config)
+        self.assertEqual(p.returncode, 3)
+        self.assertRegex(p.stderr, r':8:1: colour: ')
+
+    def test_missing_key_is_said_and_nothing_is_started(self):
+        p = nearwayd('-c', self.config)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn(self.key, p.stderr)
+        self.assertNotIn('dpdk', p.stderr)
+
+    def test_missing_interface_is_said(self):
+        nearwayd('keygen', self.key)
+        self.write('net_af_packet0,iface=nosuchif')
+        p = nearwayd('-c', self.config)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn('error', p.stderr)
+
+    def test_missing_cpu_is_said_in_one_line(self):
+        nearwayd('keygen', self.key)
+        self.write('net_null1', cpus='1023')
+        p = nearwayd('-c', self.config)
+        self.assertEqual((p.returncode, p.stdout), (1, ''))
+        self.assertRegex(p.stderr, r'^\S+ error dataplane\.cpus: this machine has no CPU 1023\n$')
+
+    def test_memif_port_takes_frames_of_an_underlay_that_carries_vxlan(self):
+        nearwayd('keygen', self.key)
+        self.write(f'net_memif0,role=server,socket={self.dir}/memif,socket-abstract=no', mtu=1600)
+        p = self.start()
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+    def test_router_runs_answers_refuses_a_second_and_stops(self):
+        nearwayd('keygen', self.key)
+        p = self.start()
+        status = self.call('show.status')
+        self.assertEqual(status['name'], 'r-x')
+        self.assertEqual(status['packets']['imbalance'], 0)
+        self.assertEqual(len(status['workers']), 1)
+        second = nearwayd('-c', self.config)
+        self.assertEqual(second.returncode, 1)
+        self.assertIn(f'pid {p.pid}', second.stderr)
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+    def test_router_that_was_killed_starts_again(self):
+        nearwayd('keygen', self.key)
+        p = self.start()
+        p.kill()
+        p.wait()
+        os.unlink(f'{self.dir}/notify')
+        p = self.start()
+        self.assertTrue(self.call('show.status')['tables']['sessions-taken-up'])
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+
+unittest.main(verbosity=2)

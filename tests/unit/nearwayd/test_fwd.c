@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "bench.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <nearwayd/frames.h>
+#include <nearwayd/fwd.h>
+#include <nearwayd/loop.h>
+#include <nearwayd/macs.h>
+#include <nearwayd/pins.h>
+#include <nearwayd/show.h>
+#include <rte_arp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct mac vm_mac = {{2, 0, 0, 0, 0, 5}};
+static const struct rte_ether_addr vm_ether = {{2, 0, 0, 0, 0, 5}};
+
+static struct fwd_change
+put_vm(void)
+{
+	struct fwd_change c = {.op = FWD_VM_PUT};
+
+	c.vm.mac = vm_mac;
+	c.vm.attachment = -1;
+	c.vm.n_addresses = 1;
+	c.vm.addresses[0] = (struct fwd_address){0x0a000005, 0xcb007105};
+	return c;
+}
+
+static struct fwd_change
+put_route(uint8_t len, ip4 addr, ip4 via)
+{
+	struct fwd_change c = {.op = FWD_ROUTE_PUT};
+
+	c.route = (struct fwd_route){.prefix = {addr, len}, .via = via, .port = -1};
+	return c;
+}
+
+static int retired;
+
+static void
+count_retired(void *arg)
+{
+	(void)arg;
+	retired++;
+}
+
+static void
+apply(const struct fwd_change *c, size_t n)
+{
+	struct fwd_txn *txn;
+	struct err e = {0};
+
+	if (fwd_prepare(bench->fwd, c, n, &txn, &e) != 0)
+		fail_msg("%s", e.text);
+	retired = 0;
+	fwd_publish(bench->fwd, txn, count_retired, NULL);
+	assert_int_equal(retired, 0); /* never from inside the call */
+	bench_advance(10);
+	assert_int_equal(retired, 1);
+}
+
+static void
+refused(const struct fwd_change *c, int code, const char *word)
+{
+	struct fwd_txn *txn;
+	struct err e = {0};
+
+	assert_int_equal(fwd_prepare(bench->fwd, c, 1, &txn, &e), -code);
+	if (strstr(e.text, word) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", e.text, word);
+}
+
+static const struct vm_rec *
+record(void)
+{
+	struct vm_key_mac key = {.mac = vm_ether, .seg = 0};
+	const struct vm_rec *r;
+
+	vmtab_by_mac(bench->tables.vms, &key, 1, &r);
+	return r;
+}
+
+static struct nexthop
+route_to(ip4 addr)
+{
+	rte_be32_t dst = rte_cpu_to_be_32(addr);
+	struct nexthop nh;
+
+	routetab_find(bench->tables.routes, 0, &dst, 1, &nh);
+	return nh;
+}
+
+static int
+clean(void **state)
+{
+	struct fwd_change c[2] = {{.op = FWD_VM_DEL}, {.op = FWD_ROUTE_DEL}};
+
+	(void)state;
+	c[0].vm.mac = vm_mac;
+	apply(c, 2); /* removing what is not there is no fault */
+	bench_forget();
+	return 0;
+}
+
+/* ---- VMs ---- */
+
+static void
+vm_is_seen_by_workers_after_publish_and_not_before(void **state)
+{
+	struct fwd_change c = put_vm();
+	struct fwd_txn *txn;
+
+	(void)state;
+	assert_int_equal(fwd_prepare(bench->fwd, &c, 1, &txn, NULL), 0);
+	assert_null(record());
+	fwd_publish(bench->fwd, txn, NULL, NULL);
+	assert_non_null(record());
+	assert_int_equal(record()->addresses[0].ip, RTE_BE32(0x0a000005));
+	assert_int_equal(record()->addresses[0].global, RTE_BE32(0xcb007105));
+	assert_int_equal(record()->att, ATT_ANY);
+	bench_advance(10);
+}
+
+static void
+aborted_transaction_leaves_nothing(void **state)
+{
+	struct fwd_change c = put_vm();
+	struct fwd_txn *txn;
+
+	(void)state;
+	assert_int_equal(fwd_prepare(bench->fwd, &c, 1, &txn, NULL), 0);
+	fwd_abort(bench->fwd, txn);
+	assert_null(record());
+	apply(&c, 1); /* and its room is free again */
+}
+
+static void
+vm_of_a_peer_with_a_drain_here_keeps_both(void **state)
+{
+	struct fwd_change c = put_vm();
+
+	(void)state;
+	c.vm.owner = c.vm.location = 1;
+	c.vm.n_drains = 1;
+	c.vm.drains[0] = (struct fwd_drain){0x0a000005, 0xcb007106, FWD_SELF};
+	apply(&c, 1);
+	assert_int_equal(record()->owner, 1);
+	assert_int_equal(record()->location, 1);
+	assert_int_equal(record()->n_drains, 1);
+	assert_int_equal(record()->drains[0].global, RTE_BE32(0xcb007106));
+	assert_int_equal(record()->drains[0].home, ROUTER_SELF);
+}
+
+static void
+vm_that_refers_to_nothing_is_refused(void **state)
+{
+	struct fwd_change c = put_vm();
+
+	(void)state;
+	c.vm.segment = 2;
+	refused(&c, EINVAL, "does not exist");
+	c = put_vm();
+	c.vm.owner = 2;
+	refused(&c, EINVAL, "does not exist");
+	c = put_vm();
+	c.vm.attachment = 2;
+	refused(&c, EINVAL, "does not exist");
+}
+
+static void
+address_of_another_vm_is_refused(void **state)
+{
+	struct fwd_change c = put_vm();
+
+	(void)state;
+	apply(&c, 1);
+	c.vm.mac.b[5] = 6;
+	refused(&c, EEXIST, "another VM");
+}
+
+/* ---- routes ---- */
+
+static void
+connected_prefixes_are_routes_from_the_start(void **state)
+{
+	(void)state;
+	assert_int_equal(route_to(0xc0000263).kind, NH_CONNECTED);
+	assert_int_equal(route_to(0x0a000063).kind, NH_SEGMENT);
+	assert_int_equal(route_to(0x0a000163).seg, 1);
+	assert_int_equal(route_to(0x08080808).kind, NH_NONE);
+}
+
+static void
+next_hop_of_a_new_route_is_resolved_before_the_first_packet(void **state)
+{
+	struct fwd_change c = put_route(0, 0, 0xc00002fe);
+	struct neigh_key key = {.ip = RTE_BE32(0xc00002fe)};
+	struct neigh n;
+
+	(void)state;
+	apply(&c, 1);
+	assert_int_equal(route_to(0x08080808).kind, NH_VIA);
+	assert_int_equal(route_to(0x08080808).port, 0);
+	neightab_find(bench->tables.neighbours, &key, 1, &n);
+	assert_int_equal(n.state, NEIGH_RESOLVING);
+}
+
+static void
+route_without_a_port_towards_its_next_hop_is_refused(void **state)
+{
+	struct fwd_change c = put_route(0, 0, 0xc6336401);
+
+	(void)state;
+	refused(&c, EHOSTUNREACH, "198.51.100.1");
+	c.route.port = 1; /* a dc port */
+	refused(&c, EHOSTUNREACH, "wan port");
+}
+
+static void
+prefix_of_a_port_or_segment_cannot_be_replaced(void **state)
+{
+	struct fwd_change c = put_route(24, 0xc0000200, 0xc00002fe);
+
+	(void)state;
+	refused(&c, EEXIST, "192.0.2.0/24");
+	c = put_route(24, 0x0a000000, 0xc00002fe);
+	refused(&c, EEXIST, "10.0.0.0/24");
+}
+
+static void
+blackhole_and_host_routes_win_over_shorter_ones(void **state)
+{
+	struct fwd_change c[2] = {put_route(0, 0, 0xc00002fe), put_route(32, 0x08080808, 0)};
+
+	(void)state;
+	c[1].route.blackhole = true;
+	apply(c, 2);
+	assert_int_equal(route_to(0x08080808).kind, NH_BLACKHOLE);
+	assert_int_equal(route_to(0x08080809).kind, NH_VIA);
+	c[1].op = FWD_ROUTE_DEL;
+	apply(&c[1], 1);
+	assert_int_equal(route_to(0x08080808).kind, NH_VIA);
+}
+
+/* ---- announcing, pinning ---- */
+
+static void
+probe_asks_for_the_vm_in_nobodys_name(void **state)
+{
+	const struct rte_arp_hdr *a;
+	struct rte_mbuf *m;
+
+	(void)state;
+	fwd_announce(bench->fwd, FWD_ARP_PROBE, 1, &vm_mac, 0x0a000105);
+	m = bench_frame();
+	a = rte_pktmbuf_mtod_offset(m, const struct rte_arp_hdr *, RTE_ETHER_HDR_LEN);
+	assert_int_equal(meta(m)->out_port, 1);
+	assert_int_equal(meta(m)->out_vlan, 7);
+	assert_int_equal(a->arp_data.arp_sip, 0);
+	assert_int_equal(a->arp_data.arp_tip, RTE_BE32(0x0a000105));
+	assert_true(rte_is_same_ether_addr(&a->arp_data.arp_sha, &bench->topo->segments[1].gw_mac));
+	rte_pktmbuf_free(m);
+	bench_no_more();
+}
+
+static void
+rarp_speaks_for_the_vm(void **state)
+{
+	const struct rte_ether_hdr *eth;
+	struct rte_mbuf *m;
+
+	(void)state;
+	fwd_announce(bench->fwd, FWD_RARP, 0, &vm_mac, 0);
+	m = bench_frame();
+	eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	assert_int_equal(eth->ether_type, RTE_BE16(RTE_ETHER_TYPE_RARP));
+	assert_true(rte_is_same_ether_addr(&eth->src_addr, &vm_ether));
+	assert_true(rte_is_broadcast_ether_addr(&eth->dst_addr));
+	rte_pktmbuf_free(m);
+}
+
+static void
+pins_carry_each_gateway_mac_on_its_vlan(void **state)
+{
+	(void)state;
+	pins_send(bench->pins, 1);
+	for (uint16_t i = 0; i < 2; i++) {
+		struct rte_mbuf *m = bench_frame();
+		const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+
+		assert_int_equal(meta(m)->out_vlan, i == 0 ? 0 : 7);
+		assert_true(rte_is_same_ether_addr(&eth->src_addr, &bench->topo->segments[i].gw_mac));
+		assert_true(rte_is_multicast_ether_addr(&eth->dst_addr));
+		assert_int_equal(eth->ether_type, rte_cpu_to_be_16(FRAME_PIN_ETHERTYPE));
+		rte_pktmbuf_free(m);
+	}
+	pins_send(bench->pins, 0); /* a WAN port has no gateway */
+	bench_no_more();
+}
+
+static void
+a_thousand_vms_are_announced_at_once_and_more_is_counted(void **state)
+{
+	uint32_t free_before = rte_mempool_avail_count(bench->pool);
+
+	(void)state;
+	assert_int_equal(bench->frames_lost, 0);
+	for (int i = 0; i < 1000; i++)
+		fwd_announce(bench->fwd, FWD_RARP, 0, &vm_mac, 0);
+	assert_int_equal(bench->frames_lost, 0);
+	for (int i = 0; i < 2000; i++)
+		fwd_announce(bench->fwd, FWD_RARP, 0, &vm_mac, 0);
+	assert_true(bench->frames_lost >= 3000 - ORDER_RING);
+	bench_forget();
+	assert_int_equal(rte_mempool_avail_count(bench->pool), free_before);
+}
+
+/* ---- events ---- */
+
+static struct fwd_event told;
+
+static void
+listen_event(void *arg, const struct fwd_event *ev)
+{
+	(void)arg;
+	told = *ev;
+}
+
+static void
+vm_that_waits_to_be_heard_is_heard_not_seen(void **state)
+{
+	struct dp_event ev = {.kind = EVENT_VM_SEEN,
+		.router = ROUTER_SELF,
+		.seg = 0,
+		.att = 0,
+		.mac = vm_ether,
+		.ip = RTE_BE32(0x0a000005)};
+	struct fwd_change c = put_vm();
+
+	(void)state;
+	fwd_subscribe(bench->fwd, listen_event, NULL);
+	apply(&c, 1);
+	fwd_tell(bench->fwd, &ev);
+	assert_int_equal(told.kind, FWD_VM_HEARD);
+	assert_int_equal(told.attachment, 0);
+	assert_int_equal(told.ip, 0x0a000005);
+	c.vm.attachment = 0;
+	apply(&c, 1);
+	ev.router = 1;
+	ev.att = TOPO_NONE;
+	fwd_tell(bench->fwd, &ev);
+	assert_int_equal(told.kind, FWD_VM_SEEN);
+	assert_int_equal(told.location, 1);
+	assert_int_equal(told.attachment, -1);
+}
+
+static void
+news_about_what_does_not_exist_is_ignored(void **state)
+{
+	struct dp_event ev = {.kind = EVENT_VM_SEEN, .seg = 9};
+
+	(void)state;
+	memset(&told, 0xff, sizeof(told));
+	fwd_tell(bench->fwd, &ev);
+	ev.seg = 0;
+	ev.router = 5;
+	fwd_tell(bench->fwd, &ev);
+	assert_int_equal(told.segment, 0xffff);
+}
+
+/* ---- MACs ---- */
+
+static void
+learnt_mac_ages_once_no_worker_hears_it(void **state)
+{
+	struct dp_event ev = {.kind = EVENT_MAC_LEARN, .seg = 1, .att = 1, .mac = {{2, 7, 7, 7, 7, 7}}};
+	uint32_t *seen = loop_worker(bench->loops[0])->mac_seen;
+	struct vm_key_mac key = {.mac = ev.mac, .seg = 1};
+	struct mac_entry e;
+
+	(void)state;
+	macs_run(bench->macs);
+	macs_learn(bench->macs, &ev);
+	assert_int_equal(mactab_find(bench->tables.macs, &key, 1, &e), 1);
+	assert_int_equal(e.att, 1);
+	bench_advance(250000);
+	seen[e.entry] = (uint32_t)(env_call(bench->env, now_ms) / 1000); /* a worker hears it */
+	bench_advance(250000);
+	assert_int_equal(mactab_find(bench->tables.macs, &key, 1, &e), 1);
+	bench_advance(70000);
+	assert_int_equal(mactab_find(bench->tables.macs, &key, 1, &e), 0);
+}
+
+static void
+macs_beyond_the_limit_are_counted(void **state)
+{
+	uint64_t before = macs_refused(bench->macs);
+
+	(void)state;
+	for (uint8_t i = 0; i < 20; i++) { /* the limit is 16 */
+		struct dp_event ev = {.kind = EVENT_MAC_LEARN, .mac = {{2, 8, 8, 8, 8, i}}};
+
+		macs_learn(bench->macs, &ev);
+	}
+	assert_int_equal(macs_refused(bench->macs), before + 4);
+}
+
+/* ---- views ---- */
+
+static void
+views_are_lists_with_a_cursor(void **state)
+{
+	json_t *v = show_view(bench, "ports", "", 1);
+	const char *next = json_string_value(json_object_get(v, "next"));
+
+	(void)state;
+	assert_int_equal(json_array_size(json_object_get(v, "rows")), 1);
+	assert_string_equal(next, "1");
+	json_decref(v);
+	v = show_view(bench, "ports", "1", 10);
+	assert_int_equal(json_array_size(json_object_get(v, "rows")), 1);
+	assert_null(json_object_get(v, "next"));
+	json_decref(v);
+}
+
+static void
+every_view_answers_and_none_else(void **state)
+{
+	static const char *const views[] = {
+		"status", "neighbours", "ports", "sessions", "macs", "drops", "stages", "routes"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++) {
+		json_t *v = show_view(bench, views[i], "", 0);
+
+		assert_non_null(v);
+		json_decref(v);
+	}
+	assert_null(show_view(bench, "weather", "", 0));
+}
+
+static void
+status_shows_that_no_packet_is_missing(void **state)
+{
+	struct worker *w = loop_worker(bench->loops[0]);
+	json_t *v, *packets;
+
+	(void)state;
+	w->c.received = 7;
+	w->c.sent = 4;
+	w->c.drop[DROP_NO_ROUTE] = 2;
+	v = show_view(bench, "status", "", 0);
+	packets = json_object_get(v, "packets");
+	assert_int_equal(json_integer_value(json_object_get(packets, "received")), 7);
+	assert_int_equal(json_integer_value(json_object_get(packets, "imbalance")), 1); /* one is lost */
+	json_decref(v);
+	memset(&w->c, 0, sizeof(w->c));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(vm_is_seen_by_workers_after_publish_and_not_before, clean),
+		cmocka_unit_test_setup(aborted_transaction_leaves_nothing, clean),
+		cmocka_unit_test_setup(vm_of_a_peer_with_a_drain_here_keeps_both, clean),
+		cmocka_unit_test_setup(vm_that_refers_to_nothing_is_refused, clean),
+		cmocka_unit_test_setup(address_of_another_vm_is_refused, clean),
+		cmocka_unit_test_setup(connected_prefixes_are_routes_from_the_start, clean),
+		cmocka_unit_test_setup(next_hop_of_a_new_route_is_resolved_before_the_first_packet, clean),
+		cmocka_unit_test_setup(route_without_a_port_towards_its_next_hop_is_refused, clean),
+		cmocka_unit_test_setup(prefix_of_a_port_or_segment_cannot_be_replaced, clean),
+		cmocka_unit_test_setup(blackhole_and_host_routes_win_over_shorter_ones, clean),
+		cmocka_unit_test_setup(probe_asks_for_the_vm_in_nobodys_name, clean),
+		cmocka_unit_test_setup(rarp_speaks_for_the_vm, clean),
+		cmocka_unit_test_setup(pins_carry_each_gateway_mac_on_its_vlan, clean),
+		cmocka_unit_test_setup(a_thousand_vms_are_announced_at_once_and_more_is_counted, clean),
+		cmocka_unit_test_setup(vm_that_waits_to_be_heard_is_heard_not_seen, clean),
+		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
+		cmocka_unit_test_setup(learnt_mac_ages_once_no_worker_hears_it, clean),
+		cmocka_unit_test_setup(macs_beyond_the_limit_are_counted, clean),
+		cmocka_unit_test_setup(views_are_lists_with_a_cursor, clean),
+		cmocka_unit_test_setup(every_view_answers_and_none_else, clean),
+		cmocka_unit_test_setup(status_shows_that_no_packet_is_missing, clean),
+	};
+
+	return cmocka_run_group_tests(tests, bench_start, bench_stop);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* test_loop.c - a worker that really runs, in either poll mode, on ports that give back what is sent on them. */
+#include "bench.h"
+
+#include <nearwayd/frames.h>
+#include <nearwayd/loop.h>
+#include <rte_cycles.h>
+#include <rte_ethdev.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const struct rte_ether_addr host = {{2, 0, 0, 0, 0, 0x77}};
+
+static struct loop_counts
+counts(void)
+{
+	struct loop_counts n;
+
+	loop_counts(bench->loops[0], &n);
+	assert_true(n.exact);
+	return n;
+}
+
+static uint64_t
+dropped(enum drop why)
+{
+	return counts().c.drop[why];
+}
+
+/* Waits until as many were dropped. */
+static void
+wait_drop(enum drop why, uint64_t to)
+{
+	for (int i = 0; i < 2000 && dropped(why) < to; i++)
+		usleep(1000);
+	assert_int_equal(dropped(why), to);
+}
+
+static void
+tag_is_taken_off_and_tells_the_segment(void **state)
+{
+	struct vm_key_mac key = {.mac = host, .seg = 1};
+	struct mac_entry e = {0};
+
+	(void)state;
+	assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 7));
+	for (int i = 0; i < 2000 && mactab_find(bench->tables.macs, &key, 1, &e) == 0; i++) {
+		usleep(1000);
+		bench_events();
+	}
+	assert_int_equal(mactab_find(bench->tables.macs, &key, 1, &e), 1);
+	assert_int_equal(e.att, 1);
+	assert_int_equal(e.router, ROUTER_SELF);
+}
+
+static void
+unknown_vlan_is_dropped_by_name(void **state)
+{
+	uint64_t before = dropped(DROP_VLAN_UNKNOWN);
+
+	(void)state;
+	assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 99));
+	wait_drop(DROP_VLAN_UNKNOWN, before + 1);
+}
+
+static void
+port_without_link_drops_by_name(void **state)
+{
+	uint64_t before = dropped(DROP_PORT_DOWN);
+
+	(void)state;
+	assert_int_equal(rte_eth_dev_set_link_down(ports_at(bench->ports, 1)->id), 0);
+	bench_advance(1000);
+	assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 99));
+	wait_drop(DROP_PORT_DOWN, before + 1);
+	assert_int_equal(rte_eth_dev_set_link_up(ports_at(bench->ports, 1)->id), 0);
+	bench_advance(1000);
+	assert_true(ports_at(bench->ports, 1)->up);
+}
+
+/* Long enough for an adaptive worker to sleep each time. */
+static void
+idle_worker_takes_each_order(void **state)
+{
+	uint64_t before = dropped(DROP_VLAN_UNKNOWN), slept = counts().sleeps;
+
+	(void)state;
+	for (int i = 1; i <= 50; i++) {
+		usleep(5000);
+		assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 99));
+		wait_drop(DROP_VLAN_UNKNOWN, before + i);
+	}
+	if (bench_poll == POLL_ADAPTIVE)
+		assert_true(counts().sleeps > slept);
+	else
+		assert_int_equal(counts().sleeps, 0);
+}
+
+static void
+every_frame_of_a_flood_is_accounted_for(void **state)
+{
+	uint64_t before = dropped(DROP_VLAN_UNKNOWN), sent = 0;
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		struct rte_mbuf *m = frame_rarp(bench->pool, &host);
+
+		if (m != NULL && dp_send(bench, m, 1, 99))
+			sent++;
+		else
+			usleep(100);
+	}
+	for (int i = 0; i < 2000 && dropped(DROP_VLAN_UNKNOWN) + dropped(DROP_TX_FULL) < before + sent; i++)
+		usleep(1000);
+	assert_int_equal(dropped(DROP_VLAN_UNKNOWN) + dropped(DROP_TX_FULL), before + sent);
+	assert_int_equal(counts().imbalance, 0);
+}
+
+static void
+no_buffer_is_lost(void **state)
+{
+	(void)state;
+	/* What a neighbour's hold queue and a cache still have is not lost either. */
+	for (int i = 0; i < 5000 && rte_mempool_in_use_count(bench->pool) > counts().n_hold; i++)
+		usleep(1000);
+	assert_int_equal(rte_mempool_in_use_count(bench->pool), counts().n_hold);
+}
+
+static int
+start(void **state)
+{
+	struct err e = {0};
+
+	if (bench_start(state) != 0)
+		return -1;
+	if (dp_run(bench, &e) == 0)
+		return 0;
+	print_error("%s\n", e.text);
+	return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tag_is_taken_off_and_tells_the_segment),
+		cmocka_unit_test(unknown_vlan_is_dropped_by_name),
+		cmocka_unit_test(port_without_link_drops_by_name),
+		cmocka_unit_test(idle_worker_takes_each_order),
+		cmocka_unit_test(every_frame_of_a_flood_is_accounted_for),
+		cmocka_unit_test(no_buffer_is_lost),
+	};
+
+	bench_devices[0] = "net_ring0";
+	bench_devices[1] = "net_ring1";
+	bench_poll = argc > 1 && strcmp(argv[1], "busy") == 0 ? POLL_BUSY : POLL_ADAPTIVE;
+	return cmocka_run_group_tests(tests, start, bench_stop);
+}

@@ -1,0 +1,951 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <common/log.h>
+#include <net/channel.h>
+#include <net/keys.h>
+#include <net/noise.h>
+#include <sodium.h>
+
+#include "fake_env.h"
+
+#define ADDRESS "192.0.2.1:7411"
+
+/* A controller `clc` that dials a router `r-x`. */
+struct world {
+	struct fake_env f;
+	struct channel_local clc, router;
+	struct channel_identity known_clc, known_router; /* as the other side pins them */
+	struct env_listener *listener;
+	struct end {
+		struct channel *c;
+		unsigned int up, messages, not_json, down;
+		size_t last_len;
+		bool close_in_message;
+		char why[200];
+	} a, b; /* dialler, responder */
+	/* What goes over the wire, by direction, and one thing to do to it. */
+	struct buf sent[2];
+	long flip_at[2], cut_at[2];		       /* byte of a direction; -1 = none */
+	enum trick { NONE, REPLAY, SWAP, LOSE } trick; /* with the dialler's next frames */
+	struct buf held;
+	uint64_t finds;
+};
+
+static void
+on_up(void *arg, struct channel *c)
+{
+	struct end *e = arg;
+
+	assert_ptr_equal(e->c, c);
+	e->up++;
+}
+
+static void
+on_message(void *arg, struct channel *c, json_t *msg)
+{
+	struct end *e = arg;
+
+	e->messages++;
+	e->not_json += msg == NULL;
+	e->last_len = json_string_length(json_object_get(msg, "text"));
+	if (e->close_in_message) {
+		e->c = NULL;
+		channel_close(c);
+	}
+}
+
+static void
+on_down(void *arg, struct channel *c, const char *why)
+{
+	struct end *e = arg;
+
+	(void)c;
+	e->c = NULL;
+	e->down++;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+}
+
+static const struct channel_ops ops = {on_up, on_message, on_down};
+
+static struct world *world_of_find;
+
+static const struct channel_identity *
+find(void *arg, const uint8_t key[32])
+{
+	(void)arg;
+	world_of_find->finds++;
+	return memcmp(key, world_of_find->known_clc.key, 32) == 0 ? &world_of_find->known_clc : NULL;
+}
+
+static void
+accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
+{
+	struct world *w = arg;
+
+	w->b.c = channel_accept(&w->router, s, id, find, &ops, &w->b);
+}
+
+static void
+play_trick(struct world *w, struct buf *bytes)
+{
+	if (w->trick == REPLAY) {
+		buf_append(&w->held, buf_head(bytes), buf_len(bytes));
+		buf_append(bytes, buf_head(&w->held), buf_len(&w->held));
+	} else if (w->trick == SWAP && buf_len(&w->held) == 0) {
+		buf_append(&w->held, buf_head(bytes), buf_len(bytes));
+		buf_consume(bytes, buf_len(bytes));
+		return;
+	} else if (w->trick == SWAP) {
+		buf_append(bytes, buf_head(&w->held), buf_len(&w->held));
+	} else if (w->trick == LOSE) {
+		buf_consume(bytes, buf_len(bytes));
+	}
+	w->trick = NONE;
+}
+
+static void
+wire(void *arg, bool by_dialler, struct buf *bytes)
+{
+	struct world *w = arg;
+	int d = by_dialler ? 0 : 1;
+	long start = (long)buf_len(&w->sent[d]), len = (long)buf_len(bytes), at = w->flip_at[d];
+
+	if (at >= start && at < start + len)
+		buf_head(bytes)[at - start] ^= 0x10;
+	buf_append(&w->sent[d], buf_head(bytes), (size_t)len);
+	if (by_dialler)
+		play_trick(w, bytes);
+	at = w->cut_at[d];
+	if (at >= 0 && start + len > at)
+		bytes->tail = bytes->head + (size_t)(at > start ? at - start : 0);
+}
+
+static void
+name_keys(struct channel_local *l, struct channel_identity *known, const char *name, enum channel_role role)
+{
+	snprintf(l->name, sizeof(l->name), "%s", name);
+	snprintf(known->name, sizeof(known->name), "%s", name);
+	l->role = known->role = role;
+	assert_int_equal(key_generate(l->private_key), 0);
+	key_public(l->private_key, known->key);
+}
+
+static void
+world_init(struct world *w)
+{
+	memset(w, 0, sizeof(*w));
+	fake_init(&w->f);
+	name_keys(&w->clc, &w->known_clc, "clc", ROLE_CONTROLLER);
+	name_keys(&w->router, &w->known_router, "r-x", ROLE_PEER);
+	w->clc.env = w->router.env = &w->f.env;
+	w->flip_at[0] = w->flip_at[1] = w->cut_at[0] = w->cut_at[1] = -1;
+	w->listener = env_call(&w->f.env, listen, ADDRESS, accepted, w, NULL);
+	w->f.wire = wire;
+	w->f.wire_arg = w;
+	world_of_find = w;
+}
+
+static void
+world_fini(struct world *w)
+{
+	channel_close(w->a.c);
+	channel_close(w->b.c);
+	w->f.ops.listener_close(w->listener);
+	fake_run(&w->f); /* strangers hear that it is over */
+	buf_fini(&w->sent[0]);
+	buf_fini(&w->sent[1]);
+	buf_fini(&w->held);
+	fake_fini(&w->f);
+}
+
+static void
+connect_world(struct world *w)
+{
+	w->a.c = channel_dial(&w->clc, &w->known_router, ADDRESS, &ops, &w->a);
+	assert_non_null(w->a.c);
+	fake_run(&w->f);
+}
+
+static void
+send_text(struct channel *c, size_t len, int expected)
+{
+	json_t *msg;
+	char *text = malloc(len + 1);
+
+	memset(text, 'x', len);
+	text[len] = '\0';
+	msg = json_pack("{s:s}", "text", text);
+	assert_int_equal(channel_send(c, msg), expected);
+	json_decref(msg);
+	free(text);
+}
+
+/* ---- handshake ---- */
+
+static void
+right_keys_are_up_after_one_round_trip(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.clc.hello = json_pack("{s:i, s:s}", "term", 7, "name", "not me");
+	connect_world(&w);
+	assert_int_equal(w.a.up, 1);
+	assert_int_equal(w.b.up, 1);
+	assert_string_equal(channel_peer(w.a.c)->name, "r-x");
+	assert_string_equal(channel_peer(w.b.c)->name, "clc");
+	assert_int_equal(channel_peer(w.b.c)->role, ROLE_CONTROLLER);
+	assert_int_equal(json_integer_value(json_object_get(channel_hello(w.b.c), "term")), 7);
+	assert_string_equal(json_string_value(json_object_get(channel_hello(w.b.c), "name")), "clc");
+	assert_string_equal(json_string_value(json_object_get(channel_hello(w.a.c), "role")), "peer");
+	/* Message 1, message 2 with the responder's hello, the initiator's hello: nothing else. */
+	assert_int_equal(buf_head(&w.sent[0])[1], NOISE_IK_MSG1);
+	assert_int_equal(buf_head(&w.sent[1])[1], NOISE_IK_MSG2);
+	send_text(w.a.c, 5, 0);
+	send_text(w.b.c, 6, 0);
+	fake_run(&w.f);
+	assert_int_equal(w.b.last_len, 5);
+	assert_int_equal(w.a.last_len, 6);
+	json_decref(w.clc.hello);
+	world_fini(&w);
+}
+
+static void
+one_byte_at_a_time_is_the_same(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.f.chunk = 1;
+	connect_world(&w);
+	send_text(w.a.c, 70000, 0);
+	fake_run(&w.f);
+	assert_int_equal(w.b.last_len, 70000);
+	world_fini(&w);
+}
+
+static void
+right_psk_is_accepted_and_wrong_or_missing_ones_fail_at_message_two(void **state)
+{
+	static const uint8_t psk[3][2] = {{1, 1}, {1, 2}, {1, 0}};
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		struct world w;
+
+		world_init(&w);
+		w.known_router.psk[0] = psk[i][0];
+		w.known_clc.psk[0] = psk[i][1];
+		connect_world(&w);
+		assert_int_equal(w.a.up, i == 0);
+		assert_int_equal(w.b.up, i == 0);
+		if (i > 0) {
+			assert_non_null(strstr(w.a.why, "another key or psk"));
+			assert_int_equal(
+				buf_len(&w.sent[0]), 2 + NOISE_IK_MSG1); /* no application data, no hello */
+		}
+		world_fini(&w);
+	}
+}
+
+static void
+unknown_key_is_closed_without_a_reply(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.known_clc.key[5] ^= 1;
+	connect_world(&w);
+	assert_int_equal(w.finds, 1);
+	assert_int_equal(buf_len(&w.sent[1]), 0);
+	assert_int_equal(w.b.down, 1);
+	assert_non_null(strstr(w.b.why, "unknown key"));
+	assert_int_equal(w.a.down, 1);
+	assert_int_equal(w.a.up + w.b.up, 0);
+	assert_int_equal(fake_streams(&w.f), 0);
+	world_fini(&w);
+}
+
+static void
+responder_with_another_key_or_name_is_refused(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		world_init(&w);
+		if (i == 0)
+			key_generate(w.router.private_key);
+		else
+			strcpy(w.router.name, "r-y"); /* the prologue */
+		connect_world(&w);
+		assert_int_equal(w.finds, 0);
+		assert_int_equal(buf_len(&w.sent[1]), 0);
+		assert_int_equal(w.b.down, 1);
+		assert_int_equal(w.a.down, 1);
+		world_fini(&w);
+	}
+}
+
+static void
+wrong_role_or_name_of_the_caller_is_refused_at_its_hello(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		world_init(&w);
+		if (i == 0)
+			w.clc.role = ROLE_PEER;
+		else
+			strcpy(w.clc.name, "clc2");
+		connect_world(&w);
+		assert_int_equal(w.b.up, 0);
+		assert_int_equal(w.b.down, 1);
+		assert_non_null(strstr(w.b.why, i == 0 ? "role" : "name"));
+		assert_int_equal(w.a.down, 1);
+		world_fini(&w);
+	}
+}
+
+static void
+refused_dial_says_why(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.a.c = channel_dial(&w.clc, &w.known_router, "192.0.2.9:1", &ops, &w.a);
+	assert_int_equal(channel_send(w.a.c, json_null()), -ENOTCONN);
+	fake_run(&w.f);
+	assert_int_equal(w.a.down, 1);
+	assert_non_null(strstr(w.a.why, "refused"));
+	world_fini(&w);
+}
+
+/* ---- a stranger with raw bytes ---- */
+
+struct stranger {
+	struct env_stream *s;
+	bool closed;
+	size_t got;
+};
+
+static void
+stranger_data(void *arg, const uint8_t *p, size_t n)
+{
+	(void)p;
+	((struct stranger *)arg)->got += n;
+}
+
+static void
+stranger_closed(void *arg, const char *why)
+{
+	(void)why;
+	((struct stranger *)arg)->closed = true;
+}
+
+static void
+stranger_nothing(void *arg)
+{
+	(void)arg;
+}
+
+static const struct env_stream_ops stranger_ops = {
+	stranger_nothing, stranger_data, stranger_nothing, stranger_closed};
+
+static void
+stranger_write(struct world *w, struct stranger *x, const void *p, size_t n)
+{
+	if (!x->closed)
+		w->f.ops.stream_write(x->s, p, n);
+	fake_run(&w->f);
+}
+
+static void
+bad_first_lengths_are_refused_before_their_body_comes(void **state)
+{
+	static const unsigned int lengths[] = {0, 1, 15, 16, 48, 95, 97, 65535};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		uint8_t header[2] = {(uint8_t)(lengths[i] >> 8), (uint8_t)lengths[i]};
+		struct stranger x = {0};
+		struct world w;
+
+		world_init(&w);
+		x.s = env_call(&w.f.env, dial, ADDRESS, &stranger_ops, &x);
+		stranger_write(&w, &x, header, 2);
+		assert_true(x.closed);
+		assert_int_equal(x.got, 0);
+		assert_int_equal(w.b.down, 1);
+		world_fini(&w);
+	}
+}
+
+static void
+slow_handshake_is_closed_five_seconds_after_accept_whatever_arrives(void **state)
+{
+	struct stranger x = {0};
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	x.s = env_call(&w.f.env, dial, ADDRESS, &stranger_ops, &x);
+	stranger_write(&w, &x, "\0\x60", 2);
+	for (int i = 0; i < 4; i++) {
+		fake_advance(&w.f, 1000);
+		stranger_write(&w, &x, "x", 1);
+		assert_false(x.closed);
+	}
+	fake_advance(&w.f, 999);
+	assert_false(x.closed);
+	fake_advance(&w.f, 1);
+	assert_true(x.closed);
+	assert_non_null(strstr(w.b.why, "5 s"));
+	world_fini(&w);
+}
+
+static void
+message_one_replayed_gets_nobody_in(void **state)
+{
+	struct stranger x = {0};
+	struct world w;
+	uint8_t one[98];
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	memcpy(one, buf_head(&w.sent[0]), sizeof(one));
+	struct end first = w.b;
+
+	memset(&w.b, 0, sizeof(w.b));
+	x.s = env_call(&w.f.env, dial, ADDRESS, &stranger_ops, &x);
+	stranger_write(&w, &x, one, sizeof(one));
+	assert_true(x.got > 0);
+	assert_int_equal(w.b.up, 0);
+	/* The first session, recorded as a whole, does not fit the second handshake either. */
+	stranger_write(&w, &x, buf_head(&w.sent[0]) + sizeof(one), 60);
+	fake_advance(&w.f, 5000);
+	assert_true(x.closed);
+	assert_int_equal(w.b.up, 0);
+	assert_null(w.b.c);
+	w.b = first;
+	world_fini(&w);
+}
+
+static void
+every_flipped_byte_of_a_session_ends_it(void **state)
+{
+	struct world w;
+	size_t total[2];
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	send_text(w.a.c, 10, 0);
+	send_text(w.b.c, 10, 0);
+	fake_run(&w.f);
+	total[0] = buf_len(&w.sent[0]);
+	total[1] = buf_len(&w.sent[1]);
+	world_fini(&w);
+	for (int d = 0; d < 2; d++) {
+		for (size_t at = 0; at < total[d]; at++) {
+			world_init(&w);
+			w.flip_at[d] = (long)at;
+			connect_world(&w);
+			if (w.a.up && w.b.up) {
+				send_text(w.a.c, 10, 0);
+				send_text(w.b.c, 10, 0);
+			}
+			fake_advance(&w.f, 14000); /* a flipped length waits for bytes that never come */
+			assert_int_equal(d == 0 ? w.b.messages : w.a.messages, 0);
+			assert_true(w.a.down == 1 && w.b.down == 1);
+			world_fini(&w);
+		}
+	}
+}
+
+static void
+every_truncation_and_close_gives_all_memory_back(void **state)
+{
+	struct world w;
+	size_t total[2];
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	send_text(w.a.c, 10, 0);
+	total[0] = buf_len(&w.sent[0]);
+	total[1] = buf_len(&w.sent[1]);
+	world_fini(&w);
+	for (int d = 0; d < 2; d++) {
+		for (size_t at = 0; at < total[d]; at++) {
+			world_init(&w);
+			w.cut_at[d] = (long)at;
+			connect_world(&w);
+			if (w.a.up)
+				send_text(w.a.c, 10, 0);
+			fake_run(&w.f);
+			if (d == 0)
+				assert_int_equal(w.b.messages, 0);
+			channel_close(w.a.c);
+			w.a.c = NULL;
+			fake_run(&w.f);
+			assert_int_equal(w.b.down, 1);
+			assert_int_equal(fake_streams(&w.f), 0);
+			world_fini(&w);
+		}
+	}
+}
+
+static void
+replayed_swapped_or_lost_frames_end_the_session(void **state)
+{
+	static const enum trick tricks[] = {REPLAY, SWAP, LOSE};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct world w;
+
+		world_init(&w);
+		connect_world(&w);
+		w.trick = tricks[i];
+		send_text(w.a.c, 3, 0);
+		send_text(w.a.c, 4, 0);
+		fake_run(&w.f);
+		assert_int_equal(w.b.messages, tricks[i] == REPLAY);
+		assert_int_equal(w.b.down, 1);
+		assert_non_null(strstr(w.b.why, "replayed"));
+		world_fini(&w);
+	}
+}
+
+/* ---- messages ---- */
+
+static void
+large_messages_go_in_parts_and_two_mebibytes_are_refused(void **state)
+{
+	static const size_t lengths[] = {65500, 65506, 65507, 65508, 65509, 131000, 500000, (1u << 20) - 11};
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		send_text(w.a.c, lengths[i], 0);
+		fake_run(&w.f);
+		assert_int_equal(w.b.last_len, lengths[i]);
+	}
+	send_text(w.a.c, (1u << 20) - 10, -EMSGSIZE);
+	send_text(w.a.c, 2u << 20, -EMSGSIZE);
+	send_text(w.a.c, 1, 0);
+	fake_run(&w.f);
+	assert_int_equal(w.b.last_len, 1);
+	assert_int_equal(w.b.down, 0);
+	world_fini(&w);
+}
+
+static void
+rekey_by_count_loses_no_message(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	for (int i = 0; i < 40000; i++) { /* two rekeys */
+		send_text(w.a.c, 1, 0);
+		if (i % 1000 == 0)
+			fake_run(&w.f);
+		w.sent[0].tail = w.sent[0].head = 0;
+	}
+	fake_run(&w.f);
+	assert_int_equal(w.b.messages, 40000);
+	assert_int_equal(w.b.down, 0);
+	world_fini(&w);
+}
+
+static void
+queue_of_a_peer_that_does_not_read_is_bounded(void **state)
+{
+	struct world w;
+	json_t *msg;
+	char *big = malloc(500001);
+	int rc = 0, n = 0;
+
+	(void)state;
+	memset(big, 'y', 500000);
+	big[500000] = '\0';
+	msg = json_pack("{s:s}", "text", big);
+	world_init(&w);
+	connect_world(&w);
+	while (rc == 0 && n++ < 100) /* nobody runs the loop: nothing leaves */
+		rc = channel_send(w.a.c, msg);
+	assert_int_equal(rc, -ENOSPC);
+	assert_in_range(n, ENV_STREAM_QUEUE_MAX / 500000, ENV_STREAM_QUEUE_MAX / 500000 + 1);
+	assert_int_equal(channel_send(w.a.c, msg), -ENOTCONN);
+	assert_int_equal(w.a.down, 0); /* never from inside the call */
+	fake_run(&w.f);
+	assert_int_equal(w.a.down, 1);
+	json_decref(msg);
+	free(big);
+	world_fini(&w);
+}
+
+static void
+closing_inside_a_callback_is_safe(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	w.b.close_in_message = true;
+	send_text(w.a.c, 1, 0);
+	send_text(w.a.c, 2, 0);
+	fake_run(&w.f);
+	assert_int_equal(w.b.messages, 1);
+	assert_int_equal(w.b.down, 0);
+	assert_int_equal(w.a.down, 1);
+	world_fini(&w);
+}
+
+/* ---- time ---- */
+
+static void
+idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	fake_advance(&w.f, 3600 * 1000);
+	assert_int_equal(w.a.down + w.b.down, 0);
+	assert_int_equal(w.a.messages + w.b.messages, 0);
+	w.cut_at[0] = (long)buf_len(&w.sent[0]); /* the dialler goes deaf and dumb to the other side */
+	fake_advance(&w.f, 14999);
+	assert_int_equal(w.b.down, 0);
+	fake_advance(&w.f, 5000);
+	assert_int_equal(w.b.down, 1);
+	assert_non_null(strstr(w.b.why, "silent"));
+	world_fini(&w);
+}
+
+static void
+frame_that_is_not_whole_after_ten_seconds_ends_the_session(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	w.cut_at[0] = (long)buf_len(&w.sent[0]) + 7;
+	send_text(w.a.c, 100, 0);
+	fake_advance(&w.f, 9999);
+	assert_int_equal(w.b.down, 0);
+	fake_advance(&w.f, 1);
+	assert_int_equal(w.b.down, 1);
+	assert_non_null(strstr(w.b.why, "10 s"));
+	world_fini(&w);
+}
+
+static void
+clock_that_jumps_an_hour_fires_each_deadline_once(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	w.f.now_ms += 3600 * 1000; /* suspended: both sides find the other silent, once */
+	fake_run(&w.f);
+	assert_int_equal(w.a.down, 1);
+	assert_int_equal(w.b.down, 1);
+	world_fini(&w);
+}
+
+/* ---- plain ---- */
+
+static void
+plain_accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
+{
+	struct world *w = arg;
+
+	w->b.c = channel_plain_accept(&w->f.env, s, id, &ops, &w->b);
+}
+
+static void
+plain_world(struct world *w, struct stranger *x)
+{
+	world_init(w);
+	w->f.ops.listener_close(w->listener);
+	w->listener = env_call(&w->f.env, listen, "unix:/x", plain_accepted, w, NULL);
+	x->s = env_call(&w->f.env, dial, "unix:/x", &stranger_ops, x);
+	fake_run(&w->f);
+	assert_int_equal(w->b.up, 1);
+}
+
+static void
+plain_write(struct world *w, struct stranger *x, const char *text)
+{
+	size_t len = strlen(text);
+	uint8_t header[4] = {0, (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len};
+
+	stranger_write(w, x, header, 4);
+	stranger_write(w, x, text, len);
+}
+
+static void
+plain_channel_talks_both_ways_and_is_local(void **state)
+{
+	struct stranger x = {0};
+	struct world w;
+
+	(void)state;
+	plain_world(&w, &x);
+	assert_int_equal(channel_peer(w.b.c)->role, ROLE_LOCAL);
+	plain_write(&w, &x, "{\"text\":\"hello\"}");
+	assert_int_equal(w.b.last_len, 5);
+	send_text(w.b.c, 3, 0);
+	fake_run(&w.f);
+	assert_int_equal(x.got, 4 + strlen("{\"text\":\"xxx\"}"));
+	fake_advance(&w.f, 3600 * 1000);
+	assert_int_equal(w.b.down, 0);
+	world_fini(&w);
+}
+
+static void
+plain_lengths_of_zero_and_above_one_mebibyte_are_refused(void **state)
+{
+	static const uint8_t bad[][4] = {{0, 0, 0, 0}, {0, 0x10, 0, 1}, {0xff, 0xff, 0xff, 0xff}};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct stranger x = {0};
+		struct world w;
+
+		plain_world(&w, &x);
+		stranger_write(&w, &x, bad[i], 4);
+		assert_true(x.closed);
+		assert_int_equal(w.b.down, 1);
+		world_fini(&w);
+	}
+}
+
+static void
+plain_channel_that_is_dialled_comes_up_when_connected(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	w.f.ops.listener_close(w.listener);
+	w.listener = env_call(&w.f.env, listen, "unix:/x", plain_accepted, &w, NULL);
+	w.a.c = channel_plain_accept(
+		&w.f.env, env_call(&w.f.env, dial, "unix:/x", &stranger_ops, NULL), NULL, &ops, &w.a);
+	fake_run(&w.f);
+	assert_int_equal(w.a.up, 1);
+	assert_int_equal(w.b.up, 1);
+	send_text(w.a.c, 4, 0);
+	fake_run(&w.f);
+	assert_int_equal(w.b.last_len, 4);
+	world_fini(&w);
+}
+
+static void
+text_that_is_not_strict_json_arrives_as_null(void **state)
+{
+	static const char *const bad[] = {"{", "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}", "{\"a\":1} x",
+		"{\"a\":\"\xff\"}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":1e999}",
+		"{\"a\":18446744073709551616}", "{\"a\":\"\\", "\\\"", "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]"};
+	struct stranger x = {0};
+	struct world w;
+	char *deep = malloc(20001);
+
+	(void)state;
+	plain_world(&w, &x);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		plain_write(&w, &x, bad[i]);
+		assert_int_equal(w.b.not_json, i + 1);
+	}
+	memset(deep, '[', 10000);
+	memset(deep + 10000, ']', 10000);
+	deep[20000] = '\0';
+	w.b.not_json = 0;
+	plain_write(&w, &x, deep);
+	assert_int_equal(w.b.not_json, 1);
+	plain_write(&w, &x,
+		"[[[[[[[[[[[[[[[[\"[[\\\"[\"]]]]]]]]]]]]]]]]"); /* 16 levels and brackets in a string */
+	plain_write(&w, &x, "{\"a\":-0}");
+	assert_int_equal(w.b.not_json, 1);
+	assert_int_equal(w.b.down, 0);
+	free(deep);
+	world_fini(&w);
+}
+
+/* ---- seeded mutation ---- */
+
+static void
+mutate(uint8_t *p, size_t *n, size_t room)
+{
+	for (int i = 1 + (int)(random() % 4); i > 0 && *n > 0; i--) {
+		size_t at = (size_t)random() % *n, len = (size_t)random() % (*n - at) % 64;
+
+		switch (random() % 5) {
+		case 0:
+			p[at] ^= (uint8_t)(1 << random() % 8);
+			break;
+		case 1:
+			p[at] = (uint8_t)random();
+			break;
+		case 2: /* cut out */
+			memmove(p + at, p + at + len, *n - at - len);
+			*n -= len;
+			break;
+		case 3: /* repeat */
+			if (*n + len > room)
+				break;
+			memmove(p + at + len, p + at, *n - at);
+			*n += len;
+			break;
+		case 4:
+			*n = at;
+			break;
+		}
+	}
+}
+
+static void
+mutated_plain_frames_end_in_messages_or_a_close(void **state)
+{
+	static const char text[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vm.move\",\"params\":{\"a\":["
+				   "1,\"\\u00e9\",-2.5e3]}}";
+	unsigned int messages = 0, downs = 0;
+	uint8_t bytes[1024];
+
+	(void)state;
+	srandom(20);
+	for (int i = 0; i < 20000; i++) {
+		struct stranger x = {0};
+		struct world w;
+		size_t n = 0;
+
+		plain_world(&w, &x);
+		w.f.chunk = random() % 4 == 0 ? 1 + (size_t)random() % 9 : 0;
+		for (int k = 0; k < 3; k++) {
+			memcpy(bytes + n, "\0\0\0", 3);
+			bytes[n + 3] = sizeof(text) - 1;
+			memcpy(bytes + n + 4, text, sizeof(text) - 1);
+			n += sizeof(text) + 3;
+		}
+		mutate(bytes, &n, sizeof(bytes));
+		stranger_write(&w, &x, bytes, n);
+		fake_advance(&w.f, 10000);
+		messages += w.b.messages;
+		downs += w.b.down;
+		world_fini(&w);
+	}
+	assert_true(messages > 20000 && messages < 60000);
+	assert_true(downs > 1000 && downs < 20000);
+}
+
+static void
+mutated_encrypted_sessions_never_pass_a_wrong_message(void **state)
+{
+	struct world w;
+	struct buf session;
+
+	(void)state;
+	srandom(21);
+	for (int i = 0; i < 1000; i++) {
+		world_init(&w);
+		w.flip_at[random() % 2] = random() % 300;
+		if (random() % 4 == 0)
+			w.cut_at[random() % 2] = random() % 300;
+		if (random() % 4 == 0)
+			w.f.chunk = 1 + (size_t)random() % 50;
+		connect_world(&w);
+		for (int k = 0; k < 3; k++) {
+			if (w.a.up && w.a.c != NULL)
+				send_text(w.a.c, 7, w.a.down ? -ENOTCONN : 0);
+			fake_run(&w.f);
+			assert_int_equal(w.b.not_json, 0);
+			assert_true(w.b.messages == 0 || w.b.last_len == 7);
+		}
+		fake_advance(&w.f, 20000);
+		world_fini(&w);
+	}
+	/* Strangers that send pieces of a recorded session. */
+	world_init(&w);
+	connect_world(&w);
+	send_text(w.a.c, 30, 0);
+	buf_init(&session, 0);
+	buf_append(&session, buf_head(&w.sent[0]), buf_len(&w.sent[0]));
+	world_fini(&w);
+	for (int i = 0; i < 4000; i++) {
+		struct stranger x = {0};
+		uint8_t bytes[1024];
+		size_t n = buf_len(&session);
+
+		world_init(&w);
+		memcpy(bytes, buf_head(&session), n);
+		mutate(bytes, &n, sizeof(bytes));
+		x.s = env_call(&w.f.env, dial, ADDRESS, &stranger_ops, &x);
+		stranger_write(&w, &x, bytes, n);
+		fake_advance(&w.f, 5000);
+		assert_true(x.closed);
+		assert_int_equal(w.b.up, 0);
+		world_fini(&w);
+	}
+	buf_fini(&session);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(right_keys_are_up_after_one_round_trip),
+		cmocka_unit_test(one_byte_at_a_time_is_the_same),
+		cmocka_unit_test(right_psk_is_accepted_and_wrong_or_missing_ones_fail_at_message_two),
+		cmocka_unit_test(unknown_key_is_closed_without_a_reply),
+		cmocka_unit_test(responder_with_another_key_or_name_is_refused),
+		cmocka_unit_test(wrong_role_or_name_of_the_caller_is_refused_at_its_hello),
+		cmocka_unit_test(refused_dial_says_why),
+		cmocka_unit_test(bad_first_lengths_are_refused_before_their_body_comes),
+		cmocka_unit_test(slow_handshake_is_closed_five_seconds_after_accept_whatever_arrives),
+		cmocka_unit_test(message_one_replayed_gets_nobody_in),
+		cmocka_unit_test(every_flipped_byte_of_a_session_ends_it),
+		cmocka_unit_test(every_truncation_and_close_gives_all_memory_back),
+		cmocka_unit_test(replayed_swapped_or_lost_frames_end_the_session),
+		cmocka_unit_test(large_messages_go_in_parts_and_two_mebibytes_are_refused),
+		cmocka_unit_test(rekey_by_count_loses_no_message),
+		cmocka_unit_test(queue_of_a_peer_that_does_not_read_is_bounded),
+		cmocka_unit_test(closing_inside_a_callback_is_safe),
+		cmocka_unit_test(idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds),
+		cmocka_unit_test(frame_that_is_not_whole_after_ten_seconds_ends_the_session),
+		cmocka_unit_test(clock_that_jumps_an_hour_fires_each_deadline_once),
+		cmocka_unit_test(plain_channel_talks_both_ways_and_is_local),
+		cmocka_unit_test(plain_lengths_of_zero_and_above_one_mebibyte_are_refused),
+		cmocka_unit_test(plain_channel_that_is_dialled_comes_up_when_connected),
+		cmocka_unit_test(text_that_is_not_strict_json_arrives_as_null),
+		cmocka_unit_test(mutated_plain_frames_end_in_messages_or_a_close),
+		cmocka_unit_test(mutated_encrypted_sessions_never_pass_a_wrong_message),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
