@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "client.h"
+#include "wait.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +42,6 @@ client_open(struct client *c, const char *socket_path, struct err *e)
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		return err_set(e, errno, "socket: %s", strerror(errno));
-	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
 	if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) == 0)
 		return 0;
@@ -63,7 +64,7 @@ lost(struct client *c, struct err *e)
 	int code = errno;
 
 	client_close(c);
-	if (code == EAGAIN || code == EWOULDBLOCK)
+	if (code == ETIMEDOUT)
 		return err_set(e, ETIMEDOUT,
 			"the router gave no answer within %d s; whether it did it is not known",
 			CLIENT_TIMEOUT_S);
@@ -74,27 +75,21 @@ lost(struct client *c, struct err *e)
 	return err_set(e, code, "the connection to the router broke: %s", strerror(code));
 }
 
-/* Other signals (a stopped and continued process) only make the kernel return early. */
-static bool
-try_again(const struct client *c)
-{
-	return errno == EINTR && (c->interrupted == NULL || !*c->interrupted);
-}
-
 static int
 send_all(struct client *c, const void *p, size_t n)
 {
 	const char *from = p;
 
 	while (n > 0) {
-		ssize_t sent = send(c->fd, from, n, MSG_NOSIGNAL);
+		ssize_t sent;
 
-		if (sent < 0 && try_again(c))
-			continue;
-		if (sent < 0)
+		if (wait_for(c->fd, POLLOUT, c->interrupt, CLIENT_TIMEOUT_S * 1000) < 0)
 			return -1;
-		from += sent;
-		n -= (size_t)sent;
+		sent = send(c->fd, from, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0 && errno != EAGAIN)
+			return -1;
+		from += sent > 0 ? sent : 0;
+		n -= sent > 0 ? (size_t)sent : 0;
 	}
 	return 0;
 }
@@ -105,10 +100,11 @@ receive_all(struct client *c, void *p, size_t n)
 	char *to = p;
 
 	while (n > 0) {
-		ssize_t got = recv(c->fd, to, n, 0);
+		ssize_t got;
 
-		if (got < 0 && try_again(c))
-			continue;
+		if (wait_for(c->fd, POLLIN, c->interrupt, CLIENT_TIMEOUT_S * 1000) < 0)
+			return -1;
+		got = recv(c->fd, to, n, 0);
 		if (got <= 0) {
 			errno = got == 0 ? 0 : errno;
 			return -1;

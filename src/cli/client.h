@@ -4,7 +4,6 @@
 
 #include <common/err.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdbool.h>
 
 #define CLIENT_MESSAGE_MAX (1u << 20)
@@ -13,8 +12,7 @@
 struct client {
 	int fd; /* -1 = not connected */
 	long long id;
-	/* NULL, or set by a signal handler to end a call that waits. */
-	const volatile sig_atomic_t *interrupted;
+	int interrupt; /* wait.h: what ends a call that waits; -1 = nothing */
 };
 
 int client_open(struct client *c, const char *socket_path, struct err *e);

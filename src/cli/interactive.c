@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "interactive.h"
+#include "wait.h"
 
 #include <errno.h>
 #include <histedit.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#include <wchar.h>
 
 #define HISTORY_LINES 1000
 
@@ -180,6 +183,29 @@ history_add(struct shell *sh, const char *line)
 
 /* ---- the loop ---- */
 
+/* One character of the terminal; 0 at its end; -1 with EINTR for Ctrl-C. Bytes that are no character are skipped. */
+static int
+read_key(EditLine *el, wchar_t *key)
+{
+	mbstate_t state = {0};
+	size_t length;
+	char byte;
+
+	do {
+		ssize_t n;
+
+		if (wait_for(STDIN_FILENO, POLLIN, shell_of(el)->session->client.interrupt, -1) < 0)
+			return -1;
+		n = read(STDIN_FILENO, &byte, 1);
+		if (n <= 0)
+			return (int)n;
+		length = mbrtowc(key, &byte, 1, &state);
+		if (length == (size_t)-1)
+			state = (mbstate_t){0};
+	} while (length > 1); /* -2: it has more bytes */
+	return 1;
+}
+
 static bool
 shell_open(struct shell *sh)
 {
@@ -189,6 +215,7 @@ shell_open(struct shell *sh)
 		return false;
 	history_open(sh);
 	el_set(sh->el, EL_CLIENTDATA, sh);
+	el_set(sh->el, EL_GETCFN, read_key);
 	el_set(sh->el, EL_PROMPT, prompt);
 	el_set(sh->el, EL_EDITOR, "emacs");
 	el_set(sh->el, EL_HIST, history, sh->history);
@@ -230,16 +257,6 @@ run_line(struct session *s, Tokenizer *tok, const char *line, int *rc)
 	return true;
 }
 
-static volatile sig_atomic_t interrupted;
-
-/* Ends the line, or the call that waits for the router: no SA_RESTART. */
-static void
-on_interrupt(int sig)
-{
-	(void)sig;
-	interrupted = 1;
-}
-
 static int
 shell_loop(struct shell *sh)
 {
@@ -252,7 +269,6 @@ shell_loop(struct shell *sh)
 		const char *line;
 
 		errno = 0;
-		interrupted = 0;
 		line = el_gets(sh->el, &n);
 		if (line == NULL && errno == EINTR) {
 			fputc('\n', sh->session->out);
@@ -263,7 +279,6 @@ shell_loop(struct shell *sh)
 			break;
 		if (line[strspn(line, " \t\r\n")] != '\0')
 			history_add(sh, line);
-		interrupted = 0;
 		go_on = run_line(sh->session, tok, line, &rc);
 		fflush(sh->session->out);
 	}
@@ -274,7 +289,6 @@ shell_loop(struct shell *sh)
 int
 interactive_run(struct session *s)
 {
-	struct sigaction interrupt = {.sa_handler = on_interrupt};
 	struct shell sh = {.session = s};
 	char name[40];
 	struct err e;
@@ -285,8 +299,7 @@ interactive_run(struct session *s)
 		return NO_ROUTER;
 	}
 	snprintf(sh.prompt, sizeof(sh.prompt), "%s> ", name);
-	sigaction(SIGINT, &interrupt, NULL);
-	s->client.interrupted = &interrupted;
+	s->client.interrupt = wait_open_interrupt();
 	fputs("? says what may follow, Tab completes, exit leaves.\n", s->out);
 	if (shell_open(&sh))
 		rc = shell_loop(&sh);

@@ -61,7 +61,10 @@ run(struct session *s, char **words, int n)
 int
 main(int argc, char **argv)
 {
-	struct session s = {.client = {.fd = -1}, .socket = default_socket(), .out = stdout, .err = stderr};
+	struct session s = {.client = {.fd = -1, .interrupt = -1},
+		.socket = default_socket(),
+		.out = stdout,
+		.err = stderr};
 	int option, rc;
 
 	setlocale(LC_CTYPE, "");
