@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -183,7 +184,9 @@ history_add(struct shell *sh, const char *line)
 
 /* ---- the loop ---- */
 
-/* One character of the terminal; 0 at its end; -1 with EINTR for Ctrl-C. Bytes that are no character are skipped. */
+/* One character of the terminal; 0 at its end; -1 with EINTR for Ctrl-C. Bytes that are no character are skipped.
+ * The terminal is told not to empty its queue at Ctrl-C (shell_open): it would do so between the wait and the read,
+ * and the read would block. What was typed before is dropped here. */
 static int
 read_key(EditLine *el, wchar_t *key)
 {
@@ -194,8 +197,11 @@ read_key(EditLine *el, wchar_t *key)
 	do {
 		ssize_t n;
 
-		if (wait_for(STDIN_FILENO, POLLIN, shell_of(el)->session->client.interrupt, -1) < 0)
+		if (wait_for(STDIN_FILENO, POLLIN, shell_of(el)->session->client.interrupt, -1) < 0) {
+			tcflush(STDIN_FILENO, TCIFLUSH);
+			errno = EINTR;
 			return -1;
+		}
 		n = read(STDIN_FILENO, &byte, 1);
 		if (n <= 0)
 			return (int)n;
@@ -223,6 +229,7 @@ shell_open(struct shell *sh)
 	el_set(sh->el, EL_ADDFN, "nearway-help", "say what may follow", on_question_mark);
 	el_set(sh->el, EL_BIND, "^I", "nearway-complete", NULL);
 	el_set(sh->el, EL_BIND, "?", "nearway-help", NULL);
+	el_set(sh->el, EL_SETTY, "-d", "+noflsh", NULL);
 	el_source(sh->el, NULL);
 	return true;
 }
