@@ -4,8 +4,7 @@
  * A field that could not be read is unset (kind_read_partial): such a one is skipped, its own fault has been
  * told. So one look at a file names all of its faults.
  */
-#include "kinds.h"
-#include "text.h"
+#include "config_priv.h"
 #include "yaml.h"
 
 #include <errno.h>
@@ -13,21 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ATTACHMENTS_MAX 512
-
-struct check {
-	const struct config *c;
-	const json_t *tree;
-	const struct source *src;
-	struct faults *f;
-	size_t n;
-};
-
-static const char *path_text(char buf[96], const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void bad(struct check *k, const char *path, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static const char *
+const char *
 path_text(char buf[96], const char *fmt, ...)
 {
 	va_list ap;
@@ -38,17 +23,7 @@ path_text(char buf[96], const char *fmt, ...)
 	return buf;
 }
 
-#define PATH(...)   path_text((char[96]){0}, __VA_ARGS__)
-#define IP(a)	    ip4_format(a, (char[IP4_TEXT]){0})
-#define MAC(m)	    mac_format(m, (char[MAC_TEXT]){0})
-#define PREFIX(p)   prefix4_format(p, (char[PREFIX4_TEXT]){0})
-#define PORT(c, i)  list_at((c)->ports, struct conf_port, i)
-#define SEG(c, i)   list_at((c)->segments, struct conf_segment, i)
-#define POOL(c, i)  list_at((c)->pools, struct conf_pool, i)
-#define PEER(c, i)  list_at((c)->peers, struct conf_peer, i)
-#define ROUTE(c, i) list_at((c)->routes, struct route, i)
-
-static void
+void
 bad(struct check *k, const char *path, const char *fmt, ...)
 {
 	char text[320];
@@ -63,14 +38,13 @@ bad(struct check *k, const char *path, const char *fmt, ...)
 	k->n++;
 }
 
-/* Did the file say something there? A value that could not be read is not missing. */
-static bool
+bool
 is_given(const struct check *k, const char *path)
 {
 	return tree_at(k->tree, path) != NULL;
 }
 
-static bool
+bool
 mac_is_set(const struct mac *m)
 {
 	static const struct mac none;
@@ -86,19 +60,19 @@ key_is_set(const uint8_t key[KEY_LEN])
 	return memcmp(key, none, KEY_LEN) != 0;
 }
 
-static struct prefix4
+struct prefix4
 connected(const struct conf_port *p)
 {
 	return (struct prefix4){p->address.addr & ip4_mask(p->address.len), p->address.len};
 }
 
-static bool
+bool
 is_wan(const struct conf_port *p)
 {
 	return p->role == PORT_WAN && p->address.len != 0;
 }
 
-static const struct conf_port *
+const struct conf_port *
 port_find(const struct config *c, const char *name)
 {
 	for (size_t i = 0; i < c->ports.n; i++)
@@ -107,8 +81,7 @@ port_find(const struct config *c, const char *name)
 	return NULL;
 }
 
-/* Could every port be read? Else nothing may be said about what they lack. */
-static bool
+bool
 ports_known(const struct config *c)
 {
 	for (size_t i = 0; i < c->ports.n; i++) {
@@ -120,7 +93,7 @@ ports_known(const struct config *c)
 	return c->ports.n > 0;
 }
 
-static const struct conf_port *
+const struct conf_port *
 port_of_address(const struct config *c, ip4 a)
 {
 	for (size_t i = 0; i < c->ports.n; i++)
@@ -141,8 +114,7 @@ port_connected_to(const struct config *c, ip4 a)
 	return NULL;
 }
 
-/* A reference from `path` to a port that must have a role. */
-static void
+void
 check_port_ref(struct check *k, const char *path, const char *name, enum port_role role)
 {
 	const struct conf_port *p = port_find(k->c, name);
@@ -157,8 +129,7 @@ check_port_ref(struct check *k, const char *path, const char *name, enum port_ro
 			role == PORT_WAN ? "dc" : "wan", want);
 }
 
-/* Network and broadcast address, where a prefix has them. */
-static bool
+bool
 is_edge(const struct prefix4 *p, ip4 a)
 {
 	return p->len <= 30 && (a == (p->addr & ip4_mask(p->len)) || a == (p->addr | ~ip4_mask(p->len)));
@@ -382,115 +353,6 @@ check_ports(struct check *k)
 		if (PORT(k->c, i)->role == PORT_WAN && PORT(k->c, i)->address.len == 0 && !is_given(k, path))
 			bad(k, path, "missing; a port with role: wan needs an address such as 192.0.2.1/30");
 	}
-}
-
-/* ---- segments ---- */
-
-static void
-check_gateway(struct check *k, size_t i)
-{
-	const struct conf_segment *s = SEG(k->c, i);
-	ip4 a = s->gateway.address;
-
-	if (s->prefix.len == 0 || a == 0)
-		return;
-	if (!prefix4_has(&s->prefix, a))
-		bad(k, PATH("segments[%zu].gateway.address", i), "%s is not inside %s", IP(a),
-			PREFIX(&s->prefix));
-	else if (is_edge(&s->prefix, a))
-		bad(k, PATH("segments[%zu].gateway.address", i),
-			"%s is the network or broadcast address of %s", IP(a), PREFIX(&s->prefix));
-}
-
-static void
-check_segment_prefix(struct check *k, size_t i)
-{
-	const struct conf_segment *s = SEG(k->c, i);
-
-	for (size_t j = 0; j < i; j++)
-		if (SEG(k->c, j)->prefix.len != 0 && prefix4_overlap(&s->prefix, &SEG(k->c, j)->prefix))
-			bad(k, PATH("segments[%zu].prefix", i), "%s overlaps %s of segment \"%s\"",
-				PREFIX(&s->prefix), PREFIX(&SEG(k->c, j)->prefix), SEG(k->c, j)->name);
-	for (size_t j = 0; j < k->c->ports.n; j++) {
-		struct prefix4 p = connected(PORT(k->c, j));
-
-		if (is_wan(PORT(k->c, j)) && prefix4_overlap(&s->prefix, &p))
-			bad(k, PATH("segments[%zu].prefix", i), "%s overlaps %s of port \"%s\"",
-				PREFIX(&s->prefix), PREFIX(&p), PORT(k->c, j)->name);
-	}
-}
-
-/* The (port, vlan) of an earlier segment; inside one segment the reader has compared. */
-static const struct conf_segment *
-attachment_owner(const struct config *c, size_t before, const struct conf_attachment *a)
-{
-	for (size_t i = 0; i < before; i++) {
-		const struct conf_segment *s = SEG(c, i);
-
-		for (size_t j = 0; j < s->attachments.n; j++) {
-			const struct conf_attachment *b = list_at(s->attachments, struct conf_attachment, j);
-
-			if (strcmp(a->port, b->port) == 0 && a->vlan == b->vlan && a->vlan != UINT64_MAX)
-				return s;
-		}
-	}
-	return NULL;
-}
-
-static void
-check_attachment(struct check *k, size_t i, size_t j)
-{
-	const struct conf_segment *s = SEG(k->c, i);
-	const struct conf_attachment *a = list_at(s->attachments, struct conf_attachment, j);
-	const struct conf_segment *owner = attachment_owner(k->c, i, a);
-	const struct conf_port *p = port_find(k->c, a->port);
-
-	check_port_ref(k, PATH("segments[%zu].attachments[%zu].port", i, j), a->port, PORT_DC);
-	if (owner != NULL && a->port[0] != '\0')
-		bad(k, PATH("segments[%zu].attachments[%zu]", i, j),
-			"port \"%s\" with vlan %llu belongs to segment \"%s\" already", a->port,
-			(unsigned long long)a->vlan, owner->name);
-	if (p != NULL && a->port[0] != '\0' && s->mtu != UINT64_MAX && s->mtu > p->mtu)
-		bad(k, PATH("segments[%zu].mtu", i), "%llu is more than the mtu of its port \"%s\" (%llu)",
-			(unsigned long long)s->mtu, p->name, (unsigned long long)p->mtu);
-}
-
-static void
-check_exits(struct check *k, size_t i)
-{
-	const struct conf_segment *s = SEG(k->c, i);
-
-	if (s->exits.n > 0 && s->access == ACCESS_NAT)
-		bad(k, PATH("segments[%zu].exits", i),
-			"is not allowed with access: nat, only with access: routed");
-	for (size_t j = 0; j < s->exits.n; j++)
-		check_port_ref(k, PATH("segments[%zu].exits[%zu].port", i, j),
-			list_at(s->exits, struct conf_exit, j)->port, PORT_WAN);
-}
-
-static void
-check_segments(struct check *k)
-{
-	size_t attachments = 0;
-
-	for (size_t i = 0; i < k->c->segments.n; i++) {
-		const struct conf_segment *s = SEG(k->c, i);
-
-		for (size_t j = 0; j < i; j++)
-			if (s->vni != UINT64_MAX && s->vni == SEG(k->c, j)->vni)
-				bad(k, PATH("segments[%zu].vni", i), "%llu is the VNI of segment \"%s\" too",
-					(unsigned long long)s->vni, SEG(k->c, j)->name);
-		check_gateway(k, i);
-		if (s->prefix.len != 0)
-			check_segment_prefix(k, i);
-		for (size_t j = 0; j < s->attachments.n; j++)
-			check_attachment(k, i, j);
-		check_exits(k, i);
-		attachments += s->attachments.n;
-	}
-	if (attachments > ATTACHMENTS_MAX)
-		bad(k, "segments", "have %zu attachments together; at most %d are allowed", attachments,
-			ATTACHMENTS_MAX);
 }
 
 /* ---- pools ---- */
