@@ -14,6 +14,8 @@ static const char *const words_poll[] = {"busy", "adaptive", NULL};
 static const char *const words_memory[] = {"auto", "hugepages", "no-huge", NULL};
 static const char *const words_role[] = {"wan", "dc", NULL};
 static const char *const words_access[] = {"nat", "routed", NULL};
+static const char *const words_extension[] = {"nearway", "external", NULL};
+static const char *const words_gateway[] = {"shared", "per-site", NULL};
 static const char *const words_pool[] = {"routed", "on-link", NULL};
 
 /* ---- nearway.yaml ---- */
@@ -64,6 +66,8 @@ static const struct field fields_limits[] = {
 		.help = "packet buffers; 0 computes them from ports and workers"},
 	{"rx-ring", F_INT, 0, AT(conf_limits, rx_ring), 64, 16384, "1024",
 		.help = "descriptors of a receive queue, in packets"},
+	{"arp-rate", F_INT, 0, AT(conf_limits, arp_rate), 0, 1000000, "500",
+		.help = "ARP of one host that each worker hears in a second; more is dropped; 0 is no limit"},
 	END,
 };
 static const struct kind kind_conf_limits = {"limits", sizeof(struct conf_limits), fields_limits,
@@ -125,23 +129,54 @@ static const struct field fields_port[] = {
 };
 static const struct kind kind_conf_port = {"port", sizeof(struct conf_port), fields_port, "a data port"};
 
+static const struct field fields_gateway_peer[] = {
+	{"peer", F_NAME, KEYED, AT(conf_gateway_peer, peer), .help = "a peer that shares the segment"},
+	{"mac", F_MAC, REQ, AT(conf_gateway_peer, mac), .help = "MAC of the gateway at its site"},
+	END,
+};
+static const struct kind kind_conf_gateway_peer = {
+	"peer", sizeof(struct conf_gateway_peer), fields_gateway_peer, "the gateway's MAC at another site"};
+
 static const struct field fields_gateway[] = {
 	{"address", F_IP4, REQ, AT(conf_gateway, address),
 		.help = "default gateway of the VMs, inside the segment's prefix; the same at all sites"},
-	{"mac", F_MAC, REQ, AT(conf_gateway, mac), .help = "its MAC, the same at all sites"},
+	{"mode", F_ENUM, 0, AT(conf_gateway, mode), .def = "shared", .words = words_gateway,
+		.help = "shared: one MAC at all sites, a move needs nothing of the VM; per-site: each site "
+			"has its own, "
+			"and a VM that moved is told by a unicast gratuitous ARP"},
+	{"mac", F_MAC, REQ, AT(conf_gateway, mac),
+		.help = "its MAC; the same at all sites with mode: shared"},
+	{"peers", F_LIST, 0, AT(conf_gateway, peers), 0, 32, .kind = &kind_conf_gateway_peer,
+		.help = "its MAC at each other site, with mode: per-site"},
 	END,
 };
 static const struct kind kind_conf_gateway = {"gateway", sizeof(struct conf_gateway), fields_gateway,
 	"the gateway that all routers of the group share"};
 
 static const struct field fields_attachment[] = {
-	{"port", F_NAME, KEYED, AT(conf_attachment, port), .help = "a dc port"},
+	{"port", F_NAME, FIELD_KEY, AT(conf_attachment, port), .help = "a dc port; or vtep"},
 	{"vlan", F_INT, FIELD_KEY, AT(conf_attachment, vlan), 0, 4094, "0",
 		.help = "VLAN of the segment on this port; 0 is untagged"},
+	{"vtep", F_IP4, 0, AT(conf_attachment, vtep),
+		.help = "a local VTEP instead of a port: a hypervisor of this site that speaks VXLAN with "
+			"the segment's "
+			"VNI to router.vtep"},
 	END,
 };
-static const struct kind kind_conf_attachment = {
-	"attachment", sizeof(struct conf_attachment), fields_attachment, "where the segment is on a dc port"};
+static const struct kind kind_conf_attachment = {"attachment", sizeof(struct conf_attachment),
+	fields_attachment, "where the segment is: on a dc port, or behind a local VTEP"};
+
+static const struct field fields_storm[] = {
+	{"broadcast", F_INT, 0, AT(conf_storm, broadcast), 0, 100000000, "2000",
+		.help = "broadcast frames a second; 0 is no limit"},
+	{"multicast", F_INT, 0, AT(conf_storm, multicast), 0, 100000000, "10000",
+		.help = "multicast frames a second; 0 is no limit"},
+	{"unknown-unicast", F_INT, 0, AT(conf_storm, unicast), 0, 100000000, "10000",
+		.help = "frames a second to hosts that are neither registered nor learnt; 0 is no limit"},
+	END,
+};
+static const struct kind kind_conf_storm = {
+	"storm", sizeof(struct conf_storm), fields_storm, "how much is flooded at most"};
 
 static const struct field fields_exit[] = {
 	{"port", F_NAME, KEYED, AT(conf_exit, port), .help = "a wan port"},
@@ -162,10 +197,22 @@ static const struct field fields_segment[] = {
 	{"access", F_ENUM, 0, AT(conf_segment, access), .def = "nat", .words = words_access,
 		.help = "how the world reaches VMs: nat by global addresses of the site, routed by their "
 			"own"},
+	{"extension", F_ENUM, 0, AT(conf_segment, extension), .def = "nearway", .words = words_extension,
+		.help = "who stretches the segment over the sites: nearway by VXLAN between routers, or "
+			"somebody else "
+			"(external), for which the gateway's mode must be per-site"},
+	{"vrf", F_NAME, 0, AT(conf_segment, vrf), .def = "default",
+		.help = "tenant: segments of one vrf reach each other, those of others do not; prefixes of "
+			"nat "
+			"segments may overlap with other vrfs'"},
+	{"storm", F_OBJECT, 0, AT(conf_segment, storm), .kind = &kind_conf_storm,
+		.help = "what is flooded at most, per class; shared evenly by the workers"},
+	{"macs", F_INT, 0, AT(conf_segment, macs), 0, 1000000, "4096",
+		.help = "hosts nobody registered that are learnt at most; frames to others are flooded"},
 	{"suppress-arp", F_BOOL, 0, AT(conf_segment, suppress_arp), .def = "on",
 		.help = "answer ARP between VMs on behalf of those at other sites"},
 	{"attachments", F_LIST, 0, AT(conf_segment, attachments), 0, 64, .kind = &kind_conf_attachment,
-		.help = "dc ports and VLANs where the segment is"},
+		.help = "dc ports, VLANs and local VTEPs where the segment is"},
 	{"exits", F_LIST, 0, AT(conf_segment, exits), 0, 32, .kind = &kind_conf_exit,
 		.help = "wan ports that a routed segment may leave by; not for nat"},
 	END,

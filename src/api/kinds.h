@@ -12,6 +12,8 @@ enum poll_mode { POLL_BUSY, POLL_ADAPTIVE };
 enum memory_mode { MEMORY_AUTO, MEMORY_HUGEPAGES, MEMORY_NO_HUGE };
 enum port_role { PORT_WAN, PORT_DC };
 enum access_mode { ACCESS_NAT, ACCESS_ROUTED };
+enum extension_mode { EXTENSION_NEARWAY, EXTENSION_EXTERNAL };
+enum gateway_mode { GATEWAY_SHARED, GATEWAY_PER_SITE };
 enum pool_mode { POOL_ROUTED, POOL_ON_LINK };
 
 struct conf_router {
@@ -33,6 +35,7 @@ struct conf_limits {
 	uint64_t vms, routes, neighbours, macs, sessions;
 	uint64_t mbufs; /* 0 = computed from ports and workers */
 	uint64_t rx_ring;
+	uint64_t arp_rate; /* ARP a second of one host, for each worker; 0 = no limit */
 };
 
 struct conf_port {
@@ -43,18 +46,30 @@ struct conf_port {
 	uint64_t mtu;		/* bytes of IP */
 };
 
-struct conf_attachment {
+struct conf_attachment { /* a port, or a hypervisor that speaks VXLAN */
 	char port[NAME_LEN + 1];
 	uint64_t vlan; /* 0 = untagged */
+	ip4 vtep;      /* 0 = none */
 };
 
 struct conf_exit {
 	char port[NAME_LEN + 1];
 };
 
+struct conf_gateway_peer {
+	char peer[NAME_LEN + 1];
+	struct mac mac;
+};
+
 struct conf_gateway {
 	ip4 address;
-	struct mac mac; /* the same at all sites of the group */
+	struct mac mac;	   /* shared: the same at all sites of the group */
+	int mode;	   /* enum gateway_mode */
+	struct list peers; /* conf_gateway_peer: per-site MACs of the others */
+};
+
+struct conf_storm { /* flooded frames a second; 0 = no limit */
+	uint64_t broadcast, multicast, unicast;
 };
 
 struct conf_segment {
@@ -63,7 +78,11 @@ struct conf_segment {
 	struct prefix4 prefix;
 	struct conf_gateway gateway;
 	uint64_t mtu;
-	int access;		 /* enum access_mode */
+	int access;    /* enum access_mode */
+	int extension; /* enum extension_mode */
+	char vrf[NAME_LEN + 1];
+	struct conf_storm storm;
+	uint64_t macs;		 /* learnt ones at most */
 	bool suppress_arp;	 /* answer ARP between VMs for those at peers */
 	struct list attachments; /* conf_attachment */
 	struct list exits;	 /* conf_exit: WAN ports a routed segment may leave by */

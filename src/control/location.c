@@ -86,6 +86,20 @@ probe_start(struct core *c, struct vm_obj *o)
 		probes_schedule(c);
 }
 
+static bool
+is_external(struct core *c, uint16_t segment)
+{
+	return segment_at(c, segment)->extension == EXTENSION_EXTERNAL;
+}
+
+/* Heard for the first time since it came. */
+static bool
+was_sought(const struct vm_state *old, const struct vm_state *now)
+{
+	return !old || old->deleted || old->epoch != now->epoch || old->fwd.owner != FWD_SELF ||
+	       old->fwd.location != FWD_SELF || old->fwd.attachment == ATTACHMENT_ANY;
+}
+
 void
 location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old)
 {
@@ -99,7 +113,11 @@ location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old)
 		return;
 	}
 	probe_stop(c, o);
-	if (was_mine && !is_mine && !now->deleted) /* our switches learn that the VM is behind us now */
+	if (is_mine && now->fwd.location == FWD_SELF && was_sought(old, now) &&
+		segment_at(c, now->fwd.segment)->gateway.mode == GATEWAY_PER_SITE)
+		env_call(c->env, fwd_announce, FWD_GARP, now->fwd.segment, &now->fwd.mac, 0);
+	if (was_mine && !is_mine && !now->deleted && !is_external(c, now->fwd.segment))
+		/* our switches learn that the VM is behind us now; one stretched by others knows better */
 		env_call(c->env, fwd_announce, FWD_RARP, now->fwd.segment, &now->fwd.mac, 0);
 }
 
@@ -176,7 +194,7 @@ static void
 alarm_line(struct core *c, const struct fwd_event *ev, const char *what)
 {
 	uint64_t now = now_ms(c), *at = &c->alarm_at[ev->kind];
-	char mac[MAC_TEXT], ip[IP4_TEXT];
+	char mac[MAC_TEXT], ip[IP4_TEXT], vtep[IP4_TEXT];
 
 	if (*at && now < *at)
 		return;
@@ -184,7 +202,8 @@ alarm_line(struct core *c, const struct fwd_event *ev, const char *what)
 	log_warn("control: ALARM: %s: segment %s, MAC %s, address %s, on %s %s", what,
 		segment_at(c, ev->segment)->name, mac_format(&ev->mac, mac), ip4_format(ev->ip, ip),
 		ev->location == FWD_SELF ? "port" : "the tunnel from",
-		ev->location == FWD_SELF ? attachment_port(c, ev->attachment) : router_name(c, ev->location));
+		ev->location == FWD_SELF ? attachment_text(c, ev->attachment, vtep)
+					 : router_name(c, ev->location));
 }
 
 void
@@ -202,7 +221,8 @@ location_event(struct core *c, const struct fwd_event *ev)
 		alarm_line(c, ev, "somebody outside the group claims the gateway address");
 		break;
 	case FWD_LOOP:
-		alarm_line(c, ev, "a group member's router MAC on a DC port: the segment is bridged twice");
+		alarm_line(c, ev,
+			"a router of the group is heard at an attachment: the segment is bridged twice");
 		break;
 	}
 }

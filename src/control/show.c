@@ -29,9 +29,10 @@ vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
 {
 	json_t *v = vm_json(c, &o->now);
 	const struct fwd_vm *f = &o->now.fwd;
+	char at[IP4_TEXT];
 
 	if (f->owner == FWD_SELF && f->location == FWD_SELF && f->attachment >= 0)
-		json_object_set_new(v, "port", json_string(attachment_port(c, f->attachment)));
+		json_object_set_new(v, "port", json_string(attachment_text(c, f->attachment, at)));
 	json_array_append_new(rows, v);
 }
 
@@ -131,6 +132,15 @@ count_vms(struct core *c, int segment, int owner)
 }
 
 static json_t *
+attachment_row(const struct conf_attachment *a)
+{
+	char vtep[IP4_TEXT];
+
+	return a->vtep != 0 ? json_pack("{s:s}", "vtep", ip4_format(a->vtep, vtep))
+			    : json_pack("{s:s, s:I}", "port", a->port, "vlan", (json_int_t)a->vlan);
+}
+
+static json_t *
 segment_row(struct core *c, uint16_t i)
 {
 	const struct conf_segment *s = segment_at(c, i);
@@ -140,15 +150,16 @@ segment_row(struct core *c, uint16_t i)
 	for (size_t j = 0; j < s->attachments.n; j++) {
 		const struct conf_attachment *a = list_at(s->attachments, const struct conf_attachment, j);
 
-		json_array_append_new(
-			attachments, json_pack("{s:s, s:I}", "port", a->port, "vlan", (json_int_t)a->vlan));
+		json_array_append_new(attachments, attachment_row(a));
 	}
-	return json_pack("{s:s, s:I, s:s, s:{s:s, s:s}, s:I, s:s, s:o, s:I, s:I}", "name", s->name, "vni",
-		(json_int_t)s->vni, "prefix", prefix4_format(&s->prefix, prefix), "gateway", "address",
-		ip4_format(s->gateway.address, gateway), "mac", mac_format(&s->gateway.mac, mac), "mtu",
-		(json_int_t)s->mtu, "access", s->access == ACCESS_NAT ? "nat" : "routed", "attachments",
-		attachments, "vms", (json_int_t)count_vms(c, i, -1), "own-vms",
-		(json_int_t)count_vms(c, i, FWD_SELF));
+	return json_pack("{s:s, s:I, s:s, s:s, s:{s:s, s:s, s:s}, s:I, s:s, s:s, s:o, s:I, s:I}", "name",
+		s->name, "vni", (json_int_t)s->vni, "prefix", prefix4_format(&s->prefix, prefix), "vrf",
+		s->vrf, "gateway", "address", ip4_format(s->gateway.address, gateway), "mac",
+		mac_format(&s->gateway.mac, mac), "mode",
+		s->gateway.mode == GATEWAY_SHARED ? "shared" : "per-site", "mtu", (json_int_t)s->mtu,
+		"access", s->access == ACCESS_NAT ? "nat" : "routed", "extension",
+		s->extension == EXTENSION_NEARWAY ? "nearway" : "external", "attachments", attachments, "vms",
+		(json_int_t)count_vms(c, i, -1), "own-vms", (json_int_t)count_vms(c, i, FWD_SELF));
 }
 
 static json_t *

@@ -291,7 +291,8 @@ bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
 const char *router_name(struct core *c, uint8_t index);
 int router_index(struct core *c, const char *name);
 int segment_index(struct core *c, const char *name);
-const char *attachment_port(struct core *c, int attachment);
+/* The name of its port, or the address of its local VTEP. */
+const char *attachment_text(struct core *c, int attachment, char text[IP4_TEXT]);
 const struct conf_segment *segment_at(struct core *c, uint16_t index);
 
 /* ---- check.c ---- */

@@ -54,15 +54,19 @@ segment_at(struct core *c, uint16_t index)
 
 /* Attachments are counted across segments. */
 const char *
-attachment_port(struct core *c, int attachment)
+attachment_text(struct core *c, int attachment, char text[IP4_TEXT])
 {
 	size_t n = (size_t)attachment;
 
 	for (size_t i = 0; i < c->conf->segments.n && attachment >= 0; i++) {
 		const struct conf_segment *s = segment_at(c, (uint16_t)i);
 
-		if (n < s->attachments.n)
-			return list_at(s->attachments, const struct conf_attachment, n)->port;
+		if (n < s->attachments.n) {
+			const struct conf_attachment *a =
+				list_at(s->attachments, const struct conf_attachment, n);
+
+			return a->vtep != 0 ? ip4_format(a->vtep, text) : a->port;
+		}
 		n -= s->attachments.n;
 	}
 	return "?";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "icmp_error.h"
 
+#include "attach.h"
 #include "ip4.h"
 #include "nat.h"
 
@@ -41,21 +42,20 @@ back_to_vm(const struct worker *w, struct rte_mbuf *about, struct error_hdr *h, 
 {
 	const struct meta *from = meta(about);
 	const struct topology *t = w->topo;
-	uint16_t seg = topo_segment_by_ip(t, ip4_hdr(about)->src_addr);
+	uint16_t seg = from->in_seg;
 
-	if (seg == TOPO_NONE) /* an address of the VM outside its segment's prefix */
+	if (!topo_in(&t->segments[seg].prefix,
+		    ip4_hdr(about)->src_addr)) /* an address of the VM outside its segment's prefix */
 		return 0;
 	h->eth.dst_addr = rte_pktmbuf_mtod(about, const struct rte_ether_hdr *)->src_addr;
 	md->seg = seg;
 	if (from->origin == FROM_DC) {
 		h->eth.src_addr = t->segments[seg].gw_mac;
-		md->enter = ENTER_PORT;
-		md->out_port = (uint8_t)t->attachments[from->in_att].port;
-		md->out_vlan = t->attachments[from->in_att].vlan;
+		attach_enter(t, md, from->in_att);
 	} else {
 		h->eth.src_addr = t->router_mac;
 		md->enter = ENTER_ENCAP;
-		md->out_router = from->in_router;
+		md->out_tunnel = from->in_router;
 	}
 	return t->segments[seg].gw_ip;
 }
@@ -72,9 +72,10 @@ way_back(const struct worker *w, struct rte_mbuf *about, struct error_hdr *h, st
 
 /* To the broadcast address of a segment: whoever sent it did not ask one host. */
 static bool
-is_broadcast(const struct topology *t, rte_be32_t dst)
+is_broadcast(const struct topology *t, const struct meta *md, rte_be32_t dst)
 {
-	uint16_t seg = topo_segment_by_ip(t, dst);
+	uint16_t seg = md->seg != TOPO_NONE ? topo_segment_in_vrf(t, t->segments[md->seg].vrf, dst)
+					    : topo_segment_by_ip(t, dst);
 
 	return seg != TOPO_NONE && (dst | t->segments[seg].prefix.mask) == 0xffffffff;
 }
@@ -85,7 +86,7 @@ is_due(const struct worker *w, struct rte_mbuf *m)
 	const struct meta *md = meta(m);
 
 	return md->l3_known && md->fragment != 2 && !(md->flags & (META_OWN | META_ICMP_ERROR)) &&
-	       !is_broadcast(w->topo, ip4_hdr(m)->dst_addr);
+	       !is_broadcast(w->topo, md, ip4_hdr(m)->dst_addr);
 }
 
 static bool

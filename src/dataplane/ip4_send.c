@@ -134,7 +134,7 @@ ip4_carry(struct worker *w, struct rte_mbuf *m, uint8_t router, struct vec *enca
 {
 	uint16_t mtu = w->topo->segments[meta(m)->seg].tunnel_mtu;
 
-	meta(m)->out_router = router;
+	meta(m)->out_tunnel = router;
 	if (fits(w, m, mtu))
 		ip4_send(w, m, mtu, encap);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "tables/vmtab.h"
+#include "topology.h"
 
 #include <rte_ip.h>
 #include <rte_mbuf.h>
@@ -18,7 +19,7 @@ enum enter {
 	ENTER_RX,    /* received: not injected */
 	ENTER_ROUTE, /* whole IPv4 packet with an Ethernet header to be written: route it */
 	ENTER_TO_VM, /* IPv4 packet to a VM: meta.seg set, destination address in the header */
-	ENTER_ENCAP, /* L2 frame to peer meta.out_router in meta.seg */
+	ENTER_ENCAP, /* L2 frame by tunnel meta.out_tunnel in meta.seg */
 	ENTER_PORT,  /* L2 frame to meta.out_port with meta.out_vlan */
 	ENTER_NEIGH, /* released from hold: meta.out_port and meta.via set */
 };
@@ -30,10 +31,13 @@ struct meta {
 	uint8_t in_router; /* FROM_TUNNEL: router index of the peer (1..) */
 	uint16_t in_att;   /* FROM_DC: attachment index */
 	uint16_t seg;	   /* segment index, TOPO_NONE on routed ports */
-	uint16_t vlan;	   /* ingress VLAN, 0 = untagged */
+	union {
+		uint16_t vlan;	 /* ingress VLAN, 0 = untagged; until classify */
+		uint16_t in_seg; /* FROM_DC, FROM_TUNNEL: the segment it came in by, whatever seg becomes */
+	};
 	uint16_t out_vlan;
 	uint8_t out_port;
-	uint8_t out_router; /* ENCAP: the peer (1..) */
+	uint8_t out_tunnel; /* ENCAP: to a peer (its router index) or a local VTEP */
 	/* IPv4, when `l3_known` (ip4.h); whoever moves the packet's start clears that */
 	uint8_t l3_known;
 	uint8_t proto;
@@ -57,6 +61,7 @@ enum {
 	META_ICMP_ERROR = 8, /* an ICMP message that quotes a packet; set by ip4_parse() */
 };
 
+_Static_assert(TOPO_TUNNELS <= UINT8_MAX, "a tunnel's number is one byte");
 _Static_assert(sizeof(struct meta) <= 64, "packet metadata is one cache line");
 
 static inline struct meta *

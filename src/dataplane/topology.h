@@ -16,9 +16,12 @@
 #define TOPO_ATTACHMENTS 512
 #define TOPO_PEERS	 32
 #define TOPO_POOLS	 32
+#define TOPO_VTEPS	 128 /* local ones */
+#define TOPO_TUNNELS	 (TOPO_PEERS + TOPO_VTEPS + 1)
 #define TOPO_NONE	 0xffff
 
 enum topo_role { TOPO_WAN, TOPO_DC };
+enum topo_storm { STORM_BROADCAST, STORM_MULTICAST, STORM_UNICAST, STORMS }; /* classes of flooded frames */
 
 struct topo_prefix {
 	rte_be32_t addr, mask;
@@ -44,28 +47,41 @@ struct topo_port {
 struct topo_segment {
 	char name[32];
 	uint32_t vni;
-	uint16_t vrf;
+	uint16_t vrf; /* segments of another do not see this one's prefix */
 	struct topo_prefix prefix;
 	rte_be32_t gw_ip;
 	struct rte_ether_addr gw_mac;
+	bool per_site; /* each site has a gateway MAC of its own, else all have gw_mac */
+	struct rte_ether_addr
+		peer_mac[TOPO_PEERS + 1]; /* per_site: the gateway MAC by router index; zero = none */
+	bool external; /* somebody else stretches the segment: our tunnel has gateway and home frames only */
 	uint16_t mtu;
-	uint16_t mss; /* TCP MSS clamp: smallest tunnel MTU of the group less 40; 0 = none (no peers) */
+	uint16_t att_mtu; /* bytes of IP that fit each attachment: mtu, or less with local VTEPs */
+	uint16_t mss;	  /* TCP MSS clamp: smallest tunnel MTU of the group less 40; 0 = none (no peers) */
 	uint16_t tunnel_mtu; /* bytes of inner IP that fit the tunnel */
 	bool nat;	     /* access: nat (else routed) */
 	bool suppress_arp;
-	uint32_t exits; /* routed: bit per WAN port that it may leave by */
+	uint32_t storm_pps[STORMS]; /* flooded frames a second, of all workers together; 0 = no limit */
+	uint32_t exits;		    /* routed: bit per WAN port that it may leave by */
 	uint16_t n_attachments;
 	uint16_t attachments[64];
 };
 
-struct topo_attachment {
+struct topo_attachment { /* a VLAN of a DC port, or a hypervisor that speaks VXLAN */
 	uint16_t port, vlan, seg;
+	uint16_t tunnel; /* to the local VTEP; 0 = port and vlan count */
 };
 
 struct topo_peer {
 	char name[32];
 	rte_be32_t vtep;
 	struct rte_ether_addr mac; /* its router MAC */
+};
+
+/* Tunnels are numbered: router indices, and behind the last peer the local VTEPs. */
+struct topo_vtep {
+	rte_be32_t ip;
+	uint16_t attachment[TOPO_SEGMENTS]; /* by segment; TOPO_NONE */
 };
 
 struct topo_pool {
@@ -77,22 +93,34 @@ struct topology {
 	struct rte_ether_addr router_mac;
 	rte_be32_t vtep; /* 0 = no extension */
 	bool transit;
-	uint16_t n_ports, n_segments, n_attachments, n_peers, n_pools;
+	uint32_t arp_pps;   /* ARP of one host, of each worker; 0 = no limit */
+	uint16_t n_workers; /* that share the limits of flooding; 0 = 1 */
+	uint16_t n_ports, n_segments, n_attachments, n_peers, n_pools, n_vteps;
 	struct topo_port ports[TOPO_PORTS];
 	struct topo_segment segments[TOPO_SEGMENTS];
 	struct topo_attachment attachments[TOPO_ATTACHMENTS];
 	struct topo_peer peers[TOPO_PEERS];
+	struct topo_vtep vteps[TOPO_VTEPS];
 	struct topo_pool pools[TOPO_POOLS];
 };
 
 /* The segment with this VNI, or TOPO_NONE. */
 uint16_t topo_segment_by_vni(const struct topology *t, uint32_t vni);
-/* The peer with this VTEP as router index (1..), or 0. */
-uint8_t topo_router_by_vtep(const struct topology *t, rte_be32_t vtep);
+/* The tunnel to this VTEP: a router index, or above n_peers a local one; 0 = none. */
+uint16_t topo_tunnel_by_vtep(const struct topology *t, rte_be32_t vtep);
+/* The other end of a tunnel (1..). */
+rte_be32_t topo_tunnel_end(const struct topology *t, uint16_t tunnel);
 /* The peer with this router MAC as router index (1..), or 0. */
 uint8_t topo_router_by_mac(const struct topology *t, const struct rte_ether_addr *mac);
-/* The nat or routed segment whose prefix holds the address, or TOPO_NONE. */
+/* A segment, of any vrf, whose prefix holds the address, or TOPO_NONE. A routed one is the only one. */
 uint16_t topo_segment_by_ip(const struct topology *t, rte_be32_t ip);
+/* The segment of this vrf whose prefix holds the address, or TOPO_NONE. */
+uint16_t topo_segment_in_vrf(const struct topology *t, uint16_t vrf, rte_be32_t ip);
+/* The MAC under which a router of the group is the gateway of its VMs. */
+const struct rte_ether_addr *topo_gateway_mac(const struct topo_segment *s, uint8_t router);
+/* Is it the gateway's MAC at another site? With one shared MAC: never. */
+bool topo_is_peer_gateway(
+	const struct topology *t, const struct topo_segment *s, const struct rte_ether_addr *mac);
 bool topo_is_pool(const struct topology *t, rte_be32_t ip);
 /* The WAN port that owns the address, or TOPO_NONE. */
 uint16_t topo_port_by_ip(const struct topology *t, rte_be32_t ip);

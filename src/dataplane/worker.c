@@ -12,15 +12,15 @@
 _Static_assert(EVENT_BURST < EVENT_RING, "a burst of events fits its ring");
 _Static_assert(sizeof(struct dp_event) % 4 == 0 && sizeof(struct dp_order) % 4 == 0, "ring elements");
 
-/* Outer headers for each peer; only lengths, source port and VNI differ from packet to packet. The packet is
+/* Outer headers for each tunnel; only lengths, source port and VNI differ from packet to packet. The packet is
  * atomic (DF, RFC 6864), so its identification may stay 0 and the checksum changes with the length alone. */
 static void
 tunnel_headers(struct worker *w)
 {
 	const struct topology *t = w->topo;
 
-	for (uint16_t i = 0; i < t->n_peers; i++) {
-		struct tunnel_hdr *h = &w->tunnel[i + 1];
+	for (uint16_t i = 1; i <= t->n_peers + t->n_vteps; i++) {
+		struct tunnel_hdr *h = &w->tunnel[i];
 
 		h->eth.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 		h->ip.version_ihl = RTE_IPV4_VHL_DEF;
@@ -28,7 +28,7 @@ tunnel_headers(struct worker *w)
 		h->ip.next_proto_id = IPPROTO_UDP;
 		h->ip.fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
 		h->ip.src_addr = t->vtep;
-		h->ip.dst_addr = t->peers[i].vtep;
+		h->ip.dst_addr = topo_tunnel_end(t, i);
 		h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
 		h->udp.dst_port = RTE_BE16(RTE_VXLAN_DEFAULT_PORT);
 		h->vxlan.vx_flags = RTE_BE32(VXLAN_FLAG_I);
@@ -191,6 +191,39 @@ bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst)
 	return true;
 }
 
+/* Spreads a host over a power of two of slots. */
+static uint32_t
+host_hash(uint64_t key)
+{
+	return (uint32_t)(key ^ key >> 17 ^ key >> 31 ^ key >> 43);
+}
+
+static uint64_t
+host_key(const struct rte_ether_addr *mac, uint16_t where)
+{
+	uint64_t key = 0;
+
+	memcpy(&key, mac, sizeof(*mac));
+	return key | (uint64_t)where << 48;
+}
+
+bool
+worker_arp_allowed(struct worker *w, const struct rte_ether_addr *from, uint16_t where, bool is_vm)
+{
+	struct bucket *b = is_vm ? w->arp_vm : w->arp_host;
+	uint32_t pps = w->topo->arp_pps;
+
+	return pps == 0 ||
+	       bucket_take(&b[host_hash(host_key(from, where)) % ARP_SOURCES], w->now_ms, pps, 2 * pps);
+}
+
+void
+worker_hear_loop(struct worker *w, uint16_t seg)
+{
+	if (!w->scratch)
+		w->loop_until_ms[seg] = w->now_ms + LOOP_HOLD_MS;
+}
+
 bool
 worker_event(struct worker *w, const struct dp_event *ev)
 {
@@ -210,12 +243,9 @@ worker_event(struct worker *w, const struct dp_event *ev)
 void
 worker_heard(struct worker *w, const struct dp_event *ev)
 {
-	uint64_t key = 0;
-	struct heard *h;
+	uint64_t key = host_key(&ev->mac, ev->seg);
+	struct heard *h = &w->heard[host_hash(key) % HEARD];
 
-	memcpy(&key, &ev->mac, sizeof(ev->mac));
-	key |= (uint64_t)ev->seg << 48;
-	h = &w->heard[(key ^ key >> 17 ^ key >> 31 ^ key >> 43) % HEARD];
 	if (h->key == key && h->kind == ev->kind && h->router == ev->router && h->att == ev->att &&
 		w->now_ms < h->until_ms)
 		return;
@@ -287,12 +317,18 @@ worker_orders(struct worker *w)
 	uint32_t n = rte_ring_sc_dequeue_burst_elem(w->orders, o, sizeof(o[0]), room, NULL);
 
 	for (uint32_t i = 0; i < n; i++) {
-		if (o[i].inject == NULL) {
+		switch ((enum dp_order_kind)o[i].kind) {
+		case ORDER_INJECT:
+			w->c.made[MADE_CONTROL]++;
+			worker_inject(w, o[i].inject);
+			break;
+		case ORDER_RELEASE:
 			release(w, o[i].port, o[i].ip);
-			continue;
+			break;
+		case ORDER_LOOP:
+			worker_hear_loop(w, o[i].seg);
+			break;
 		}
-		w->c.made[MADE_CONTROL]++;
-		worker_inject(w, o[i].inject);
 	}
 }
 

@@ -28,6 +28,9 @@
 #define FRAG_HOMES	   64	/* fragmented packets of draining VMs whose home is remembered */
 #define INJECT_COPIES	   256	/* of flooded frames that may wait in w->inject: they leave room for orders */
 #define VXLAN_FLAG_I	   0x08000000
+#define LOOP_HOLD_MS \
+	10000 /* nothing is flooded between tunnel and attachments so long after a loop was heard */
+#define ARP_SOURCES 1024 /* rate limits of ARP: of VMs, and as many of all other hosts */
 
 /* What workers read and the control thread writes: the tables. One for all workers. */
 struct tables {
@@ -47,10 +50,16 @@ struct dp_event {	/* a worker tells the control thread */
 	rte_be32_t ip;
 };
 
-/* The control thread tells a worker: an mbuf with meta.enter set, or "this neighbour changed: look at held packets". */
-struct dp_order {
-	struct rte_mbuf *inject; /* or NULL: release held packets of (port, ip) */
-	uint16_t port;
+enum dp_order_kind {
+	ORDER_INJECT,  /* `inject`, with meta.enter set */
+	ORDER_RELEASE, /* the neighbour (port, ip) changed: look at held packets */
+	ORDER_LOOP,    /* a loop was heard in segment `seg`, perhaps by another worker */
+};
+
+struct dp_order { /* the control thread tells a worker */
+	struct rte_mbuf *inject;
+	uint8_t kind; /* enum dp_order_kind */
+	uint16_t port, seg;
 	rte_be32_t ip;
 };
 
@@ -116,7 +125,10 @@ struct worker {
 	struct counts c;
 	struct bucket event_bucket[EVENTS];
 	struct bucket icmp_bucket;
-	uint64_t defended_ms[TOPO_SEGMENTS]; /* when the gateway address was last defended; 0 = never */
+	struct bucket storm_bucket[TOPO_SEGMENTS][STORMS];
+	struct bucket arp_vm[ARP_SOURCES], arp_host[ARP_SOURCES]; /* by hash of the sender */
+	uint64_t loop_until_ms[TOPO_SEGMENTS]; /* flooding is held back until then; 0 = no loop was heard */
+	uint64_t defended_ms[TOPO_SEGMENTS];   /* when the gateway address was last defended; 0 = never */
 	struct heard heard[HEARD];
 	struct frag_home frag_homes[FRAG_HOMES];
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
@@ -126,7 +138,7 @@ struct worker {
 	uint16_t n_hold;
 	struct paths *paths; /* the vectors between stages */
 	uint16_t more; /* copies and fragments that this burst may still add, so that no vector overflows */
-	struct tunnel_hdr tunnel[TOPO_PEERS + 1]; /* by router index: headers towards the peer */
+	struct tunnel_hdr tunnel[TOPO_TUNNELS]; /* headers towards a peer or local VTEP; from 1 */
 } __rte_cache_aligned;
 
 struct worker *worker_new(
@@ -160,6 +172,11 @@ bool worker_event(struct worker *w, const struct dp_event *ev);
 /* An event about where a host (seg, mac) is (router, att): the same news is told once in HEARD_MS. */
 void worker_heard(struct worker *w, const struct dp_event *ev);
 bool bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst);
+/* May this host's ARP be heard? VMs have buckets of their own, so that a flood of invented senders takes none of theirs;
+ * `where` is the segment or port. */
+bool worker_arp_allowed(struct worker *w, const struct rte_ether_addr *from, uint16_t where, bool is_vm);
+/* Flooding between the tunnel and the attachments of this segment stops for LOOP_HOLD_MS. */
+void worker_hear_loop(struct worker *w, uint16_t seg);
 
 /* Sends all w->tx vectors with `send` (the driver, or a test); what it does not take is dropped as TX_FULL. */
 void worker_flush(struct worker *w,

@@ -90,7 +90,7 @@ struct fwd_change {
 
 struct fwd_txn; /* prepared changes */
 
-enum fwd_announce { FWD_ARP_PROBE, FWD_RARP };
+enum fwd_announce { FWD_ARP_PROBE, FWD_RARP, FWD_GARP };
 
 enum fwd_event_kind {
 	FWD_VM_SEEN,	 /* a registered VM was heard where the tables do not have it */
@@ -144,7 +144,8 @@ struct env_ops {
 	/* One pointer swap per VM; cannot fail. `retired(arg)` after the grace period, txn is gone then. */
 	void (*fwd_publish)(void *ctx, struct fwd_txn *txn, void (*retired)(void *arg), void *arg);
 	void (*fwd_abort)(void *ctx, struct fwd_txn *txn);
-	/* One frame on this router's own attachments of the segment: an ARP probe for (mac, ip), or a RARP of mac. */
+	/* One frame on this router's own attachments of the segment: an ARP probe for (mac, ip), a RARP of mac, or a
+	 * gratuitous ARP of the gateway to mac alone. */
 	void (*fwd_announce)(
 		void *ctx, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip);
 	/* Sessions whose home is this global address. */

@@ -10,7 +10,7 @@
 #include "topo.h"
 
 #include <common/log.h>
-#include <dataplane/meta.h>
+#include <dataplane/attach.h>
 #include <errno.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
@@ -93,8 +93,9 @@ order(struct dp *dp, uint16_t worker, const struct dp_order *o)
 	return true;
 }
 
-bool
-dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
+/* Takes `m`, which may be NULL, with the metadata it shall have. */
+static bool
+send_frame(struct dp *dp, struct rte_mbuf *m, const struct meta *md)
 {
 	struct dp_order o = {.inject = m};
 
@@ -102,7 +103,18 @@ dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
 		dp->frames_lost++;
 		return false;
 	}
-	*meta(m) = (struct meta){
+	*meta(m) = *md;
+	if (order(dp, 0, &o))
+		return true;
+	dp->frames_lost++;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+bool
+dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
+{
+	struct meta md = {
 		.origin = FROM_SELF,
 		.enter = ENTER_PORT,
 		.seg = TOPO_NONE,
@@ -111,20 +123,40 @@ dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
 		.out_vlan = vlan,
 		.flags = META_OWN,
 	};
-	if (order(dp, 0, &o))
-		return true;
-	dp->frames_lost++;
-	rte_pktmbuf_free(m);
-	return false;
+
+	return send_frame(dp, m, &md);
+}
+
+bool
+dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att)
+{
+	struct meta md = {
+		.origin = FROM_SELF,
+		.seg = dp->topo->attachments[att].seg,
+		.in_att = TOPO_NONE,
+		.flags = META_OWN,
+	};
+
+	attach_enter(dp->topo, &md, att);
+	return send_frame(dp, m, &md);
 }
 
 void
 dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip)
 {
-	struct dp_order o = {.port = port, .ip = ip};
+	struct dp_order o = {.kind = ORDER_RELEASE, .port = port, .ip = ip};
 
 	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
 		order(dp, i, &o); /* a full ring: the packets wait until they expire */
+}
+
+void
+dp_hold_floods(struct dp *dp, uint16_t segment)
+{
+	struct dp_order o = {.kind = ORDER_LOOP, .seg = segment};
+
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
+		order(dp, i, &o); /* a full ring: the next such frame tells again */
 }
 
 /* ---- making ---- */
@@ -222,6 +254,7 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 		return err_set(e, ENOMEM, "no memory");
 	if ((rc = topo_build(dp->config, dp->topo, e)) != 0)
 		return rc;
+	dp->topo->n_workers = dp->plan->n_workers;
 	dp->pool = rte_pktmbuf_pool_create("nearway", dp->plan->mbufs, RTE_MEMPOOL_CACHE_MAX_SIZE / 2,
 		RTE_ALIGN(sizeof(struct meta), RTE_MBUF_PRIV_ALIGN), RTE_PKTMBUF_HEADROOM + dp->plan->room,
 		SOCKET_ID_ANY);

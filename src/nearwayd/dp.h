@@ -53,7 +53,11 @@ void dp_unlinked(struct dp *dp);
 /* A frame of ours for (port, vlan); worker 0 sends it. Takes `m`, which may be NULL; false (counted, freed) when it could
  * not be made or worker 0's queue is full. */
 bool dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan);
+/* The same to an attachment. */
+bool dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att);
 /* Tells every worker that the neighbour (port, ip) has changed. */
 void dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip);
+/* A loop was heard in the segment: no worker floods there between the tunnel and the attachments for a while. */
+void dp_hold_floods(struct dp *dp, uint16_t segment);
 /* Frees the sessions of a home, soon: an evacuation ends thousands at once, and each walk reads the whole table. */
 void dp_forget_sessions(struct dp *dp, rte_be32_t home);

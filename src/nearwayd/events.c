@@ -39,9 +39,12 @@ handle(struct events *e, const struct dp_event *ev)
 	case EVENT_NEIGH_SEEN:
 		neighs_seen(e->dp->neighs, ev->port, ev->ip, &ev->mac);
 		break;
+	case EVENT_LOOP:
+		dp_hold_floods(e->dp, ev->seg);
+		fwd_tell(e->dp->fwd, ev);
+		break;
 	case EVENT_VM_SEEN:
 	case EVENT_CONFLICT:
-	case EVENT_LOOP:
 		fwd_tell(e->dp->fwd, ev);
 		break;
 	case EVENTS:

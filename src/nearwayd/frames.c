@@ -71,7 +71,12 @@ frame_rarp(struct rte_mempool *pool, const struct rte_ether_addr *vm)
 }
 
 struct rte_mbuf *
-frame_pin(struct rte_mempool *pool, const struct rte_ether_addr *src)
+frame_pin(struct rte_mempool *pool, const struct rte_ether_addr *src, const struct rte_ether_addr *router)
 {
-	return make(pool, &nobody, src, FRAME_PIN_ETHERTYPE);
+	struct rte_mbuf *m = make(pool, &nobody, src, PIN_ETHERTYPE);
+
+	if (m != NULL)
+		*rte_pktmbuf_mtod(m, struct pin_frame *) =
+			(struct pin_frame){*rte_pktmbuf_mtod(m, struct rte_ether_hdr *), PIN_MAGIC, *router};
+	return m;
 }

@@ -6,8 +6,7 @@
 #include <rte_ether.h>
 #include <rte_mbuf.h>
 
-/* Local experimental ethertype (IEEE 802): no host does anything with it. */
-#define FRAME_PIN_ETHERTYPE 0x88b5
+#include <dataplane/pin.h>
 
 /* An ARP request of (smac, sip) for tip; sip 0 makes it a probe (RFC 5227). dst NULL = broadcast. */
 struct rte_mbuf *frame_arp_request(struct rte_mempool *pool, const struct rte_ether_addr *dst,
@@ -15,5 +14,7 @@ struct rte_mbuf *frame_arp_request(struct rte_mempool *pool, const struct rte_et
 /* A reverse ARP request (RFC 903) in the VM's name, as hypervisors send it: switches learn where the MAC is. */
 struct rte_mbuf *frame_rarp(struct rte_mempool *pool, const struct rte_ether_addr *vm);
 /* A frame that only tells switches where `src` is. Its destination is a group address of nobody: bridges pass it on, so that
- * all switches of the site learn, and hosts ignore it. */
-struct rte_mbuf *frame_pin(struct rte_mempool *pool, const struct rte_ether_addr *src);
+ * all switches of the site learn, and hosts ignore it. It names its router, so that one which hears another's at its own
+ * attachment knows that the segment is bridged twice. */
+struct rte_mbuf *frame_pin(
+	struct rte_mempool *pool, const struct rte_ether_addr *src, const struct rte_ether_addr *router);

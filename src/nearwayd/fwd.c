@@ -347,6 +347,20 @@ fwd_retire(struct fwd *f)
 
 /* ---- announcing ---- */
 
+static struct rte_mbuf *
+announcement(struct fwd *f, enum fwd_announce what, const struct topo_segment *s,
+	const struct rte_ether_addr *vm, ip4 ip)
+{
+	switch (what) {
+	case FWD_RARP:
+		return frame_rarp(f->dp->pool, vm);
+	case FWD_GARP:
+		return frame_arp_request(f->dp->pool, vm, &s->gw_mac, s->gw_ip, s->gw_ip);
+	default: /* no sender address, so no host learns anything from it; the answer goes to the gateway's MAC */
+		return frame_arp_request(f->dp->pool, NULL, &s->gw_mac, 0, rte_cpu_to_be_32(ip));
+	}
+}
+
 void
 fwd_announce(struct fwd *f, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip)
 {
@@ -355,18 +369,9 @@ fwd_announce(struct fwd *f, enum fwd_announce what, uint16_t segment, const stru
 
 	if (segment >= t->n_segments)
 		return;
-	for (uint16_t i = 0; i < t->segments[segment].n_attachments; i++) {
-		const struct topo_attachment *a = &t->attachments[t->segments[segment].attachments[i]];
-		struct rte_mbuf *m;
-
-		/* A probe has no sender address, so no host learns anything from it; the answer goes to the gateway's MAC. */
-		if (what == FWD_RARP)
-			m = frame_rarp(f->dp->pool, &vm);
-		else
-			m = frame_arp_request(
-				f->dp->pool, NULL, &t->segments[segment].gw_mac, 0, rte_cpu_to_be_32(ip));
-		dp_send(f->dp, m, a->port, a->vlan);
-	}
+	for (uint16_t i = 0; i < t->segments[segment].n_attachments; i++)
+		dp_send_attachment(f->dp, announcement(f, what, &t->segments[segment], &vm, ip),
+			t->segments[segment].attachments[i]);
 }
 
 /* ---- events ---- */

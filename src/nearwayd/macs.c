@@ -16,6 +16,7 @@ struct macs {
 	uint32_t *learnt; /* by entry: tick at which it was written */
 	uint64_t refused;
 	uint64_t warned_ms;
+	struct mac_counts of[TOPO_SEGMENTS];
 };
 
 static uint32_t
@@ -49,38 +50,63 @@ scan(void *arg)
 	bool any = false;
 
 	while (mactab_next(m->dp->tables.macs, &next, &key, &e))
-		if (macs_idle_s(m, &e) > AGE_S)
-			any |= mactab_del(m->dp->tables.macs, &key) == 0;
+		if (macs_idle_s(m, &e) > AGE_S && mactab_del(m->dp->tables.macs, &key) == 0) {
+			m->of[key.seg].learnt--;
+			any = true;
+		}
 	if (any)
 		dp_unlinked(m->dp);
 	m->dp->env->ops->timer_set(m->timer, SCAN_MS);
 }
 
+static const struct conf_segment *
+segment(const struct macs *m, uint16_t seg)
+{
+	return list_at(m->dp->config->segments, struct conf_segment, seg);
+}
+
 static void
-refused(struct macs *m)
+refused(struct macs *m, uint16_t seg, bool full)
 {
 	uint64_t now = env_call(m->dp->env, now_ms);
+	const struct conf_segment *s = segment(m, seg);
 
 	m->refused++;
+	m->of[seg].refused++;
 	if (m->warned_ms != 0 && now - m->warned_ms < 60000)
 		return;
 	m->warned_ms = now;
-	log_warn("macs: table full (%llu, limits.macs): frames to further hosts are flooded",
-		(unsigned long long)m->dp->config->limits.macs);
+	log_warn("macs: segment %s: %s (%llu): frames to further hosts are flooded", s->name,
+		full ? "the table is full, limits.macs" : "its macs are used up",
+		(unsigned long long)(full ? m->dp->config->limits.macs : s->macs));
 }
 
 void
 macs_learn(struct macs *m, const struct dp_event *ev)
 {
 	struct vm_key_mac key = {.mac = ev->mac, .seg = ev->seg};
-	struct mac_entry e = {.att = ev->att, .router = ev->router};
+	struct mac_entry e = {.att = ev->att, .router = ev->router}, was;
+	bool known = mactab_find(m->dp->tables.macs, &key, 1, &was) != 0;
+	struct mac_counts *of = &m->of[ev->seg];
 
-	if (mactab_put(m->dp->tables.macs, &key, &e) != 0) {
-		refused(m);
+	if (!known && of->learnt >= segment(m, ev->seg)->macs) {
+		refused(m, ev->seg, false);
 		return;
 	}
+	if (mactab_put(m->dp->tables.macs, &key, &e) != 0) {
+		refused(m, ev->seg, true);
+		return;
+	}
+	of->learnt += !known;
+	of->moved += known && (was.router != ev->router || was.att != ev->att);
 	if (mactab_find(m->dp->tables.macs, &key, 1, &e) != 0)
 		m->learnt[e.entry] = now_s(m);
+}
+
+const struct mac_counts *
+macs_of(const struct macs *m, uint16_t seg)
+{
+	return &m->of[seg];
 }
 
 uint64_t

@@ -8,9 +8,14 @@
 struct dp;
 struct macs;
 
+struct mac_counts { /* of a segment */
+	uint64_t learnt, moved, refused;
+};
+
 struct macs *macs_new(struct dp *dp);
 void macs_run(struct macs *m);
 void macs_learn(struct macs *m, const struct dp_event *ev);
 uint32_t macs_idle_s(const struct macs *m, const struct mac_entry *e); /* since it was last heard */
 uint64_t macs_refused(const struct macs *m);			       /* not learnt: the table was full */
+const struct mac_counts *macs_of(const struct macs *m, uint16_t seg);
 void macs_free(struct macs *m);

@@ -8,32 +8,46 @@
 
 #define PIN_MS 50000 /* below 60 s: some time may pass in queues */
 
+#define FIRST_MS 1000
+
 struct pins {
 	struct dp *dp;
 	struct env_timer *timer;
 };
+
+/* To the VMs of a site we are the gateway of every other site, too, where no other router is heard. */
+static void
+pin(struct pins *p, uint16_t att)
+{
+	const struct topology *t = p->dp->topo;
+	const struct topo_segment *s = &t->segments[t->attachments[att].seg];
+
+	dp_send_attachment(p->dp, frame_pin(p->dp->pool, &s->gw_mac, &t->router_mac), att);
+	for (uint16_t i = 1; s->per_site && !s->external && i <= t->n_peers; i++)
+		if (!rte_is_zero_ether_addr(&s->peer_mac[i]))
+			dp_send_attachment(
+				p->dp, frame_pin(p->dp->pool, &s->peer_mac[i], &t->router_mac), att);
+}
 
 void
 pins_send(struct pins *p, uint16_t port)
 {
 	const struct topology *t = p->dp->topo;
 
-	for (uint16_t i = 0; i < t->n_attachments; i++) {
-		const struct topo_attachment *a = &t->attachments[i];
-		struct rte_mbuf *m;
-
-		if (a->port != port)
-			continue;
-		m = frame_pin(p->dp->pool, &t->segments[a->seg].gw_mac);
-		dp_send(p->dp, m, a->port, a->vlan);
-	}
+	for (uint16_t i = 0; i < t->n_attachments; i++)
+		if (t->attachments[i].tunnel == 0 && t->attachments[i].port == port)
+			pin(p, i);
 }
 
 static void
 tick(void *arg)
 {
+	const struct topology *t = ((struct pins *)arg)->dp->topo;
 	struct pins *p = arg;
 
+	for (uint16_t i = 0; i < t->n_attachments; i++) /* a local VTEP learns as a switch does */
+		if (t->attachments[i].tunnel != 0)
+			pin(p, i);
 	for (uint16_t i = 0; i < p->dp->topo->n_ports; i++)
 		if (ports_at(p->dp->ports, i)->up)
 			pins_send(p, i);
@@ -59,7 +73,8 @@ pins_new(struct dp *dp)
 void
 pins_run(struct pins *p)
 {
-	p->dp->env->ops->timer_set(p->timer, PIN_MS); /* links that are up were told already */
+	p->dp->env->ops->timer_set(
+		p->timer, FIRST_MS); /* links that are up were told already; local VTEPs not */
 }
 
 void

@@ -369,8 +369,12 @@ view_macs(struct dp *dp, struct rows *r, uint32_t next)
 		set_text(o, "segment", dp->topo->segments[key.seg].name);
 		set_mac(o, "mac", &key.mac);
 		if (e.router == ROUTER_SELF) {
-			set_text(o, "port", dp->topo->ports[a->port].name);
-			set_int(o, "vlan", a->vlan);
+			if (a->tunnel != 0) {
+				set_ip(o, "vtep", topo_tunnel_end(dp->topo, a->tunnel));
+			} else {
+				set_text(o, "port", dp->topo->ports[a->port].name);
+				set_int(o, "vlan", a->vlan);
+			}
 		} else {
 			set_text(o, "peer", dp->topo->peers[e.router - 1].name);
 		}

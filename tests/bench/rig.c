@@ -99,6 +99,7 @@ make_topology(void)
 		.gw_ip = GW_IP,
 		.gw_mac = gw_mac,
 		.mtu = 1500,
+		.att_mtu = 1500,
 		.mss = 1410,
 		.tunnel_mtu = 1450,
 		.nat = true,

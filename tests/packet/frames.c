@@ -274,12 +274,20 @@ vxlan_frame(const struct spec *outer, uint32_t vni, const struct frame *inner)
 	return frame_udp(&s);
 }
 
+rte_be32_t
+vtep_of(uint8_t tunnel)
+{
+	const rte_be32_t vtep[] = {[R_Y] = VTEP_Y, [R_Z] = VTEP_Z, [T_A] = VTEP_A, [T_B] = VTEP_B};
+
+	return vtep[tunnel];
+}
+
 struct frame
-from_tunnel(uint8_t router, uint16_t seg, struct frame inner)
+from_tunnel(uint8_t tunnel, uint16_t seg, struct frame inner)
 {
 	struct spec outer = {.smac = MAC_ISP,
 		.dmac = MAC_WAN0,
-		.src = router == R_Y ? VTEP_Y : VTEP_Z,
+		.src = vtep_of(tunnel),
 		.dst = WAN0_IP,
 		.frag = RTE_IPV4_HDR_DF_FLAG,
 		.sport = 50000};

@@ -124,7 +124,7 @@ net_advance(uint64_t ms)
 void
 net_release(uint16_t port, rte_be32_t addr)
 {
-	struct dp_order o = {.port = port, .ip = addr};
+	struct dp_order o = {.kind = ORDER_RELEASE, .port = port, .ip = addr};
 
 	assert_int_equal(rte_ring_sp_enqueue_elem(net.w->orders, &o, sizeof(o)), 0);
 	worker_orders(net.w);
@@ -303,14 +303,14 @@ net_expect_frame(uint16_t port, const struct frame *f, const char *file, int lin
 }
 
 uint16_t
-net_expect_tunnel(uint8_t router, uint16_t seg, const struct frame *inner, const char *file, int line)
+net_expect_tunnel(uint8_t tunnel, uint16_t seg, const struct frame *inner, const char *file, int line)
 {
 	uint16_t sport = 0;
 	struct out *o = &out[WAN0];
 	struct spec outer = {.smac = MAC_WAN0,
 		.dmac = MAC_ISP,
 		.src = WAN0_IP,
-		.dst = router == R_Y ? VTEP_Y : VTEP_Z,
+		.dst = vtep_of(tunnel),
 		.frag = RTE_IPV4_HDR_DF_FLAG};
 	struct frame f;
 

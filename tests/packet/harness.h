@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* harness.h - frames in, frames out, through the real pipeline_run().
  *
- *   user 192.0.2.10                                    dc0 (port DC0): SEG1 untagged, SEG2 VLAN 200, SEG3 VLAN 300
- *        |                                            /
+ *   user 192.0.2.10                      dc0 (port DC0): SEG1 untagged, SEG2 VLAN 200, SEG3 VLAN 300, SEG4 VLAN 400
+ *        |                              /
  *   isp 198.51.100.1 ---- wan0 198.51.100.2/30 --- r-x ---- dc1 (port DC1): SEG1 VLAN 100
  *                              (own VTEP)             \
  *   other 198.51.100.9 --- wan1 198.51.100.10/30 ------/
@@ -10,6 +10,8 @@
  *   SEG1  vni 5001  10.0.0.0/24  gateway 10.0.0.1  access nat      attachments ATT_1 (dc0), ATT_1B (dc1, VLAN 100)
  *   SEG2  vni 5002  10.0.2.0/24  gateway 10.0.2.1  access nat      attachment ATT_2 (dc0, VLAN 200)
  *   SEG3  vni 5003  203.0.113.128/26  gw .129      access routed   attachment ATT_3 (dc0, VLAN 300), leaves by wan0
+ *   SEG4  vni 5004  10.0.4.0/24  gateway 10.0.4.1  access nat      attachments ATT_4 (dc0, VLAN 400) and the local
+ *                                                                  VTEPs ATT_4A, ATT_4B, both behind isp
  *   pools 203.0.113.0/26 (routed to us), 203.0.113.64/28 (on link of wan0)
  *   peers R_Y: VTEP 198.51.100.66, R_Z: VTEP 198.51.100.70; both behind isp. Default route via isp.
  *   Neighbour isp is known (MAC_ISP); `other` is not: route to it with net_route() and see packets held.
@@ -39,13 +41,14 @@
 /* ---- the network ---- */
 
 enum { WAN0, DC0, DC1, WAN1, PORTS };
-enum { SEG1, SEG2, SEG3, SEGS };
-enum { ATT_1, ATT_1B, ATT_2, ATT_3, ATTS };
-enum { R_X, R_Y, R_Z }; /* router indices: this one and its peers */
+enum { SEG1, SEG2, SEG3, SEG4, SEGS };
+enum { ATT_1, ATT_1B, ATT_2, ATT_3, ATT_4, ATT_4A, ATT_4B, ATTS };
+enum { R_X, R_Y, R_Z, T_A, T_B }; /* router indices: this one and its peers; tunnels to local VTEPs */
 
 #define VLAN_1B	 100
 #define VLAN_2	 200
 #define VLAN_3	 300
+#define VLAN_4	 400
 #define VNI(seg) (5001u + (seg))
 
 #define IP(a, b, c, d) RTE_BE32((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
@@ -55,11 +58,15 @@ enum { R_X, R_Y, R_Z }; /* router indices: this one and its peers */
 #define OTHER	       IP(198, 51, 100, 9)
 #define VTEP_Y	       IP(198, 51, 100, 66)
 #define VTEP_Z	       IP(198, 51, 100, 70)
+#define VTEP_A	       IP(198, 51, 100, 129)
+#define VTEP_B	       IP(198, 51, 100, 133)
 #define USER	       IP(192, 0, 2, 10)
 #define GW	       IP(10, 0, 0, 1)
 #define GW2	       IP(10, 0, 2, 1)
 #define GW3	       IP(203, 0, 113, 129)
+#define GW4	       IP(10, 0, 4, 1)
 #define PRIVATE(n)     IP(10, 0, 0, n)	  /* of VM n in SEG1 */
+#define PRIVATE4(n)    IP(10, 0, 4, n)	  /* of VM n in SEG4 */
 #define GLOBAL(n)      IP(203, 0, 113, n) /* its global address here */
 #define GLOBAL_Y(n)    IP(198, 18, 1, n)  /* at R_Y */
 #define GLOBAL_Z(n)    IP(198, 18, 2, n)  /* at R_Z */
@@ -75,6 +82,7 @@ enum { R_X, R_Y, R_Z }; /* router indices: this one and its peers */
 #define MAC_ISP		      MAC(2, 0xcc, 0, 0, 0, 1)
 #define MAC_OTHER	      MAC(2, 0xcc, 0, 0, 0, 9)
 #define MAC_GW		      MAC(2, 0x5e, 0, 0, 0, 1) /* gateway of all segments, as most operators set it */
+#define MAC_GWY		      MAC(2, 0x5e, 0, 0, 0, 2) /* of R_Y where a test has per-site gateway MACs */
 #define MAC_VM(n)	      MAC(2, 0, 0, 0, 1, n)
 #define MAC_HOST(n)	      MAC(2, 0, 0, 0, 2, n) /* a host nobody registered */
 #define MAC_ALL		      MAC(0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
@@ -188,8 +196,9 @@ struct frame frame_arp(const struct arp_spec *s);
 /* The IPv4 packet in a frame, for icmp() errors: .data = packet_of(&f), .size = packet_len(&f). */
 const void *packet_of(const struct frame *f);
 uint16_t packet_len(const struct frame *f);
-/* A VXLAN packet with this frame inside, as peer `router` sends it to us; arrives at WAN0. */
-struct frame from_tunnel(uint8_t router, uint16_t seg, struct frame inner);
+/* A VXLAN packet with this frame inside, as the peer or local VTEP sends it to us; arrives at WAN0. */
+struct frame from_tunnel(uint8_t tunnel, uint16_t seg, struct frame inner);
+rte_be32_t vtep_of(uint8_t tunnel);
 struct frame vxlan_frame(const struct spec *outer, uint32_t vni, const struct frame *inner);
 /* The same bytes with the VLAN tag set. */
 struct frame with_vlan(struct frame f, uint16_t vlan);
@@ -208,10 +217,10 @@ void net_idle(void);
 
 /* The next frame that the port sent is exactly this one. Order is kept per port. */
 void net_expect_frame(uint16_t port, const struct frame *f, const char *file, int line);
-/* The next frame that WAN0 sent is VXLAN to this peer and segment with exactly this inside; the outer header is checked
+/* The next frame that WAN0 sent is VXLAN by this tunnel and segment with exactly this inside; the outer header is checked
  * in whole, but for the source port, which must be in 49152..65535 and is returned. */
 uint16_t net_expect_tunnel(
-	uint8_t router, uint16_t seg, const struct frame *inner, const char *file, int line);
+	uint8_t tunnel, uint16_t seg, const struct frame *inner, const char *file, int line);
 void net_expect_drop(enum drop why, uint64_t n, const char *file, int line);
 void net_expect_nothing(const char *file, int line); /* no frame is left, no drop is unexplained */
 struct dp_event net_expect_event(enum dp_event_kind kind, const char *file, int line);

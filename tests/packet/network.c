@@ -48,6 +48,20 @@ attach(uint16_t att, uint16_t seg, uint16_t port, uint16_t vlan)
 }
 
 static void
+attach_vtep(uint16_t att, uint16_t seg, uint8_t tunnel)
+{
+	struct topo_segment *s = &net.topo->segments[seg];
+	struct topo_vtep *v = &net.topo->vteps[net.topo->n_vteps++];
+
+	assert_int_equal(tunnel, net.topo->n_peers + net.topo->n_vteps);
+	v->ip = vtep_of(tunnel);
+	memset(v->attachment, 0xff, sizeof(v->attachment)); /* TOPO_NONE */
+	v->attachment[seg] = att;
+	net.topo->attachments[att] = (struct topo_attachment){.seg = seg, .tunnel = tunnel};
+	s->attachments[s->n_attachments++] = att;
+}
+
+static void
 set_segment(uint16_t i, rte_be32_t gw, uint8_t len, bool nat)
 {
 	struct topo_segment *s = &net.topo->segments[i];
@@ -57,7 +71,7 @@ set_segment(uint16_t i, rte_be32_t gw, uint8_t len, bool nat)
 	set_prefix(&s->prefix, gw, len);
 	s->gw_ip = gw;
 	s->gw_mac = MAC_GW;
-	s->mtu = 1500;
+	s->mtu = s->att_mtu = 1500;
 	s->tunnel_mtu = 1450;
 	s->mss = 1410;
 	s->nat = nat;
@@ -84,6 +98,8 @@ build_topology(void)
 	set_segment(SEG1, GW, 24, true);
 	set_segment(SEG2, GW2, 24, true);
 	set_segment(SEG3, GW3, 26, false);
+	set_segment(SEG4, GW4, 24, true);
+	net.topo->segments[SEG4].att_mtu = 1450;
 	attach(ATT_1, SEG1, DC0, 0);
 	attach(ATT_1B, SEG1, DC1, VLAN_1B);
 	attach(ATT_2, SEG2, DC0, VLAN_2);
@@ -91,6 +107,9 @@ build_topology(void)
 	t->n_peers = 2;
 	t->peers[0] = (struct topo_peer){.name = "r-y", .vtep = VTEP_Y, .mac = MAC_RY};
 	t->peers[1] = (struct topo_peer){.name = "r-z", .vtep = VTEP_Z, .mac = MAC_RZ};
+	attach(ATT_4, SEG4, DC0, VLAN_4);
+	attach_vtep(ATT_4A, SEG4, T_A);
+	attach_vtep(ATT_4B, SEG4, T_B);
 	t->n_pools = 2;
 	set_prefix(&t->pools[0].prefix, GLOBAL(0), 26);
 	set_prefix(&t->pools[1].prefix, GLOBAL(64), 28);

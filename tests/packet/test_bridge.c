@@ -355,7 +355,7 @@ broadcasts(void)
 static void
 a_storm_of_broadcasts_does_not_keep_the_control_thread_s_orders_out(void **state)
 {
-	const struct dp_order release = {.port = WAN0, .ip = OTHER};
+	const struct dp_order release = {.kind = ORDER_RELEASE, .port = WAN0, .ip = OTHER};
 
 	(void)state;
 	vm_here(5);

@@ -241,7 +241,7 @@ user_is_told_the_mtu_of_the_segment(void **state)
 
 	(void)state;
 	vm_here(5);
-	net.topo->segments[SEG1].mtu = 1280;
+	net.topo->segments[SEG1].att_mtu = 1280;
 	burst(WAN0, f);
 	expect_drop(DROP_TOO_BIG, 1);
 	quoted = cut_to(quoted, 548);
@@ -301,7 +301,7 @@ packet_to_a_vm_not_heard_yet_goes_in_fragments_everywhere(void **state)
 	struct frame to = udp(TO_VM(5), .src = USER, .sport = 1, .dport = 2, .id = 9, .size = 1400, ROUTED);
 
 	(void)state;
-	net.topo->segments[SEG1].mtu = 1300;
+	net.topo->segments[SEG1].att_mtu = 1300;
 	vm(.mac = MAC_VM(5), .att = ATT_ANY, .n_addresses = 1, .addresses = {{PRIVATE(5), GLOBAL(5)}});
 	burst(WAN0,
 		udp(BY_ISP, .src = USER, .dst = GLOBAL(5), .sport = 1, .dport = 2, .id = 9, .size = 1400));

@@ -242,7 +242,7 @@ orders_wait_while_the_inject_vector_is_full(void **state)
 static void
 released_packets_leave_and_the_others_wait(void **state)
 {
-	struct dp_order o = {.port = WAN0, .ip = ISP};
+	struct dp_order o = {.kind = ORDER_RELEASE, .port = WAN0, .ip = ISP};
 
 	(void)state;
 	hold(ISP);

@@ -6,6 +6,7 @@
  * Ethernet source; the bridge stage delivers it with the gateway's. Group members (who share the address) do not
  * contend with each other; against anybody else the address is defended (RFC 5227, section 2.4 (c)).
  */
+#include <dataplane/attach.h>
 #include <dataplane/pipeline.h>
 #include <dataplane/vmrec.h>
 
@@ -78,7 +79,7 @@ vm_by_ip(const struct ask *q, rte_be32_t ip)
 static void
 give_encap(const struct ask *q, uint8_t router)
 {
-	q->md->out_router = router;
+	q->md->out_tunnel = router;
 	vec_add(q->encap, q->m);
 }
 
@@ -99,9 +100,9 @@ turn_into_reply(const struct ask *q, rte_be32_t ip, const struct rte_ether_addr 
 static void
 send_back(const struct ask *q)
 {
-	q->md->out_port = q->md->in_port;
-	q->md->out_vlan = q->md->vlan;
-	vec_add(q->port, q->m);
+	bool tunnel = attach_aim(q->w->topo, q->md, q->md->in_att);
+
+	vec_add(tunnel ? q->encap : q->port, q->m);
 }
 
 /* ---- the gateway's address ---- */
@@ -113,7 +114,7 @@ struct announcement {
 } __rte_packed __rte_aligned(2);
 
 static void
-announce(struct worker *w, uint16_t seg, const struct topo_attachment *att)
+announce(struct worker *w, uint16_t seg, uint16_t att)
 {
 	const struct topo_segment *s = &w->topo->segments[seg];
 	const struct announcement frame = {
@@ -137,10 +138,8 @@ announce(struct worker *w, uint16_t seg, const struct topo_attachment *att)
 	}
 	*to = frame;
 	memset(&to->eth.dst_addr, 0xff, sizeof(to->eth.dst_addr));
-	meta(m)->enter = ENTER_PORT;
 	meta(m)->seg = seg;
-	meta(m)->out_port = (uint8_t)att->port;
-	meta(m)->out_vlan = att->vlan;
+	attach_enter(w->topo, meta(m), att);
 	worker_inject(w, m);
 }
 
@@ -155,7 +154,7 @@ defend(const struct ask *q)
 		return;
 	*last = w->now_ms;
 	for (int i = 0; i < q->seg->n_attachments; i++)
-		announce(w, q->md->seg, &w->topo->attachments[q->seg->attachments[i]]);
+		announce(w, q->md->seg, q->seg->attachments[i]);
 }
 
 static void
@@ -187,7 +186,7 @@ from_group(const struct ask *q)
 		return;
 	}
 	if (vm != NULL && vm->owner == q->md->in_router && q->hdr->arp_opcode == RTE_BE16(RTE_ARP_OP_REPLY) &&
-		rte_is_same_ether_addr(&q->a->arp_sha, &q->seg->gw_mac) &&
+		rte_is_same_ether_addr(&q->a->arp_sha, topo_gateway_mac(q->seg, vm->owner)) &&
 		rte_is_same_ether_addr(&q->a->arp_tha, &vm->mac))
 		vec_add(q->bridge, q->m);
 	else
@@ -198,7 +197,7 @@ from_group(const struct ask *q)
 static void
 wants_gateway(const struct ask *q)
 {
-	const struct vm_rec *vm = vm_by_mac(q, &q->eth->src_addr);
+	const struct vm_rec *vm = q->md->vm;
 	bool tunnel = q->md->origin == FROM_TUNNEL;
 
 	if (vm == NULL || (q->a->arp_sip != 0 && !vm_has_ip(vm, q->a->arp_sip))) {
@@ -210,7 +209,7 @@ wants_gateway(const struct ask *q)
 			give_encap(q, q->md->in_router);
 		else
 			send_back(q);
-	} else if (tunnel) {
+	} else if (tunnel || q->seg->external) { /* there its owner hears the question itself */
 		worker_drop(q->w, q->m, DROP_GW_ARP_OWNER_ELSE);
 	} else {
 		give_encap(q, vm->owner);
@@ -226,7 +225,7 @@ answer_for_vm(const struct ask *q)
 {
 	const struct vm_rec *vm;
 
-	if (!q->seg->suppress_arp || q->md->origin != FROM_DC ||
+	if (!q->seg->suppress_arp || q->seg->external || q->md->origin != FROM_DC ||
 		q->hdr->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST) ||
 		!rte_is_broadcast_ether_addr(&q->eth->dst_addr) || q->a->arp_sip == 0 ||
 		q->a->arp_sip == q->a->arp_tip)
@@ -237,6 +236,17 @@ answer_for_vm(const struct ask *q)
 	turn_into_reply(q, q->a->arp_tip, &vm->mac, &q->seg->gw_mac);
 	send_back(q);
 	return true;
+}
+
+/* Of a member of the group that is heard on a DC port: the gateway of another site, where somebody else stretches the
+ * segment. It contends with nobody; what else it asks is between it and the host it asks. */
+static void
+from_peer_gateway(const struct ask *q)
+{
+	if (q->a->arp_sip == q->seg->gw_ip)
+		worker_drop(q->w, q->m, DROP_GW_ARP_SUPPRESSED);
+	else
+		vec_add(q->bridge, q->m);
 }
 
 static bool
@@ -280,9 +290,13 @@ ask(const struct ask *q)
 		worker_drop(q->w, q->m, DROP_ARP_MALFORMED);
 	else if (rte_is_same_ether_addr(&q->eth->src_addr, &q->seg->gw_mac))
 		worker_drop(q->w, q->m, DROP_GW_ARP_SUPPRESSED);
+	else if (topo_is_peer_gateway(q->w->topo, q->seg, &q->eth->src_addr))
+		from_peer_gateway(q);
 	else if (q->md->origin == FROM_TUNNEL &&
 		 rte_is_same_ether_addr(&q->eth->src_addr, &q->w->topo->peers[q->md->in_router - 1].mac))
 		from_group(q);
+	else if (!worker_arp_allowed(q->w, &q->eth->src_addr, q->md->seg, q->md->vm != NULL))
+		worker_drop(q->w, q->m, DROP_ARP_RATE);
 	else if (q->eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_RARP))
 		ask_rarp(q);
 	else

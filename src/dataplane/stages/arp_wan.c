@@ -102,7 +102,7 @@ reply(struct rte_mbuf *m, struct arp_frame *f, const struct topo_port *port, str
 	f->eth.dst_addr = a->arp_tha;
 	f->eth.src_addr = port->mac;
 	meta(m)->out_port = meta(m)->in_port;
-	meta(m)->out_vlan = meta(m)->vlan;
+	meta(m)->out_vlan = 0;
 	vec_add(out, m);
 }
 
@@ -116,6 +116,10 @@ hear(struct worker *w, struct rte_mbuf *m, struct vec *out)
 	if (!well_formed(m, f) || !honest_sender(f) ||
 		ours(w, port, a->arp_sip)) { /* or it claims to be us */
 		worker_drop(w, m, DROP_ARP_MALFORMED);
+		return;
+	}
+	if (!worker_arp_allowed(w, &f->eth.src_addr, (uint16_t)(TOPO_SEGMENTS + meta(m)->in_port), false)) {
+		worker_drop(w, m, DROP_ARP_RATE);
 		return;
 	}
 	if (ours(w, port, a->arp_tip) || a->arp_tip == a->arp_sip) /* to us, or an announcement */

@@ -2,15 +2,19 @@
 /* bridge.c - L2 forwarding in a segment: to a VM, to a learnt host, or to all.
  *
  *                     to own attachments          to peers
- *  from attachment    all others                  all (head-end replication)
+ *  from attachment    all others *                all (head-end replication)
  *  from the tunnel    all                         never, but for the owner's relay of unicast for its VM
+ *
+ *  * never from one local VTEP to another: hypervisors speak to each other themselves
  *
  * The source of a routed frame is the sending router's MAC in the tunnel and the gateway's MAC on DC ports, whoever
  * routed it. A frame for several places goes to the first; copies enter with the next burst.
  */
+#include <dataplane/attach.h>
 #include <dataplane/mss.h>
 #include <dataplane/pipeline.h>
 
+#define STORM_BURST  10 /* a tenth of a second's frames at once */
 #define DESTINATIONS (RTE_DIM(((struct topo_segment *)0)->attachments) + TOPO_PEERS)
 
 struct way { /* to a peer, or when router is ROUTER_SELF to an attachment */
@@ -46,21 +50,69 @@ add_attachment(struct ways *x, uint16_t att)
 	x->way[x->n++] = (struct way){.router = ROUTER_SELF, .att = att};
 }
 
+/* May what came from where `md` says go to this attachment? */
+static bool
+may_go_to(const struct topology *t, const struct meta *md, uint16_t att)
+{
+	return md->origin != FROM_DC ||
+	       (att != md->in_att && !(attach_is_vtep(t, att) && attach_is_vtep(t, md->in_att)));
+}
+
 static void
 add_attachments(const struct topology *t, const struct meta *md, struct ways *x)
 {
 	const struct topo_segment *s = &t->segments[md->seg];
 
 	for (int i = 0; i < s->n_attachments; i++)
-		if (md->origin != FROM_DC || s->attachments[i] != md->in_att)
+		if (may_go_to(t, md, s->attachments[i]))
 			add_attachment(x, s->attachments[i]);
 }
 
-static void
-flood(const struct topology *t, const struct meta *md, struct ways *x)
+static enum topo_storm
+storm_class(const struct rte_ether_addr *dst)
 {
-	add_attachments(t, md, x);
-	for (uint16_t i = 0; md->origin != FROM_TUNNEL && i < t->n_peers; i++)
+	if (rte_is_unicast_ether_addr(dst))
+		return STORM_UNICAST;
+	return rte_is_broadcast_ether_addr(dst) ? STORM_BROADCAST : STORM_MULTICAST;
+}
+
+/* Workers share a segment's limit in equal parts: none asks another. */
+static bool
+storms(struct worker *w, struct rte_mbuf *m, struct ways *x)
+{
+	static const enum drop why[STORMS] = {
+		[STORM_BROADCAST] = DROP_STORM_BROADCAST,
+		[STORM_MULTICAST] = DROP_STORM_MULTICAST,
+		[STORM_UNICAST] = DROP_STORM_UNICAST,
+	};
+	uint16_t seg = meta(m)->seg;
+	enum topo_storm class = storm_class(&ether(m)->dst_addr);
+	uint32_t pps = w->topo->segments[seg].storm_pps[class];
+
+	x->none = why[class];
+	pps = pps != 0 ? RTE_MAX(pps / RTE_MAX(w->topo->n_workers, 1), 1u) : 0;
+	return pps != 0 && !bucket_take(&w->storm_bucket[seg][class], w->now_ms, pps,
+				   RTE_MAX(pps / STORM_BURST, (uint32_t)BURST_MAX));
+}
+
+/* After a loop was heard, what would go round it is not flooded: from the tunnel, and to it. */
+static void
+flood(struct worker *w, struct rte_mbuf *m, struct ways *x)
+{
+	const struct meta *md = meta(m);
+	bool looped = w->now_ms < w->loop_until_ms[md->seg];
+
+	if (looped && md->origin == FROM_TUNNEL) {
+		x->none = DROP_LOOP_HOLD;
+		return;
+	}
+	if (storms(w, m, x))
+		return;
+	x->none = looped ? DROP_LOOP_HOLD : DROP_NO_DESTINATION;
+	add_attachments(w->topo, md, x);
+	if (looped || md->origin == FROM_TUNNEL || w->topo->segments[md->seg].external)
+		return;
+	for (uint16_t i = 0; i < w->topo->n_peers; i++)
 		add_peer(x, (uint8_t)(i + 1));
 }
 
@@ -69,10 +121,10 @@ to_own_attachment(const struct topology *t, const struct meta *md, uint16_t att,
 {
 	if (att == ATT_ANY)
 		add_attachments(t, md, x);
-	else if (md->origin == FROM_DC && att == md->in_att)
-		x->none = DROP_BRIDGE_FILTERED;
-	else
+	else if (may_go_to(t, md, att))
 		add_attachment(x, att);
+	else
+		x->none = att == md->in_att ? DROP_BRIDGE_FILTERED : DROP_SPLIT_HORIZON;
 }
 
 /* The owner knows where its VM is and relays. A third router sends to the owner; what comes from the tunnel it gives to
@@ -82,7 +134,7 @@ to_vm_of(const struct topology *t, const struct meta *md, const struct vm_rec *v
 {
 	bool tunnel = md->origin == FROM_TUNNEL;
 
-	if (vm->owner != ROUTER_SELF && tunnel)
+	if (vm->owner != ROUTER_SELF && (tunnel || t->segments[md->seg].external))
 		add_attachments(t, md, x);
 	else if (vm->owner != ROUTER_SELF)
 		add_peer(x, vm->owner);
@@ -132,61 +184,65 @@ set_source(const struct worker *w, struct rte_mbuf *m, uint8_t to)
 static bool
 fits(const struct topology *t, const struct rte_mbuf *m, const struct way *y)
 {
-	return y->router != ROUTER_SELF ||
+	return y->router != ROUTER_SELF || attach_is_vtep(t, y->att) ||
 	       rte_pktmbuf_pkt_len(m) <=
 		       t->ports[t->attachments[y->att].port].mtu + sizeof(struct rte_ether_hdr);
 }
 
-static bool
+/* What a way is in the metadata: by tunnel, or by a port; or the frame was too big for it and is gone. */
+static enum enter
 direct(struct worker *w, struct rte_mbuf *m, const struct way *y)
 {
 	struct meta *md = meta(m);
 
 	if (!fits(w->topo, m, y)) {
 		worker_drop(w, m, DROP_TOO_BIG);
-		return false;
+		return ENTER_RX;
 	}
 	set_source(w, m, y->router);
-	md->out_router = y->router;
-	if (y->router == ROUTER_SELF) {
-		md->out_port = (uint8_t)w->topo->attachments[y->att].port;
-		md->out_vlan = w->topo->attachments[y->att].vlan;
-	}
-	return true;
+	if (y->router == ROUTER_SELF)
+		return attach_aim(w->topo, md, y->att) ? ENTER_ENCAP : ENTER_PORT;
+	md->out_tunnel = y->router;
+	return ENTER_ENCAP;
 }
 
 static void
 send_copy(struct worker *w, const struct rte_mbuf *m, const struct way *y)
 {
 	struct rte_mbuf *c = worker_copy(w, m);
+	enum enter enter = c != NULL ? direct(w, c, y) : ENTER_RX;
 
-	if (c == NULL || !direct(w, c, y))
+	if (enter == ENTER_RX)
 		return;
 	if (w->inject.n >= INJECT_COPIES) {
 		worker_drop(w, c, DROP_INJECT_FULL);
 		return;
 	}
-	meta(c)->enter = y->router == ROUTER_SELF ? ENTER_PORT : ENTER_ENCAP;
+	meta(c)->enter = (uint8_t)enter;
 	worker_inject(w, c);
 }
 
 static void
 send_all(struct worker *w, struct rte_mbuf *m, const struct ways *x, const struct outs *o)
 {
+	enum enter enter;
+
 	if (x->n == 0) {
 		worker_drop(w, m, x->none);
 		return;
 	}
 	for (uint16_t i = 1; i < x->n; i++)
 		send_copy(w, m, &x->way[i]);
-	if (direct(w, m, &x->way[0]))
-		vec_add(x->way[0].router == ROUTER_SELF ? o->port : o->encap, m);
+	enter = direct(w, m, &x->way[0]);
+	if (enter != ENTER_RX)
+		vec_add(enter == ENTER_PORT ? o->port : o->encap, m);
 }
 
 static void
-choose(const struct topology *t, struct rte_mbuf *m, const struct vm_rec *vm, const struct mac_entry *host,
+choose(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm, const struct mac_entry *host,
 	struct ways *x)
 {
+	const struct topology *t = w->topo;
 	const struct meta *md = meta(m);
 
 	x->n = 0;
@@ -198,7 +254,7 @@ choose(const struct topology *t, struct rte_mbuf *m, const struct vm_rec *vm, co
 	else if (host != NULL)
 		to_host(t, md, host, x);
 	else
-		flood(t, md, x);
+		flood(w, m, x);
 }
 
 /* Where frames go: the records of VMs, and learnt hosts for the others. */
@@ -258,7 +314,7 @@ bridge(struct worker *w, struct vec *in, struct vec *encap, struct vec *port)
 
 		if (mss != 0)
 			mss_clamp_frame(m, mss);
-		choose(w->topo, m, f.vm[i], f.host[i], &x);
+		choose(w, m, f.vm[i], f.host[i], &x);
 		send_all(w, m, &x, &o);
 	}
 }

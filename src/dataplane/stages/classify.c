@@ -49,7 +49,7 @@ from_dc(struct worker *w, struct rte_mbuf *m, struct paths *p)
 	}
 	md->origin = FROM_DC;
 	md->in_att = att;
-	md->seg = w->topo->attachments[att].seg;
+	md->seg = md->in_seg = w->topo->attachments[att].seg;
 	vec_add(&p->frame, m);
 }
 

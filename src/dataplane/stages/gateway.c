@@ -90,7 +90,7 @@ decide(struct worker *w, struct rte_mbuf *m, struct paths *p)
 {
 	struct meta *md = meta(m);
 	rte_be32_t dst = ip4_hdr(m)->dst_addr;
-	uint16_t dst_seg = topo_segment_by_ip(w->topo, dst);
+	uint16_t dst_seg = topo_segment_in_vrf(w->topo, w->topo->segments[md->seg].vrf, dst);
 	bool outside = dst_seg == TOPO_NONE && !is_own(w->topo, dst, dst_seg);
 
 	if (outside && md->vm->n_drains != 0 && w->topo->segments[md->seg].nat)

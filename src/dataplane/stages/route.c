@@ -33,15 +33,17 @@ to_port(struct worker *w, struct rte_mbuf *m, const struct nexthop *nh, struct v
 	ip4_send(w, m, w->topo->ports[nh->port].mtu, neighbour);
 }
 
-/* Stages before this one know destinations in segments; only what the control thread asks to route may get here. The
- * tunnel itself must not: it would wrap its own packets for ever. */
+/* Stages before this one know destinations in segments of the sender's vrf. What gets here is of the router itself, which
+ * may ask for it (ENTER_ROUTE; the tunnel does not: it would wrap its own packets for ever), or of another vrf, which
+ * reaches routed segments as the world does. */
 static void
 to_segment(struct worker *w, struct rte_mbuf *m, const struct nexthop *nh)
 {
 	struct meta *md = meta(m);
+	bool own = md->flags & META_OWN;
 
-	if (md->enter != ENTER_ROUTE) {
-		worker_drop(w, m, DROP_NO_ROUTE);
+	if (own ? md->enter != ENTER_ROUTE : w->topo->segments[nh->seg].nat) {
+		icmp_error_drop(w, m, DROP_NO_ROUTE, 0);
 		return;
 	}
 	md->enter = ENTER_TO_VM;

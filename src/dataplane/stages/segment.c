@@ -4,7 +4,11 @@
  *
  * The gateway's MAC is a source on DC ports only, and there only of routers; a router MAC only in the tunnel, and only
  * from that router's VTEP. ARP with the gateway's MAC as source goes on, for the arp stage to count it by name.
+ *
+ * In a segment that somebody else stretches (external) all sites hear each other at their attachments: VMs of peers there
+ * are no news, nor is the gateway of another site; and the tunnel carries only what is to or from a router.
  */
+#include <dataplane/pin.h>
 #include <dataplane/pipeline.h>
 #include <dataplane/vmrec.h>
 
@@ -61,6 +65,7 @@ drop_loop(struct worker *w, struct rte_mbuf *m)
 	struct dp_event ev = event(EVENT_LOOP, m);
 
 	worker_event(w, &ev);
+	worker_hear_loop(w, meta(m)->seg);
 	return drop(w, m, DROP_LOOP);
 }
 
@@ -72,16 +77,41 @@ router_source(struct worker *w, struct rte_mbuf *m, uint8_t router)
 	return router == meta(m)->in_router ? SOURCE_ROUTER : drop(w, m, DROP_SPOOFED);
 }
 
+/* A pin of another router, heard at our attachment: there is a way between the sites beside the tunnel. */
+static bool
+is_peer_pin(const struct worker *w, struct rte_mbuf *m)
+{
+	const struct pin_frame *p = rte_pktmbuf_mtod(m, const struct pin_frame *);
+
+	return meta(m)->origin == FROM_DC && p->eth.ether_type == RTE_BE16(PIN_ETHERTYPE) &&
+	       rte_pktmbuf_data_len(m) >= sizeof(*p) && p->magic == PIN_MAGIC &&
+	       topo_router_by_mac(w->topo, &p->router) != 0 && !w->topo->segments[meta(m)->seg].external;
+}
+
+/* Another site's gateway is behind its own router, unless the sites are one layer 2 network without us. */
+static enum source
+peer_gateway_source(struct worker *w, struct rte_mbuf *m)
+{
+	if (meta(m)->origin == FROM_TUNNEL)
+		return drop(w, m, DROP_SRC_MAC_INVALID);
+	return w->topo->segments[meta(m)->seg].external ? SOURCE_GATEWAY : drop_loop(w, m);
+}
+
 static enum source
 check_source(struct worker *w, struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = ether(m);
+	const struct topo_segment *s = &w->topo->segments[meta(m)->seg];
 	uint8_t router;
 
 	if (!rte_is_valid_assigned_ether_addr(&eth->src_addr))
 		return drop(w, m, DROP_SRC_MAC_INVALID);
-	if (rte_is_same_ether_addr(&eth->src_addr, &w->topo->segments[meta(m)->seg].gw_mac))
+	if (is_peer_pin(w, m))
+		return drop_loop(w, m);
+	if (rte_is_same_ether_addr(&eth->src_addr, &s->gw_mac))
 		return is_arp(eth) ? SOURCE_GATEWAY : drop(w, m, DROP_SRC_MAC_INVALID);
+	if (topo_is_peer_gateway(w->topo, s, &eth->src_addr))
+		return peer_gateway_source(w, m);
 	if (rte_is_same_ether_addr(&eth->src_addr, &w->topo->router_mac))
 		return router_source(w, m, ROUTER_SELF);
 	router = topo_router_by_mac(w->topo, &eth->src_addr);
@@ -129,8 +159,10 @@ evidence(struct rte_mbuf *m, const struct vm_rec *vm)
 
 /* The owner moves the location. Others only tell of VMs at their own attachments: an arrival is news. */
 static bool
-elsewhere(const struct meta *md, const struct vm_rec *vm)
+elsewhere(const struct worker *w, const struct meta *md, const struct vm_rec *vm)
 {
+	if (w->topo->segments[md->seg].external)
+		return md->origin == FROM_DC && vm->owner == ROUTER_SELF && vm->att != md->in_att;
 	if (md->origin == FROM_DC)
 		return vm->owner != ROUTER_SELF || vm->location != ROUTER_SELF || vm->att != md->in_att;
 	return vm->owner == ROUTER_SELF && vm->location != md->in_router;
@@ -155,7 +187,7 @@ see_vm(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm)
 	struct dp_event ev;
 	rte_be32_t ip;
 
-	if (!elsewhere(meta(m), vm))
+	if (!elsewhere(w, meta(m), vm))
 		return;
 	ip = evidence(m, vm);
 	if (ip == 0 || may_be_relayed(w, m))
@@ -179,29 +211,6 @@ learn_one(struct worker *w, struct rte_mbuf *m, const struct mac_entry *e)
 	}
 }
 
-/* Hosts nobody registered. A registered VM is never learnt: control says where it is. */
-static void
-learn(struct worker *w, struct work *k)
-{
-	struct vm_key_mac key[BURST_MAX];
-	struct mac_entry e[BURST_MAX];
-	struct rte_mbuf *m[BURST_MAX];
-	uint64_t known;
-	uint16_t n = 0;
-
-	for (uint16_t i = 0; i < k->n; i++) {
-		if (k->source[i] != SOURCE_HOST || k->vm[i] != NULL)
-			continue;
-		key[n] = k->key[i];
-		m[n++] = k->m[i];
-	}
-	if (n == 0)
-		return;
-	known = mactab_find(w->tables->macs, key, n, e);
-	for (uint16_t i = 0; i < n; i++)
-		learn_one(w, m[i], known >> i & 1 ? &e[i] : NULL);
-}
-
 /* A routed packet from a peer to a VM of ours that drains tells the home of a session. */
 static bool
 tells_home(struct worker *w, struct rte_mbuf *m, enum source source)
@@ -218,17 +227,53 @@ tells_home(struct worker *w, struct rte_mbuf *m, enum source source)
 	return true;
 }
 
+/* A VM that moved may have the MAC of the gateway where it was. We are that gateway to it, where no other router hears
+ * the frame. */
 static bool
 to_router(const struct worker *w, struct rte_mbuf *m)
 {
 	const struct rte_ether_addr *dst = &ether(m)->dst_addr;
+	const struct topo_segment *s = &w->topo->segments[meta(m)->seg];
 
-	return rte_is_same_ether_addr(dst, &w->topo->segments[meta(m)->seg].gw_mac) ||
-	       rte_is_same_ether_addr(dst, &w->topo->router_mac);
+	if (rte_is_same_ether_addr(dst, &s->gw_mac) || rte_is_same_ether_addr(dst, &w->topo->router_mac))
+		return true;
+	return topo_is_peer_gateway(w->topo, s, dst) && (!s->external || meta(m)->origin == FROM_TUNNEL);
+}
+
+/* What the tunnel has no business to carry in an external segment. */
+static bool
+not_ours_to_carry(const struct worker *w, struct rte_mbuf *m, enum source source)
+{
+	return meta(m)->origin == FROM_TUNNEL && w->topo->segments[meta(m)->seg].external &&
+	       (is_arp(ether(m)) || (source != SOURCE_ROUTER && !to_router(w, m)));
+}
+
+/* Hosts nobody registered. A registered VM is never learnt: control says where it is. */
+static void
+learn(struct worker *w, struct work *k)
+{
+	struct vm_key_mac key[BURST_MAX];
+	struct mac_entry e[BURST_MAX];
+	struct rte_mbuf *m[BURST_MAX];
+	uint64_t known;
+	uint16_t n = 0;
+
+	for (uint16_t i = 0; i < k->n; i++) {
+		if (k->source[i] != SOURCE_HOST || k->vm[i] != NULL ||
+			not_ours_to_carry(w, k->m[i], SOURCE_HOST))
+			continue;
+		key[n] = k->key[i];
+		m[n++] = k->m[i];
+	}
+	if (n == 0)
+		return;
+	known = mactab_find(w->tables->macs, key, n, e);
+	for (uint16_t i = 0; i < n; i++)
+		learn_one(w, m[i], known >> i & 1 ? &e[i] : NULL);
 }
 
 static void
-give_gateway(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm, struct vec *gateway)
+give_gateway(struct worker *w, struct rte_mbuf *m, struct vec *gateway)
 {
 	if (ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4)) {
 		worker_drop(w, m, DROP_ETHERTYPE);
@@ -236,7 +281,6 @@ give_gateway(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm, stru
 	}
 	if (meta(m)->origin == FROM_TUNNEL)
 		meta(m)->flags |= META_CARRIED;
-	meta(m)->vm = vm;
 	vec_add(gateway, m);
 }
 
@@ -254,12 +298,17 @@ segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, 
 	for (uint16_t i = 0; i < k.n; i++) {
 		struct rte_mbuf *m = k.m[i];
 
+		if (not_ours_to_carry(w, m, k.source[i])) {
+			worker_drop(w, m, DROP_EXTERNAL);
+			continue;
+		}
 		if (k.vm[i] != NULL)
 			see_vm(w, m, k.vm[i]);
+		meta(m)->vm = k.vm[i];
 		if (is_arp(ether(m)))
 			vec_add(arp, m);
 		else if (to_router(w, m))
-			give_gateway(w, m, k.vm[i], gateway);
+			give_gateway(w, m, gateway);
 		else if (tells_home(w, m, k.source[i]))
 			vec_add(home_in, m);
 		else

@@ -2,6 +2,7 @@
 /* A routed packet reaches its VM: on an own attachment, from the gateway's MAC; at a peer, through the tunnel, from
  * the router's MAC, which tells the peer where it comes from.
  */
+#include <dataplane/attach.h>
 #include <dataplane/icmp_error.h>
 #include <dataplane/ip4.h>
 #include <dataplane/ip4_send.h>
@@ -39,17 +40,21 @@ write_ether(struct rte_mbuf *m, const struct rte_ether_addr *from, const struct 
 	eth->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 }
 
+struct outs {
+	struct vec *port, *encap;
+};
+
 static void
-to_attachment(struct worker *w, struct rte_mbuf *m, uint16_t att, struct vec *port)
+to_attachment(struct worker *w, struct rte_mbuf *m, uint16_t att, const struct outs *o)
 {
-	meta(m)->out_port = w->topo->attachments[att].port;
-	meta(m)->out_vlan = w->topo->attachments[att].vlan;
-	ip4_send(w, m, w->topo->segments[meta(m)->seg].mtu, port);
+	bool tunnel = attach_aim(w->topo, meta(m), att);
+
+	ip4_send(w, m, w->topo->segments[meta(m)->seg].att_mtu, tunnel ? o->encap : o->port);
 }
 
 /* Not heard yet: to each attachment of its segment. */
 static void
-to_all_attachments(struct worker *w, struct rte_mbuf *m, struct vec *port)
+to_all_attachments(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 {
 	const struct topo_segment *seg = &w->topo->segments[meta(m)->seg];
 
@@ -61,37 +66,38 @@ to_all_attachments(struct worker *w, struct rte_mbuf *m, struct vec *port)
 		struct rte_mbuf *c = worker_copy(w, m);
 
 		if (c != NULL)
-			to_attachment(w, c, seg->attachments[i], port);
+			to_attachment(w, c, seg->attachments[i], o);
 	}
-	to_attachment(w, m, seg->attachments[0], port);
+	to_attachment(w, m, seg->attachments[0], o);
 }
 
 static void
-deliver(struct worker *w, struct rte_mbuf *m, struct vec *port, struct vec *encap)
+deliver(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 {
 	const struct vm_rec *rec = meta(m)->vm;
 	const struct topo_segment *seg = &w->topo->segments[meta(m)->seg];
 	/* Only the owner knows better than that the VM is where its owner is. */
 	uint8_t at = rec->owner != ROUTER_SELF ? rec->owner : rec->location;
 
-	if (!ip4_hop(w, m, at == ROUTER_SELF ? seg->mtu : seg->tunnel_mtu))
+	if (!ip4_hop(w, m, at == ROUTER_SELF ? seg->att_mtu : seg->tunnel_mtu))
 		return;
 	ip4_clamp(m, seg->mss);
 	if (at != ROUTER_SELF) {
 		write_ether(m, &w->topo->router_mac, &rec->mac);
-		ip4_carry(w, m, at, encap);
+		ip4_carry(w, m, at, o->encap);
 		return;
 	}
 	write_ether(m, &seg->gw_mac, &rec->mac);
 	if (rec->att == ATT_ANY)
-		to_all_attachments(w, m, port);
+		to_all_attachments(w, m, o);
 	else
-		to_attachment(w, m, rec->att, port);
+		to_attachment(w, m, rec->att, o);
 }
 
 void
 to_vm(struct worker *w, struct vec *in, struct vec *port, struct vec *encap)
 {
+	const struct outs o = {port, encap};
 	struct rte_mbuf *m;
 	uint16_t i;
 
@@ -100,6 +106,6 @@ to_vm(struct worker *w, struct vec *in, struct vec *port, struct vec *encap)
 		if (meta(m)->vm == NULL)
 			icmp_error_drop(w, m, DROP_VM_UNKNOWN, 0);
 		else
-			deliver(w, m, port, encap);
+			deliver(w, m, &o);
 	}
 }

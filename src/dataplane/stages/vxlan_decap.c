@@ -56,6 +56,24 @@ check_inner(const struct rte_mbuf *m, uint16_t off)
 	return PASS;
 }
 
+/* A local VTEP is an attachment like any other, of the segments that list it. */
+static bool
+comes_from(const struct topology *t, uint16_t tunnel, uint16_t seg, struct meta *md)
+{
+	*md = (struct meta){.origin = FROM_TUNNEL,
+		.in_router = (uint8_t)tunnel,
+		.in_att = TOPO_NONE,
+		.seg = seg,
+		.in_seg = seg};
+	if (tunnel <= t->n_peers)
+		return true;
+	*md = (struct meta){.origin = FROM_DC,
+		.in_att = t->vteps[tunnel - t->n_peers - 1].attachment[seg],
+		.seg = seg,
+		.in_seg = seg};
+	return md->in_att != TOPO_NONE;
+}
+
 static enum drop
 decap(struct worker *w, struct rte_mbuf *m)
 {
@@ -63,14 +81,15 @@ decap(struct worker *w, struct rte_mbuf *m)
 	const struct rte_ipv4_hdr *ip =
 		rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, sizeof(struct rte_ether_hdr));
 	uint16_t inner = (uint16_t)(md->l4_off + sizeof(struct rte_udp_hdr) + sizeof(struct rte_vxlan_hdr));
-	uint8_t in_port = md->in_port, router = topo_router_by_vtep(w->topo, ip->src_addr);
+	uint16_t tunnel = topo_tunnel_by_vtep(w->topo, ip->src_addr);
 	enum drop why = check_outer(m, md);
 	const struct rte_vxlan_hdr *vx;
+	struct meta from;
 	uint16_t seg;
 
 	if (why != PASS)
 		return why;
-	if (router == 0)
+	if (tunnel == 0)
 		return DROP_VTEP_UNKNOWN;
 	vx = rte_pktmbuf_mtod_offset(m, const struct rte_vxlan_hdr *, inner - sizeof(*vx));
 	seg = topo_segment_by_vni(w->topo, rte_be_to_cpu_32(vx->vx_vni) >> 8);
@@ -79,12 +98,11 @@ decap(struct worker *w, struct rte_mbuf *m)
 	why = check_inner(m, inner);
 	if (why != PASS)
 		return why;
+	if (!comes_from(w->topo, tunnel, seg, &from))
+		return DROP_VTEP_UNKNOWN;
 	rte_pktmbuf_adj(m, inner);
-	*md = (struct meta){.origin = FROM_TUNNEL,
-		.in_port = in_port,
-		.in_router = router,
-		.in_att = TOPO_NONE,
-		.seg = seg};
+	from.in_port = md->in_port;
+	*md = from;
 	return PASS;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vxlan_encap.c - a frame for a peer becomes an IPv4 packet of our own, which is then routed like any other. */
+/* vxlan_encap.c - a frame for a peer or a local VTEP becomes an IPv4 packet of our own, which is then routed like any other. */
 #include <dataplane/pipeline.h>
 
 #include <netinet/in.h>
@@ -60,7 +60,7 @@ write_header(struct worker *w, struct tunnel_hdr *h, const struct meta *md, uint
 {
 	uint16_t udp_len = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + inner_len);
 
-	*h = w->tunnel[md->out_router];
+	*h = w->tunnel[md->out_tunnel];
 	h->ip.total_length = rte_cpu_to_be_16((uint16_t)(sizeof(h->ip) + udp_len));
 	h->ip.hdr_checksum = checksum_with_length(h->ip.hdr_checksum, h->ip.total_length);
 	h->udp.dgram_len = rte_cpu_to_be_16(udp_len);

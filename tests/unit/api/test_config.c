@@ -592,11 +592,82 @@ route_at_run_time_is_checked_like_one_of_the_file(void **state)
 	kind_fini(&kind_config, &c);
 }
 
+#define VTEP_AT	 "      - vtep: "
+#define PER_SITE "      mac: 02:00:5e:10:00:01\n      mode: per-site\n"
+
+static void
+a_local_vtep_is_no_port_no_peer_and_not_twice_there(void **state)
+{
+	static const struct fault_case cases[] = {
+		{{33, VTEP_AT "198.51.100.9\n        port: dc0"}, 33, 15, "segments[0].attachments[0].vtep",
+			"is not allowed with port"},
+		{{33, VTEP_AT "198.51.100.9\n        vlan: 7"}, 34, 15, "segments[0].attachments[0].vlan",
+			"the VNI tells the segment"},
+		{{33, VTEP_AT "198.51.100.6"}, 33, 15, "segments[0].attachments[0].vtep",
+			"the VTEP of a peer"},
+		{{33, VTEP_AT "198.51.100.2"}, 33, 15, "segments[0].attachments[0].vtep",
+			"is an address of this router"},
+		{{33, VTEP_AT "198.51.100.9\n" VTEP_AT "198.51.100.9"}, 34, 15,
+			"segments[0].attachments[1].vtep", "is attachment 0 already"},
+		{{33, "      - {}"}, 33, 9, "segments[0].attachments[0]",
+			"needs a port with role: dc, or a vtep"},
+	};
+
+	(void)state;
+	EXPECT_EACH(cases);
+}
+
+static void
+a_gateway_s_mode_fits_its_macs_and_the_extension(void **state)
+{
+	static const struct fault_case cases[] = {
+		{{32, "    extension: external\n    attachments:"}, 32, 16, "segments[0].extension",
+			"needs gateway.mode: per-site"},
+		{{31, PER_SITE}, 30, 7, "segments[0].gateway", "needs peers"},
+		{{31, "      mac: 02:00:5e:10:00:01\n      peers: [{peer: r-y, mac: 02:00:5e:10:00:02}]"}, 32,
+			14, "segments[0].gateway.peers", "is not allowed with mode: shared"},
+		{{31, PER_SITE "      peers: [{peer: r-q, mac: 02:00:5e:10:00:02}]"}, 33, 22,
+			"segments[0].gateway.peers[0].peer", "there is no peer \"r-q\""},
+		{{31, PER_SITE "      peers: [{peer: r-y, mac: 02:00:5e:10:00:01}]"}, 33, 32,
+			"segments[0].gateway.peers[0].mac", "is gateway.mac too"},
+		{{31, PER_SITE "      peers: [{peer: r-y, mac: 02:00:5e:10:00:0a}]"}, 33, 32,
+			"segments[0].gateway.peers[0].mac", "is router.mac too"},
+	};
+
+	(void)state;
+	EXPECT_EACH(cases);
+}
+
+static void
+nat_prefixes_of_different_vrfs_may_overlap_and_no_others(void **state)
+{
+	static const struct change tenants[] = {{36, "    prefix: 10.0.0.0/24\n    vrf: b"},
+		{38, "      address: 10.0.0.1"}, {40, "    access: nat"}, {44, ""}, {45, ""}};
+	static const struct change routed[] = {
+		{36, "    prefix: 10.0.0.0/24\n    vrf: b"}, {38, "      address: 10.0.0.1"}};
+	struct config c;
+	struct faults f;
+
+	(void)state;
+	faults_init(&f);
+	if (load_changed(tenants, 5, &c, &f) != 0)
+		faults_print(&f, "config", stderr);
+	assert_int_equal(f.n, 0);
+	kind_fini(&kind_config, &c);
+	assert_int_equal(load_changed(routed, 2, &c, &f), -EINVAL);
+	assert_int_equal(f.n, 1);
+	assert_non_null(strstr(f.items[0].text, "only nat segments of different vrfs may"));
+	faults_fini(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_file_has_no_fault),
+		cmocka_unit_test(a_local_vtep_is_no_port_no_peer_and_not_twice_there),
+		cmocka_unit_test(a_gateway_s_mode_fits_its_macs_and_the_extension),
+		cmocka_unit_test(nat_prefixes_of_different_vrfs_may_overlap_and_no_others),
 		cmocka_unit_test(value_that_is_not_allowed_is_told_with_what_is),
 		cmocka_unit_test(section_of_the_wrong_shape_is_one_fault),
 		cmocka_unit_test(unknown_key_is_told_with_the_nearest_name),

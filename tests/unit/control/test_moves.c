@@ -316,6 +316,52 @@ hear(struct node *r, unsigned int n, uint8_t location, int16_t attachment)
 	node_event(r, &ev);
 }
 
+static struct conf_segment *
+first_segment(struct node *r)
+{
+	return list_at(r->conf.segments, struct conf_segment, 0);
+}
+
+static void
+with_per_site_macs_the_vm_is_told_of_its_new_gateway_once_it_is_heard(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	uint64_t began;
+
+	(void)state;
+	first_segment(b)->gateway.mode = GATEWAY_PER_SITE;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 1000);
+	began = w->now;
+	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
+	world_run(w, 100);
+	assert_int_equal(announcements(b, FWD_GARP, began), 0);
+	hear(b, 1, FWD_SELF, 0);
+	world_run(w, 2000);
+	assert_int_equal(announcements(b, FWD_GARP, began), 1);
+	hear(b, 1, FWD_SELF, 1); /* it is plugged elsewhere at this site: its gateway stays */
+	world_run(w, 2000);
+	assert_int_equal(announcements(b, FWD_GARP, began), 1);
+	world_free(w);
+}
+
+static void
+the_old_router_leaves_the_switches_of_an_external_segment_alone(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	first_segment(a)->extension = EXTENSION_EXTERNAL;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 1000);
+	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
+	world_run(w, 2000);
+	assert_int_equal(announcements(a, FWD_RARP, 0), 0);
+	world_free(w);
+}
+
 static void
 probing_ends_when_the_vm_is_heard(void **state)
 {
@@ -614,6 +660,8 @@ main(void)
 		T(a_fifth_drain_is_refused),
 		T(drain_times_that_contradict_are_refused),
 		T(the_new_router_probes_at_0_50_200_and_500_ms_and_the_old_one_sends_one_rarp),
+		T(with_per_site_macs_the_vm_is_told_of_its_new_gateway_once_it_is_heard),
+		T(the_old_router_leaves_the_switches_of_an_external_segment_alone),
 		T(probing_ends_when_the_vm_is_heard),
 		T(evidence_moves_the_location_at_the_owner_alone),
 		T(a_location_at_a_peer_is_kept_over_a_restart),

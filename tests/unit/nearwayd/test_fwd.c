@@ -296,7 +296,7 @@ pins_carry_each_gateway_mac_on_its_vlan(void **state)
 		assert_int_equal(meta(m)->out_vlan, i == 0 ? 0 : 7);
 		assert_true(rte_is_same_ether_addr(&eth->src_addr, &bench->topo->segments[i].gw_mac));
 		assert_true(rte_is_multicast_ether_addr(&eth->dst_addr));
-		assert_int_equal(eth->ether_type, rte_cpu_to_be_16(FRAME_PIN_ETHERTYPE));
+		assert_int_equal(eth->ether_type, rte_cpu_to_be_16(PIN_ETHERTYPE));
 		rte_pktmbuf_free(m);
 	}
 	pins_send(bench->pins, 0); /* a WAN port has no gateway */
@@ -410,6 +410,29 @@ macs_beyond_the_limit_are_counted(void **state)
 	assert_int_equal(macs_refused(bench->macs), before + 4);
 }
 
+static void
+a_segment_learns_no_more_than_its_share_and_counts_moves(void **state)
+{
+	struct conf_segment *s = list_at(bench->config->segments, struct conf_segment, 1);
+	struct mac_counts before = *macs_of(bench->macs, 1);
+	struct dp_event ev = {.kind = EVENT_MAC_LEARN, .seg = 1, .att = 1, .mac = {{2, 9, 9, 9, 9, 1}}};
+	uint64_t share = s->macs;
+
+	(void)state;
+	s->macs = before.learnt + 1;
+	macs_learn(bench->macs, &ev);
+	ev.router = 1;
+	macs_learn(bench->macs, &ev); /* it moved: that takes no room */
+	ev.mac.addr_bytes[5] = 2;
+	macs_learn(bench->macs, &ev);
+	assert_int_equal(macs_of(bench->macs, 1)->learnt, before.learnt + 1);
+	assert_int_equal(macs_of(bench->macs, 1)->moved, before.moved + 1);
+	assert_int_equal(macs_of(bench->macs, 1)->refused, before.refused + 1);
+	s->macs = share;
+	bench_advance(400000); /* and forgets */
+	assert_int_equal(macs_of(bench->macs, 1)->learnt, before.learnt);
+}
+
 /* ---- views ---- */
 
 static void
@@ -483,6 +506,7 @@ main(void)
 		cmocka_unit_test_setup(vm_that_waits_to_be_heard_is_heard_not_seen, clean),
 		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
 		cmocka_unit_test_setup(learnt_mac_ages_once_no_worker_hears_it, clean),
+		cmocka_unit_test_setup(a_segment_learns_no_more_than_its_share_and_counts_moves, clean),
 		cmocka_unit_test_setup(macs_beyond_the_limit_are_counted, clean),
 		cmocka_unit_test_setup(views_are_lists_with_a_cursor, clean),
 		cmocka_unit_test_setup(every_view_answers_and_none_else, clean),

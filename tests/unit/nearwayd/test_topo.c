@@ -146,7 +146,7 @@ exits_access_peers_and_pools_are_taken_over(void **state)
 	assert_int_equal(t.segments[0].exits, 1 << 1);
 	assert_false(t.segments[0].nat);
 	assert_true(t.segments[1].nat);
-	assert_int_equal(topo_router_by_vtep(&t, rte_cpu_to_be_32(0xc0000209)), 1);
+	assert_int_equal(topo_tunnel_by_vtep(&t, rte_cpu_to_be_32(0xc0000209)), 1);
 	assert_true(t.pools[0].on_link);
 	assert_true(topo_is_pool(&t, rte_cpu_to_be_32(0xcb007141)));
 }
@@ -166,6 +166,85 @@ a_vlan_of_a_port_belongs_to_one_segment(void **state)
 	assert_non_null(strstr(e.text, "no such dc port"));
 }
 
+static void
+a_local_vtep_is_an_attachment_of_each_segment_that_lists_it(void **state)
+{
+	static struct conf_attachment web_too[2], db_too[2];
+	struct config c = config();
+	struct err e;
+
+	(void)state;
+	web_too[0] = web_at[0];
+	db_too[0] = db_at[0];
+	web_too[1].vtep = db_too[1].vtep = ip("203.0.113.77");
+	segments[0].attachments = (struct list){web_too, 2};
+	segments[1].attachments = (struct list){db_too, 2};
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.n_attachments, 4);
+	assert_int_equal(t.n_vteps, 1);
+	assert_int_equal(topo_tunnel_by_vtep(&t, rte_cpu_to_be_32(0xcb00714d)), 2); /* behind the one peer */
+	assert_int_equal(topo_tunnel_end(&t, 2), rte_cpu_to_be_32(0xcb00714d));
+	assert_int_equal(t.attachments[1].tunnel, 2);
+	assert_int_equal(t.attachments[3].tunnel, 2);
+	assert_int_equal(t.vteps[0].attachment[0], 1);
+	assert_int_equal(t.vteps[0].attachment[1], 3);
+	assert_int_equal(t.segments[0].att_mtu, 1350); /* what fits the tunnel is what fits them all */
+}
+
+static void
+without_peers_local_vteps_alone_clamp(void **state)
+{
+	struct config c = config();
+	struct err e;
+
+	(void)state;
+	c.peers.n = 0;
+	web_at[0] = (struct conf_attachment){.vtep = ip("203.0.113.77")};
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.segments[0].mss, 1310);
+	assert_int_equal(t.segments[1].mss, 0);
+}
+
+static void
+per_site_macs_belong_to_their_peers(void **state)
+{
+	static struct conf_gateway_peer mac[1] = {{"r-y", {{2, 0, 0, 0, 7, 7}}}};
+	struct config c = config();
+	struct rte_ether_addr none = {{0}};
+	struct err e;
+
+	(void)state;
+	segments[0].gateway.mode = GATEWAY_PER_SITE;
+	segments[0].gateway.peers = (struct list){mac, 1};
+	segments[0].extension = EXTENSION_EXTERNAL;
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_memory_equal(topo_gateway_mac(&t.segments[0], 1), mac[0].mac.b, 6);
+	assert_memory_equal(topo_gateway_mac(&t.segments[0], ROUTER_SELF), segments[0].gateway.mac.b, 6);
+	assert_memory_equal(topo_gateway_mac(&t.segments[1], 1), segments[1].gateway.mac.b, 6);
+	assert_true(topo_is_peer_gateway(&t, &t.segments[0], topo_gateway_mac(&t.segments[0], 1)));
+	assert_false(topo_is_peer_gateway(&t, &t.segments[0], &none));
+	assert_true(t.segments[0].external);
+	assert_false(t.segments[1].external);
+}
+
+static void
+segments_of_one_vrf_share_its_number(void **state)
+{
+	struct config c = config();
+	struct err e;
+
+	(void)state;
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.segments[0].vrf, t.segments[1].vrf);
+	strcpy(segments[1].vrf, "tenant-b");
+	segments[1].prefix = segments[0].prefix;
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_not_equal(t.segments[0].vrf, t.segments[1].vrf);
+	assert_int_equal(topo_segment_in_vrf(&t, t.segments[1].vrf, rte_cpu_to_be_32(0x0a000005)), 1);
+	assert_int_equal(topo_segment_in_vrf(&t, t.segments[0].vrf, rte_cpu_to_be_32(0x0a000005)), 0);
+	assert_int_equal(topo_segment_in_vrf(&t, t.segments[1].vrf, rte_cpu_to_be_32(0x0a000105)), TOPO_NONE);
+}
+
 int
 main(void)
 {
@@ -176,6 +255,10 @@ main(void)
 		cmocka_unit_test(without_peers_nothing_is_clamped),
 		cmocka_unit_test(exits_access_peers_and_pools_are_taken_over),
 		cmocka_unit_test(a_vlan_of_a_port_belongs_to_one_segment),
+		cmocka_unit_test(a_local_vtep_is_an_attachment_of_each_segment_that_lists_it),
+		cmocka_unit_test(without_peers_local_vteps_alone_clamp),
+		cmocka_unit_test(per_site_macs_belong_to_their_peers),
+		cmocka_unit_test(segments_of_one_vrf_share_its_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
