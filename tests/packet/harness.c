@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "harness.h"
 
+#include <report.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
+#include <sanitizer/asan_interface.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #define OUT_MAX	   4096
 #define TUNNEL_LEN 50
 #define ROUNDS_MAX 64 /* bursts until all injected packets are through */
+#define GUARDS	   1024
 
 struct net net;
 
@@ -23,20 +26,20 @@ static uint64_t drops_explained[DROPS];
 
 /* ---- a test's life ---- */
 
-static int
-setup(void **state)
+void
+net_begin(void)
 {
-	(void)state;
 	network_build();
 	net.w = worker_new(0, net.topo, &net.tables, net.pool);
 	assert_non_null(net.w);
 	net.now_ms = 1000000;
 	net.behind = 0;
+	net.piece = 0;
+	net.broken = false;
 	worker_tick(net.w, net.now_ms);
 	for (int i = 0; i < PORTS; i++)
 		out[i].first = out[i].n = 0;
 	memset(drops_explained, 0, sizeof(drops_explained));
-	return 0;
 }
 
 static bool
@@ -53,25 +56,30 @@ books_balance(void)
 	return off == 0 && c->held - c->released == net.w->n_hold;
 }
 
+uint32_t
+net_missing(void)
+{
+	return MBUFS - rte_mempool_avail_count(net.pool);
+}
+
 static bool nothing_left(void);
 
-static int
-teardown(void **state)
+bool
+net_end(void)
 {
 	bool balance = books_balance(), nothing = nothing_left(); /* both speak */
 	uint32_t missing;
 
-	(void)state;
 	worker_free(net.w); /* first: the next test wants to start, even if this one failed */
 	network_free();
-	missing = MBUFS - rte_mempool_avail_count(net.pool);
+	missing = net_missing();
 	if (missing != 0)
 		print_error("%u mbufs leaked\n", missing);
-	return balance && nothing && missing == 0 ? 0 : -1;
+	return balance && nothing && missing == 0;
 }
 
-static void
-start_eal(void)
+void
+net_start(void)
 {
 	char prefix[64];
 	char *argv[] = {"test", "--no-huge", "--no-shconf", "-m", "256", "--no-pci", "--log-level=error",
@@ -88,25 +96,75 @@ start_eal(void)
 		fprintf(stderr, "mbuf pool: %s\n", rte_strerror(rte_errno));
 		exit(1);
 	}
+	for (int i = 0; i < PORTS; i++)
+		out[i].f = calloc(OUT_MAX, sizeof(struct frame));
+}
+
+/* A test as cmocka runs it: the test, and whether it came to its end. */
+struct run {
+	const struct CMUnitTest *test;
+	bool ended;
+};
+
+static int
+setup(void **state)
+{
+	(void)state;
+	net_begin();
+	return 0;
+}
+
+static void
+one_test(void **state)
+{
+	struct run *r = *state;
+
+	r->test->test_func(NULL);
+	r->ended = true;
+}
+
+static int
+teardown(void **state)
+{
+	struct run *r = *state;
+	bool whole = net_end(); /* tells of more than a failed test does */
+
+	report_test(r->test->name, r->test->initial_state != NULL ? r->test->initial_state : "design",
+		r->ended && whole);
+	return whole ? 0 : -1;
+}
+
+/* "../tests/packet/test_nat.c" is the program "nat". */
+static const char *
+program_of(const char *source)
+{
+	static char name[64];
+	const char *base = strrchr(source, '/') != NULL ? strrchr(source, '/') + 1 : source;
+
+	if (strncmp(base, "test_", 5) == 0)
+		base += 5;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(base, "."), base);
+	return name;
 }
 
 int
 net_run(const char *name, const struct CMUnitTest *tests, size_t n)
 {
 	struct CMUnitTest *mine = calloc(n, sizeof(*mine));
+	struct run *runs = calloc(n, sizeof(*runs));
 	int rc;
 
-	start_eal();
-	for (int i = 0; i < PORTS; i++)
-		out[i].f = calloc(OUT_MAX, sizeof(struct frame));
+	net_start();
+	report_open(program_of(name));
 	for (size_t i = 0; i < n; i++) {
-		mine[i] = tests[i];
-		mine[i].setup_func = setup;
-		mine[i].teardown_func = teardown;
+		runs[i].test = &tests[i];
+		mine[i] = (struct CMUnitTest){tests[i].name, one_test, setup, teardown, &runs[i]};
 	}
 	rc = _cmocka_run_group_tests(name, mine, n, NULL, NULL);
+	report_close();
 	for (int i = 0; i < PORTS; i++)
 		free(out[i].f);
+	free(runs);
 	free(mine);
 	rte_mempool_free(net.pool);
 	rte_eal_cleanup();
@@ -133,17 +191,53 @@ net_release(uint16_t port, rte_be32_t addr)
 
 /* ---- in ---- */
 
+/* Under AddressSanitizer nobody may even look at what stands behind a received frame. The pool gives a freed mbuf out
+ * again after all others, so a burst is over before anybody may write there. */
+static struct guard {
+	void *at;
+	size_t n;
+} guards[GUARDS];
+static unsigned int n_guards;
+
+static void
+guard(void *at, size_t n)
+{
+	if (n_guards == GUARDS)
+		return;
+	guards[n_guards++] = (struct guard){at, n};
+	ASAN_POISON_MEMORY_REGION(at, n);
+}
+
+static void
+unguard(void)
+{
+	for (; n_guards > 0; n_guards--)
+		ASAN_UNPOISON_MEMORY_REGION(guards[n_guards - 1].at, guards[n_guards - 1].n);
+}
+
+static struct rte_mbuf *
+receive_piece(const uint8_t *p, uint16_t n)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(net.pool);
+	char *to;
+
+	assert_non_null(m);
+	to = rte_pktmbuf_append(m, n);
+	assert_non_null(to);
+	memcpy(to, p, n);
+	memset(to + n, net.behind, rte_pktmbuf_tailroom(m));
+	guard(to + n, rte_pktmbuf_tailroom(m));
+	return m;
+}
+
 static struct rte_mbuf *
 receive(uint16_t port, const struct frame *f)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(net.pool);
-	char *p;
+	uint16_t most = net.piece != 0 ? net.piece : RTE_MBUF_DEFAULT_DATAROOM;
+	struct rte_mbuf *m = receive_piece(f->b, RTE_MIN(most, f->len));
 
-	assert_non_null(m);
-	p = rte_pktmbuf_append(m, f->len);
-	assert_non_null(p);
-	memcpy(p, f->b, f->len);
-	memset(p + f->len, net.behind, rte_pktmbuf_tailroom(m));
+	for (uint16_t at = most; at < f->len; at += most)
+		rte_pktmbuf_chain(m, receive_piece(f->b + at, RTE_MIN(most, (uint16_t)(f->len - at))));
 	memset(meta(m), 0xa5, sizeof(struct meta)); /* an mbuf's last user leaves traces */
 	meta(m)->in_port = (uint8_t)port;
 	meta(m)->origin = net.topo->ports[port].role == TOPO_WAN ? FROM_WAN : FROM_DC;
@@ -186,6 +280,8 @@ collect(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
 			at += k;
 		}
 		take_tag(f, m[i]);
+		if (!net.broken)
+			report_frame(f->b, f->len);
 		o->n++;
 		rte_pktmbuf_free(m[i]);
 	}
@@ -224,6 +320,7 @@ net_burst(uint16_t port, const struct frame *f, uint16_t n)
 		run(&rx);
 	}
 	net_idle();
+	unguard();
 }
 
 /* ---- out ---- */
@@ -338,6 +435,7 @@ net_expect_drop(enum drop why, uint64_t n, const char *file, int line)
 		_fail(file, line);
 	}
 	drops_explained[why] += n;
+	report_drop(drop_names[why].name, n);
 }
 
 static bool
@@ -411,13 +509,11 @@ digest_bytes(uint64_t h, const void *p, size_t n)
 	return h;
 }
 
-static uint64_t
-outcome(uint16_t port, const struct frame *f, uint8_t behind)
+uint64_t
+net_outcome(void)
 {
 	uint64_t h = FNV_START;
 
-	net.behind = behind;
-	net_burst(port, f, 1);
 	for (int i = 0; i < PORTS; i++)
 		for (uint32_t k = out[i].first; k < out[i].n; k++)
 			h = digest_bytes(h, out[i].f[k].b, out[i].f[k].len);
@@ -426,6 +522,17 @@ outcome(uint16_t port, const struct frame *f, uint8_t behind)
 
 		h = digest_bytes(h, &n, sizeof(n));
 	}
+	return h;
+}
+
+static uint64_t
+outcome(uint16_t port, const struct frame *f, uint8_t behind)
+{
+	uint64_t h;
+
+	net.behind = behind;
+	net_burst(port, f, 1);
+	h = net_outcome();
 	net_advance(20000); /* every bucket is full again, and nothing is held */
 	net_forget();
 	return h;

@@ -95,6 +95,8 @@ struct net {
 	struct rte_mempool *pool;
 	uint64_t now_ms;
 	uint8_t behind; /* what stands in an mbuf behind a received frame: no stage may care */
+	uint16_t piece; /* a received frame comes in segments of so many bytes; 0 = in as few as it takes */
+	bool broken; /* the test sends wrong checksums on purpose: nobody else need look at what comes out */
 };
 
 extern struct net net; /* new for each test; change net.topo before the first burst if a test needs another */
@@ -102,15 +104,25 @@ extern struct net net; /* new for each test; change net.topo before the first bu
 /* Starts EAL once and runs the tests, each on a network of its own. main() returns its result. */
 int net_run(const char *name, const struct CMUnitTest *tests, size_t n);
 #define net_main(tests) net_run(__FILE__, tests, sizeof(tests) / sizeof((tests)[0]))
+/* The name is a rule. It is the project's own, or that of an RFC's section: "RFC 826; RFC 5227 2.1.1". */
 #define net_test(f)                     \
 	{                               \
 #f, f, NULL, NULL, NULL \
+	}
+#define net_rule(f, reference)               \
+	{                                    \
+#f, f, NULL, NULL, reference \
 	}
 
 /* Moves the clock; held packets may expire. */
 void net_advance(uint64_t ms);
 
-/* Used by net_run(). */
+/* What net_run() does, in parts: EAL; a network; its end, which is false when a frame, a drop or an mbuf is unexplained. */
+void net_start(void);
+void net_begin(void);
+bool net_end(void);
+uint32_t net_missing(void); /* mbufs that are not in the pool */
+/* Used by these. */
 void network_build(void);
 void network_free(void);
 
@@ -136,7 +148,7 @@ void net_release(uint16_t port, rte_be32_t ip);
 
 /* ---- frames ---- */
 
-#define FRAME_MAX 2048
+#define FRAME_MAX 9216
 
 struct frame {
 	uint16_t len;  /* as built, no padding to 60 bytes */
@@ -242,6 +254,8 @@ void net_expect_no_event(enum dp_event_kind kind, const char *file, int line);
 /* For mutation loops: a burst of one frame, twice, with other bytes behind the frame in the mbuf. Whoever reads beyond
  * the frame's end sends or drops something else the second time, and fails. Forgets frames, drops and events. */
 void net_same_whatever_is_behind(uint16_t port, const struct frame *f);
+/* A digest of all frames and drops that nobody looked at yet. */
+uint64_t net_outcome(void);
 /* For mutation loops: forgets frames, drops and events so far; books and mbufs are still checked. */
 void net_forget(void);
 /* The home that is noted for a session of SEG1, or 0. */

@@ -395,6 +395,7 @@ mutated_arp_ends_in_frames_or_named_drops(void **state)
 	};
 
 	(void)state;
+	net.broken = true;
 	vm_here(5);
 	vm_here(6);
 	vm_at(9, R_Y);
@@ -424,9 +425,9 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		net_test(the_owner_answers_its_vm_with_the_gateway_s_mac),
-		net_test(the_answer_goes_back_to_the_vlan_it_came_from),
-		net_test(a_unicast_question_for_the_gateway_is_answered_as_well),
+		net_rule(the_owner_answers_its_vm_with_the_gateway_s_mac, "RFC 826"),
+		net_rule(the_answer_goes_back_to_the_vlan_it_came_from, "IEEE 802.1Q"),
+		net_rule(a_unicast_question_for_the_gateway_is_answered_as_well, "RFC 826; RFC 1122 2.3.2.1"),
 		net_test(a_vm_of_a_peer_is_not_answered_but_its_owner_asked_alone),
 		net_test(a_host_that_nobody_registered_gets_no_answer_and_no_flooding),
 		net_test(the_mac_of_a_vm_with_another_s_ip_gets_no_answer),
@@ -436,20 +437,21 @@ main(void)
 		net_test(an_answer_about_the_gateway_of_a_router_that_is_not_the_owner_is_suppressed),
 		net_test(other_arp_of_a_router_mac_is_for_nobody),
 		net_test(arp_with_the_gateway_s_mac_as_source_is_suppressed_everywhere),
-		net_test(a_vm_s_probe_for_the_gateway_s_address_is_answered),
-		net_test(a_reply_to_the_gateway_is_consumed),
-		net_test(a_stranger_s_claim_is_an_alarm_and_is_answered_on_dc_ports_alone),
-		net_test(a_reply_that_puts_the_gateway_at_a_vm_is_a_claim_too),
-		net_test(the_address_is_defended_once_in_ten_seconds),
+		net_rule(a_vm_s_probe_for_the_gateway_s_address_is_answered, "RFC 5227 2.5"),
+		net_rule(a_reply_to_the_gateway_is_consumed, "RFC 826"),
+		net_rule(a_stranger_s_claim_is_an_alarm_and_is_answered_on_dc_ports_alone, "RFC 5227 2.4"),
+		net_rule(a_reply_that_puts_the_gateway_at_a_vm_is_a_claim_too, "RFC 5227 2.4"),
+		net_rule(the_address_is_defended_once_in_ten_seconds, "RFC 5227 2.4"),
 		net_test(a_scratch_worker_defends_nothing),
-		net_test(a_question_for_a_vm_at_a_peer_is_answered_for_it),
+		net_rule(a_question_for_a_vm_at_a_peer_is_answered_for_it, "RFC 826"),
 		net_test(without_suppression_the_question_is_flooded),
-		net_test(probes_announcements_and_questions_for_local_or_unknown_hosts_are_flooded),
-		net_test(a_vm_that_arrived_unannounced_is_not_told_of_itself),
+		net_rule(probes_announcements_and_questions_for_local_or_unknown_hosts_are_flooded,
+			"RFC 5227 2.1.1; RFC 5227 2.3"),
+		net_rule(a_vm_that_arrived_unannounced_is_not_told_of_itself, "RFC 5227 2.1.1"),
 		net_test(a_unicast_question_goes_to_the_vm_itself),
 		net_test(a_question_from_the_tunnel_is_flooded_to_attachments_alone),
-		net_test(malformed_arp_is_dropped),
-		net_test(arp_that_lies_about_its_sender_is_dropped),
+		net_rule(malformed_arp_is_dropped, "RFC 826"),
+		net_rule(arp_that_lies_about_its_sender_is_dropped, "RFC 5227 2.4"),
 		net_test(mutated_arp_ends_in_frames_or_named_drops),
 	};
 

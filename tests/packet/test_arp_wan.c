@@ -149,16 +149,19 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		net_test(a_port_answers_for_its_own_address_and_tells_of_the_asker),
-		net_test(a_port_does_not_answer_for_another_port_or_for_anybody_else),
-		net_test(an_on_link_global_address_is_answered_for_while_it_is_registered_here),
+		net_rule(a_port_answers_for_its_own_address_and_tells_of_the_asker, "RFC 826"),
+		net_rule(a_port_does_not_answer_for_another_port_or_for_anybody_else,
+			"RFC 826; RFC 1812 3.3.2"),
+		net_rule(an_on_link_global_address_is_answered_for_while_it_is_registered_here,
+			"RFC 3022 5.3"),
 		net_test(an_address_that_a_peer_translates_is_not_answered_for),
 		net_test(an_address_of_a_pool_that_is_routed_to_us_is_not_answered_for),
-		net_test(a_probe_is_answered_and_teaches_nothing),
-		net_test(replies_and_announcements_of_neighbours_are_told_and_consumed),
-		net_test(a_neighbour_outside_the_connected_prefix_teaches_nothing),
-		net_test(who_claims_our_address_is_not_believed),
-		net_test(malformed_arp_is_dropped),
+		net_rule(a_probe_is_answered_and_teaches_nothing, "RFC 5227 2.5; RFC 5227 2.1.1"),
+		net_rule(replies_and_announcements_of_neighbours_are_told_and_consumed,
+			"RFC 826; RFC 5227 2.3"),
+		net_rule(a_neighbour_outside_the_connected_prefix_teaches_nothing, "RFC 1812 3.3.2"),
+		net_rule(who_claims_our_address_is_not_believed, "RFC 5227 2.4"),
+		net_rule(malformed_arp_is_dropped, "RFC 826"),
 	};
 
 	return net_main(tests);

@@ -4,6 +4,7 @@
 
 #include <nearwayd/frames.h>
 #include <nearwayd/loop.h>
+#include <report.h>
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <setjmp.h>
@@ -39,6 +40,7 @@ wait_drop(enum drop why, uint64_t to)
 	for (int i = 0; i < 2000 && dropped(why) < to; i++)
 		usleep(1000);
 	assert_int_equal(dropped(why), to);
+	report_drop(drop_names[why].name, 1);
 }
 
 static void
@@ -155,9 +157,13 @@ main(int argc, char **argv)
 		cmocka_unit_test(every_frame_of_a_flood_is_accounted_for),
 		cmocka_unit_test(no_buffer_is_lost),
 	};
+	int rc;
 
 	bench_devices[0] = "net_ring0";
 	bench_devices[1] = "net_ring1";
 	bench_poll = argc > 1 && strcmp(argv[1], "busy") == 0 ? POLL_BUSY : POLL_ADAPTIVE;
-	return cmocka_run_group_tests(tests, start, bench_stop);
+	report_open(bench_poll == POLL_BUSY ? "loop_busy" : "loop_adaptive");
+	rc = cmocka_run_group_tests(tests, start, bench_stop);
+	report_close();
+	return rc;
 }
