@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fuzz.h"
+
+#include <rte_malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define OFF_L3	 14
+#define PIECE	 64
+#define SESSIONS 256
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct worker fresh; /* the worker before any frame */
+static struct frame waiting[RX_MAX];
+static uint16_t n_waiting, port_waiting;
+
+/* ---- input ---- */
+
+uint8_t
+fuzz_byte(struct input *in)
+{
+	if (in->left == 0)
+		return 0;
+	in->left--;
+	return *in->at++;
+}
+
+uint16_t
+fuzz_short(struct input *in)
+{
+	uint16_t high = fuzz_byte(in);
+
+	return (uint16_t)(high << 8 | fuzz_byte(in));
+}
+
+void
+fuzz_overwrite(struct input *in, struct frame *f, uint16_t at)
+{
+	uint16_t n = fuzz_short(in);
+
+	n = (uint16_t)RTE_MIN(RTE_MIN((size_t)n, in->left), (size_t)FRAME_MAX - at);
+	memcpy(f->b + at, in->at, n);
+	in->at += n;
+	in->left -= n;
+	f->len = (uint16_t)(at + n);
+}
+
+void
+fuzz_xor(struct input *in, struct frame *f, uint16_t at)
+{
+	uint8_t n = fuzz_byte(in);
+
+	for (; n > 0 && in->left > 0 && at < f->len; n--)
+		f->b[at++] ^= fuzz_byte(in);
+}
+
+/* ---- frames ---- */
+
+static void
+flush(void)
+{
+	if (n_waiting != 0)
+		net_burst(port_waiting, waiting, n_waiting);
+	n_waiting = 0;
+}
+
+struct arrival
+fuzz_arrival(struct input *in)
+{
+	static const uint16_t vlans[] = {0, VLAN_1B, VLAN_2, VLAN_3};
+	uint8_t how = fuzz_byte(in);
+	struct arrival a = {
+		.port = how & 3,
+		.vlan = vlans[how >> 2 & 3],
+		.piece = how & 16 ? PIECE : 0,
+		.mended = how & 32,
+		.more = how & 64,
+	};
+
+	if (how & 128) {
+		flush();
+		net_advance(UINT64_C(1) << (fuzz_byte(in) & 15));
+	}
+	return a;
+}
+
+static void
+mend(struct frame *f)
+{
+	uint16_t total = (uint16_t)(f->len - OFF_L3);
+
+	if (f->len < OFF_L3 + 20 || (f->b[OFF_L3] & 15) < 5 || f->len < OFF_L3 + (f->b[OFF_L3] & 15) * 4)
+		return;
+	f->b[OFF_L3] = (uint8_t)(0x40 | (f->b[OFF_L3] & 15));
+	f->b[16] = (uint8_t)(total >> 8);
+	f->b[17] = (uint8_t)total;
+	frame_checksums(f);
+}
+
+void
+fuzz_receive(const struct arrival *a, struct frame *f)
+{
+	f->vlan = a->vlan;
+	if (a->mended)
+		mend(f);
+	if (n_waiting == RX_MAX || (n_waiting != 0 && (a->port != port_waiting || a->piece != net.piece)))
+		flush();
+	port_waiting = a->port;
+	net.piece = a->piece;
+	waiting[n_waiting++] = *f;
+	if (!a->more)
+		flush();
+}
+
+/* ---- the network ---- */
+
+static void
+populate(void)
+{
+	vm_here(5);
+	vm_moved_here(6, R_Y);
+	vm_moved_away(7, R_Y);
+	vm_at(8, R_Z);
+	vm(.mac = MAC_VM(9), .seg = SEG1, .owner = R_X, .location = R_X, .att = ATT_ANY, .n_addresses = 2,
+		.addresses = {{PRIVATE(9), GLOBAL(9)}, {PRIVATE(10), 0}});
+	vm(.mac = MAC_VM(11), .seg = SEG3, .owner = R_X, .location = R_X, .att = ATT_3, .n_addresses = 1,
+		.addresses = {{IP(203, 0, 113, 139), 0}});
+	vm(.mac = MAC_VM(12), .seg = SEG2, .owner = R_X, .location = R_X, .att = ATT_2, .n_addresses = 1,
+		.addresses = {{IP(10, 0, 2, 12), GLOBAL(70)}});
+	net_learnt(SEG1, MAC_HOST(1), R_X, ATT_1);
+	net_learnt(SEG1, MAC_HOST(2), R_Y, TOPO_NONE);
+	net_route(
+		IP(192, 0, 2, 128), 25, &(const struct nexthop){.kind = NH_VIA, .port = WAN1, .via = OTHER});
+	net_route(IP(192, 0, 3, 0), 24, &(const struct nexthop){.kind = NH_BLACKHOLE});
+	net.topo->transit = true;
+	net.topo->ports[WAN0].mtu = 1200;
+}
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failed assertion of the harness is a finding */
+	net_start();
+	net_begin();
+	populate();
+	fresh = *net.w;
+	return 0;
+}
+
+static void
+make_new(uint8_t behind)
+{
+	struct worker *w = net.w;
+
+	*w = fresh;
+	for (int k = 0; k < EVENTS; k++)
+		rte_ring_reset(w->events[k]);
+	sessions_free(net.tables.sessions);
+	net.tables.sessions = sessions_new(NULL, SESSIONS, "boot", NULL);
+	net.now_ms = w->now_ms;
+	net.behind = behind;
+	net_forget();
+}
+
+/* Frames and drops that came of the input, as a digest. */
+static uint64_t
+run(const uint8_t *data, size_t size, uint8_t behind)
+{
+	struct input in = {data, size};
+	uint64_t h;
+
+	make_new(behind);
+	while (in.left > 0)
+		fuzz_frames(&in);
+	flush();
+	h = net_outcome();
+	net_advance(2 * HOLD_MS); /* nothing waits for a neighbour any more */
+	net_idle();
+	if (net_missing() != 0) {
+		fprintf(stderr, "%u mbufs leaked\n", net_missing());
+		abort();
+	}
+	return h;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (run(data, size, 0) != run(data, size, 0xff)) {
+		fprintf(stderr, "a stage reads behind the end of a frame\n");
+		abort();
+	}
+	return 0;
+}

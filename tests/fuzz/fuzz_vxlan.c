@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fuzz_vxlan.c - any frame in a good VXLAN packet of a peer, or in one that is a little wrong. */
+#include "fuzz.h"
+
+#define OUTER 50
+
+void
+fuzz_frames(struct input *in)
+{
+	struct arrival a = fuzz_arrival(in);
+	uint8_t from = fuzz_byte(in);
+	struct frame inner = {.len = 0}, f;
+
+	fuzz_overwrite(in, &inner, 0);
+	inner.len = RTE_MIN(inner.len, FRAME_MAX - OUTER);
+	f = from_tunnel(from & 1 ? R_Y : R_Z, from >> 1 & 3, inner);
+	if (from & 128)
+		fuzz_xor(in, &f, 14);
+	a.port = from & 64 ? WAN1 : WAN0;
+	a.vlan = 0;
+	if (a.port == WAN1)
+		memcpy(f.b, &net.topo->ports[WAN1].mac, 6);
+	fuzz_receive(&a, &f);
+}
