@@ -83,20 +83,24 @@ ip4_ports(uint8_t proto, const uint8_t *l4, uint16_t len, rte_be16_t port[2])
 	}
 }
 
-/* Takes Ethernet padding off, so that the frame ends where its IPv4 packet does. */
+/* Takes Ethernet padding off, so that the frame ends where its IPv4 packet does. Segments behind that end are freed:
+ * rte_pktmbuf_trim() takes from the last one alone. */
 static inline void
 ip4_trim(struct rte_mbuf *m, uint32_t l3_len)
 {
-	uint32_t extra = rte_pktmbuf_pkt_len(m) - IP4_OFF - l3_len;
+	uint32_t keep = IP4_OFF + l3_len;
+	struct rte_mbuf *last = m;
+	uint16_t n = 1;
 
-	while (extra > 0) {
-		uint16_t n = RTE_MIN(extra, (uint32_t)rte_pktmbuf_lastseg(m)->data_len);
-
-		if (n == 0) /* an empty last segment: the packet's end is known from l3_len all the same */
-			return;
-		rte_pktmbuf_trim(m, n);
-		extra -= n;
-	}
+	if (likely(rte_pktmbuf_pkt_len(m) == keep))
+		return;
+	m->pkt_len = keep;
+	for (; keep > last->data_len; last = last->next, n++)
+		keep -= last->data_len;
+	last->data_len = (uint16_t)keep;
+	rte_pktmbuf_free(last->next);
+	last->next = NULL;
+	m->nb_segs = n;
 }
 
 static inline void
