@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fuzz.h"
 
-#include <rte_malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -166,6 +165,32 @@ make_new(uint8_t behind)
 	net_forget();
 }
 
+/* What leaves by a WAN port was routed: its IPv4 header is right, and nothing stands behind the packet. */
+static void
+check_routed(const struct frame *f)
+{
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(f->b + OFF_L3);
+
+	if (f->b[12] != 8 || f->b[13] != 0) /* ARP */
+		return;
+	if (f->len == OFF_L3 + rte_be_to_cpu_16(ip->total_length) &&
+		rte_raw_cksum(ip, rte_ipv4_hdr_len(ip)) == 0xffff)
+		return;
+	fprintf(stderr, "a packet was sent with a wrong length or header checksum\n");
+	abort();
+}
+
+static void
+check_sent(void)
+{
+	static const uint16_t ports[] = {WAN0, WAN1};
+	const struct frame *f;
+
+	for (size_t p = 0; p < RTE_DIM(ports); p++)
+		for (uint32_t i = 0; (f = net_sent(ports[p], i)) != NULL; i++)
+			check_routed(f);
+}
+
 /* Frames and drops that came of the input, as a digest. */
 static uint64_t
 run(const uint8_t *data, size_t size, uint8_t behind)
@@ -178,6 +203,7 @@ run(const uint8_t *data, size_t size, uint8_t behind)
 		fuzz_frames(&in);
 	flush();
 	h = net_outcome();
+	check_sent();
 	net_advance(2 * HOLD_MS); /* nothing waits for a neighbour any more */
 	net_idle();
 	if (net_missing() != 0) {

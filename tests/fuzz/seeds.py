@@ -9,7 +9,7 @@ from scapy.all import ARP, Ether, ICMP, IP, Raw, TCP, UDP, VXLAN, conf
 conf.verb = 0
 HERE = os.path.dirname(os.path.abspath(__file__))
 WAN0, DC0 = 0, 1
-VLAN_2, VLAN_3, MENDED, MORE, LATER = 2 << 2, 3 << 2, 32, 64, 128
+VLAN_2, PIECES, MENDED, MORE, LATER = 2 << 2, 16, 32, 64, 128
 GW, ISP, PORT0, RY = '02:5e:00:00:00:01', '02:cc:00:00:00:01', '02:aa:00:00:00:00', '02:bb:00:00:00:02'
 USER = '192.0.2.10'
 
@@ -60,7 +60,8 @@ SEEDS = {
         'routed': at(WAN0, tunnel(routed)) + at(DC0, up(6, fin)),
         'bridged': at(DC0 | MENDED, bridged) + at(DC0 | VLAN_2, bridged),
         'hold': at(DC0, Ether(src=vm(5), dst=GW) / IP(src='10.0.0.5', dst='192.0.2.200') / udp) + bytes([LATER, 12]),
-        'jumbo': at(DC0 | 16, up(5, Raw(b'z' * 600), proto=47)),
+        'cut': at(DC0 | PIECES, up(5, Raw(b'z' * 1300), proto=47)),
+        'padded': at(DC0 | PIECES, bytes(up(5, Raw(b'z' * 100), proto=47)) + b'p' * 200),
     },
     'vxlan': {
         'bridged': bytes([0, 1]) + at(0, bridged)[1:],
@@ -94,6 +95,7 @@ SEEDS = {
         'away': bytes([0, 0, 2, 0, 0, 2]) + bytes([0, 7, 2, 0, 0, 18]) + bytes([128, 14, 0, 2, 0, 0, 4]),
         'fragments': bytes([0, 1, 1, 10, 16, 0]) + bytes([0, 1, 1, 18, 16, 0]),
         'errors': bytes([0, 6, 1, 2, 0, 0]) + bytes([0, 1, 1, 7, 0, 0]),
+        'cut': bytes([16, 1, 1, 66, 0, 0]),
         'clash': bytes([0, 0, 2, 0, 0, 2]) + bytes([0, 0, 1, 0, 0, 2]) + bytes([0, 6, 1, 0, 0, 2]),
     },
 }

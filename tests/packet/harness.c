@@ -509,6 +509,14 @@ digest_bytes(uint64_t h, const void *p, size_t n)
 	return h;
 }
 
+const struct frame *
+net_sent(uint16_t port, uint32_t i)
+{
+	const struct out *o = &out[port];
+
+	return i < o->n - o->first ? &o->f[o->first + i] : NULL;
+}
+
 uint64_t
 net_outcome(void)
 {

@@ -254,6 +254,8 @@ void net_expect_no_event(enum dp_event_kind kind, const char *file, int line);
 /* For mutation loops: a burst of one frame, twice, with other bytes behind the frame in the mbuf. Whoever reads beyond
  * the frame's end sends or drops something else the second time, and fails. Forgets frames, drops and events. */
 void net_same_whatever_is_behind(uint16_t port, const struct frame *f);
+/* Frame `i` of those that the port sent and nobody looked at yet, or NULL. */
+const struct frame *net_sent(uint16_t port, uint32_t i);
 /* A digest of all frames and drops that nobody looked at yet. */
 uint64_t net_outcome(void);
 /* For mutation loops: forgets frames, drops and events so far; books and mbufs are still checked. */
