@@ -290,12 +290,25 @@ static const struct field fields_vm_address[] = {
 const struct kind kind_vm_address = {
 	"address", sizeof(struct vm_address), fields_vm_address, "an address of a VM"};
 
+static const struct field fields_vm_live[] = {
+	{"private", F_IP4, KEYED, AT(vm_address, private_ip), .help = "address of the VM in its segment"},
+	{"global", F_IP4, 0, AT(vm_address, global_ip),
+		.help = "its global address at the owner's site; none when left out"},
+	{"since", F_INT, 0, AT(vm_address, since), 0, EPOCH_MAX, "0",
+		.help = "epoch at which the VM got the global address; 0 is unknown"},
+	END,
+};
+static const struct kind kind_vm_live = {
+	"address", sizeof(struct vm_address), fields_vm_live, "an address of a VM, as routers tell it"};
+
 static const struct field fields_vm_drain[] = {
 	{"private", F_IP4, REQ, AT(vm_drain, private_ip), .help = "address of the VM in its segment"},
 	{"global", F_IP4, KEYED, AT(vm_drain, global_ip), .help = "the old global address"},
 	{"router", F_NAME, REQ, AT(vm_drain, router), .help = "its home: the router that translates it"},
 	{"epoch", F_INT, REQ, AT(vm_drain, epoch), 1, EPOCH_MAX,
 		.help = "epoch of the move that began the drain"},
+	{"since", F_INT, 0, AT(vm_drain, since), 0, EPOCH_MAX, "0",
+		.help = "epoch at which the VM got the address; 0 is unknown"},
 	{"min", F_DURATION, REQ, AT(vm_drain, min_ms), 0, DURATION_MAX,
 		.help = "least time it works, as asked"},
 	{"max", F_DURATION, REQ, AT(vm_drain, max_ms), 0, DURATION_MAX,
@@ -318,7 +331,7 @@ static const struct field fields_vm[] = {
 	{"deleted", F_BOOL, 0, AT(vm, deleted), .def = "off", .help = "unregistered; kept to know the epoch"},
 	{"location", F_NAME, 0, AT(vm, location),
 		.help = "peer where it stands, when not at the owner's site"},
-	{"addresses", F_LIST, 0, AT(vm, addresses), 0, VM_ADDRESSES_MAX, .kind = &kind_vm_address,
+	{"addresses", F_LIST, 0, AT(vm, addresses), 0, VM_ADDRESSES_MAX, .kind = &kind_vm_live,
 		.help = "its addresses"},
 	{"drains", F_LIST, 0, AT(vm, drains), 0, VM_DRAINS_MAX, .kind = &kind_vm_drain,
 		.help = "old global addresses that still work, oldest first"},

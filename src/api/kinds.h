@@ -159,7 +159,8 @@ int cpus_parse(const char *text, uint16_t *cpus, size_t max);
 
 struct vm_address {
 	ip4 private_ip;
-	ip4 global_ip; /* 0 = none */
+	ip4 global_ip;	/* 0 = none */
+	uint64_t since; /* a VM's, not a parameter: the epoch at which it got the global one; 0 = unknown */
 };
 
 struct vm_drain { /* an old global address that still works for a given time; named by its move */
@@ -167,6 +168,7 @@ struct vm_drain { /* an old global address that still works for a given time; na
 	ip4 global_ip;
 	char router[NAME_LEN + 1];	   /* its home */
 	uint64_t epoch;			   /* of the move that began it */
+	uint64_t since;			   /* the epoch at which the VM got it */
 	uint64_t min_ms, max_ms;	   /* as asked */
 	uint64_t left_min_ms, left_max_ms; /* of these, when written; counted down by the home alone */
 };

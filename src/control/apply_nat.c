@@ -28,7 +28,7 @@ apply_nat_set(struct core *c, const struct nat_set_params *p, json_t *out, struc
 			drain_remove(&s, i);
 	for (unsigned int i = 0; i < s.fwd.n_addresses; i++) {
 		if (s.fwd.addresses[i].private_ip == p->private_ip)
-			s.fwd.addresses[i].global_ip = p->global_ip;
+			s.fwd.addresses[i] = (struct fwd_address){p->private_ip, p->global_ip, s.epoch};
 		else if (p->global_ip && s.fwd.addresses[i].global_ip == p->global_ip)
 			return fail(f, RPC_CONFLICT,
 				"global address %s belongs to another address of this VM",
@@ -43,6 +43,7 @@ apply_nat_set(struct core *c, const struct nat_set_params *p, json_t *out, struc
 		rc = check_clash(c, &s, f);
 	if (rc != 0)
 		return rc;
+	vm_keep_ages(&o->now, &s);
 	if (!vm_state_same(&s, &o->now))
 		vm_set(c, &s);
 	json_object_set_new(out, "epoch", json_integer((json_int_t)s.epoch));

@@ -84,7 +84,8 @@ take_addresses(struct core *c, const struct list *l, struct vm_state *s, struct 
 		if (has_private(s, a->private_ip) || (a->global_ip && vm_has_global(s, a->global_ip)))
 			return fail(f, RPC_INVALID_PARAMS, "addresses: %s is given twice",
 				ip4_format(has_private(s, a->private_ip) ? a->private_ip : a->global_ip, ip));
-		s->fwd.addresses[s->fwd.n_addresses++] = (struct fwd_address){a->private_ip, a->global_ip};
+		s->fwd.addresses[s->fwd.n_addresses++] =
+			(struct fwd_address){a->private_ip, a->global_ip, s->epoch};
 	}
 	return 0;
 }
@@ -121,12 +122,18 @@ begin(struct core *c, const struct ask *ask, struct vm_state *s, struct vm_obj *
 	return rc;
 }
 
+/* In its place: the oldest address first, which is not always the one that began to drain first. */
 static void
 drain_add(struct vm_state *s, const struct fwd_drain *d, const struct drain_time *t)
 {
-	s->fwd.drains[s->fwd.n_drains] = *d;
-	s->drain[s->fwd.n_drains] = *t;
-	s->fwd.n_drains++;
+	unsigned int i = s->fwd.n_drains++;
+
+	for (; i > 0 && s->fwd.drains[i - 1].since > d->since; i--) {
+		s->fwd.drains[i] = s->fwd.drains[i - 1];
+		s->drain[i] = s->drain[i - 1];
+	}
+	s->fwd.drains[i] = *d;
+	s->drain[i] = *t;
 }
 
 /* Drains that go on: all whose private address the VM keeps, but for those that become live again. */
@@ -146,8 +153,11 @@ same_addresses(const struct vm_state *a, const struct vm_state *b)
 {
 	if (a->fwd.n_addresses != b->fwd.n_addresses)
 		return false;
-	return memcmp(a->fwd.addresses, b->fwd.addresses, a->fwd.n_addresses * sizeof(a->fwd.addresses[0])) ==
-	       0;
+	for (unsigned int i = 0; i < a->fwd.n_addresses; i++)
+		if (a->fwd.addresses[i].private_ip != b->fwd.addresses[i].private_ip ||
+			a->fwd.addresses[i].global_ip != b->fwd.addresses[i].global_ip)
+			return false;
+	return true;
 }
 
 /* Ours already, and as asked: nothing to do, whatever was asked for as the epoch up to the known one. */
@@ -194,8 +204,10 @@ apply_vm_register(struct core *c, const struct vm_register_params *p, json_t *ou
 	rc = check_room(c, known, f);
 	if (rc != 0)
 		return rc;
-	if (vm_live(known))
+	if (vm_live(known)) {
+		vm_keep_ages(&known->now, &s);
 		keep_drains(&known->now, &s);
+	}
 	if (vm_live(known) && known->now.fwd.owner == FWD_SELF) { /* it has not moved */
 		s.fwd.location = known->now.fwd.location;
 		s.fwd.attachment = known->now.fwd.attachment;
@@ -252,7 +264,7 @@ start_drains(struct core *c, const struct vm_state *old, const struct drain_time
 
 	for (unsigned int i = 0; i < old->fwd.n_addresses; i++) {
 		const struct fwd_address *a = &old->fwd.addresses[i];
-		struct fwd_drain d = {a->private_ip, a->global_ip, old->fwd.owner};
+		struct fwd_drain d = {a->private_ip, a->global_ip, old->fwd.owner, a->since};
 		struct drain_time t = *time;
 
 		if (!a->global_ip || vm_has_global(s, a->global_ip) || !has_private(s, a->private_ip))
@@ -292,6 +304,7 @@ apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struc
 	rc = check_room(c, known, f);
 	if (rc == 0 && vm_live(known)) {
 		t.epoch = s.epoch;
+		vm_keep_ages(&known->now, &s);
 		keep_drains(&known->now, &s);
 		rc = start_drains(c, &known->now, &t, &s, f);
 	}

@@ -6,7 +6,7 @@
 
 /* Room for all that the group must agree on. */
 struct content {
-	uint8_t b[2 * (NAME_LEN + 1) + 64 + FWD_ADDRESSES_MAX * 8 + FWD_DRAINS_MAX * (NAME_LEN + 1 + 40)];
+	uint8_t b[2 * (NAME_LEN + 1) + 64 + FWD_ADDRESSES_MAX * 16 + FWD_DRAINS_MAX * (NAME_LEN + 1 + 48)];
 	size_t n;
 };
 
@@ -43,12 +43,15 @@ content_of(struct core *c, const struct vm_state *s, struct content *t)
 	add_name(t, router_name(c, f->owner));
 	add_number(t, s->epoch);
 	add_number(t, s->deleted);
-	for (unsigned int i = 0; i < f->n_addresses; i++)
+	for (unsigned int i = 0; i < f->n_addresses; i++) {
 		add_number(t, (uint64_t)f->addresses[i].private_ip << 32 | f->addresses[i].global_ip);
+		add_number(t, f->addresses[i].since);
+	}
 	for (unsigned int i = 0; i < f->n_drains; i++) {
 		add_number(t, (uint64_t)f->drains[i].private_ip << 32 | f->drains[i].global_ip);
 		add_name(t, router_name(c, f->drains[i].home));
 		add_number(t, s->drain[i].epoch);
+		add_number(t, f->drains[i].since);
 		add_number(t, s->drain[i].min_ms);
 		add_number(t, s->drain[i].max_ms);
 	}
@@ -76,13 +79,15 @@ vm_state_same(const struct vm_state *a, const struct vm_state *b)
 		return false;
 	for (unsigned int i = 0; i < x->n_addresses; i++)
 		if (x->addresses[i].private_ip != y->addresses[i].private_ip ||
-			x->addresses[i].global_ip != y->addresses[i].global_ip)
+			x->addresses[i].global_ip != y->addresses[i].global_ip ||
+			x->addresses[i].since != y->addresses[i].since)
 			return false;
 	for (unsigned int i = 0; i < x->n_drains; i++)
 		if (x->drains[i].private_ip != y->drains[i].private_ip ||
 			x->drains[i].global_ip != y->drains[i].global_ip ||
-			x->drains[i].home != y->drains[i].home || a->drain[i].epoch != b->drain[i].epoch ||
-			a->drain[i].min_ms != b->drain[i].min_ms || a->drain[i].max_ms != b->drain[i].max_ms)
+			x->drains[i].home != y->drains[i].home || x->drains[i].since != y->drains[i].since ||
+			a->drain[i].epoch != b->drain[i].epoch || a->drain[i].min_ms != b->drain[i].min_ms ||
+			a->drain[i].max_ms != b->drain[i].max_ms)
 			return false;
 	return true;
 }
@@ -162,7 +167,8 @@ vm_json(struct core *c, const struct vm_state *s)
 	if (f->location != f->owner)
 		strcpy(vm.location, router_name(c, f->location));
 	for (unsigned int i = 0; i < f->n_addresses; i++)
-		addresses[i] = (struct vm_address){f->addresses[i].private_ip, f->addresses[i].global_ip};
+		addresses[i] = (struct vm_address){
+			f->addresses[i].private_ip, f->addresses[i].global_ip, f->addresses[i].since};
 	for (unsigned int i = 0; i < f->n_drains; i++) {
 		const struct drain_time *t = &s->drain[i];
 		bool own = f->drains[i].home == FWD_SELF;
@@ -170,6 +176,7 @@ vm_json(struct core *c, const struct vm_state *s)
 		drains[i] = (struct vm_drain){.private_ip = f->drains[i].private_ip,
 			.global_ip = f->drains[i].global_ip,
 			.epoch = t->epoch,
+			.since = f->drains[i].since,
 			.min_ms = t->min_ms,
 			.max_ms = t->max_ms,
 			.left_min_ms = own ? drain_left(c, t->min_at) : t->min_ms,
@@ -193,7 +200,7 @@ drains_from_api(struct core *c, const struct vm *vm, struct vm_state *s)
 
 		if (home < 0 || n == FWD_DRAINS_MAX)
 			continue; /* a router that left the group translates nothing */
-		s->fwd.drains[n] = (struct fwd_drain){d->private_ip, d->global_ip, (uint8_t)home};
+		s->fwd.drains[n] = (struct fwd_drain){d->private_ip, d->global_ip, (uint8_t)home, d->since};
 		s->drain[n] =
 			(struct drain_time){.epoch = d->epoch, .min_ms = d->min_ms, .max_ms = d->max_ms};
 		if (home == FWD_SELF) {
@@ -237,7 +244,8 @@ vm_from_api(struct core *c, const struct vm *vm, struct vm_state *s, struct fail
 	for (size_t i = 0; i < vm->addresses.n; i++) {
 		const struct vm_address *a = list_at(vm->addresses, const struct vm_address, i);
 
-		s->fwd.addresses[s->fwd.n_addresses++] = (struct fwd_address){a->private_ip, a->global_ip};
+		s->fwd.addresses[s->fwd.n_addresses++] =
+			(struct fwd_address){a->private_ip, a->global_ip, a->since};
 	}
 	drains_from_api(c, vm, s);
 	return true;

@@ -185,6 +185,21 @@ vm_has_global(const struct vm_state *s, ip4 global)
 	return false;
 }
 
+void
+vm_keep_ages(const struct vm_state *old, struct vm_state *s)
+{
+	for (unsigned int i = 0; i < s->fwd.n_addresses; i++) {
+		struct fwd_address *a = &s->fwd.addresses[i];
+
+		for (unsigned int j = 0; a->global_ip && j < old->fwd.n_addresses; j++)
+			if (old->fwd.addresses[j].global_ip == a->global_ip)
+				a->since = old->fwd.addresses[j].since;
+		for (unsigned int j = 0; j < old->fwd.n_drains; j++)
+			if (old->fwd.drains[j].global_ip == a->global_ip)
+				a->since = old->fwd.drains[j].since;
+	}
+}
+
 static void
 count(struct core *c, const struct vm_obj *o, int by)
 {

@@ -33,6 +33,16 @@ vm_oldest_drain(const struct vm_rec *r, rte_be32_t ip)
 	return NULL;
 }
 
+/* Is the live address of a private one older than all that drain for it? */
+static inline bool
+vm_live_is_oldest(const struct vm_rec *r, rte_be32_t ip)
+{
+	for (uint8_t i = 0; i < r->n_addresses; i++)
+		if (r->addresses[i].ip == ip)
+			return r->flags & VM_REC_OLDEST(i);
+	return false;
+}
+
 /* The oldest that drains at this router; NULL = none. */
 static inline const struct vm_rec_drain *
 vm_drain_at(const struct vm_rec *r, rte_be32_t ip, uint8_t router)

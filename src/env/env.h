@@ -51,13 +51,16 @@ enum fwd_op { FWD_VM_PUT, FWD_VM_DEL, FWD_ROUTE_PUT, FWD_ROUTE_DEL };
 #define FWD_ADDRESSES_MAX 4
 #define FWD_DRAINS_MAX	  4
 
+/* `since`: the epoch at which the VM got the global address. A drain that becomes live again keeps it, and so its age. */
 struct fwd_address {
 	ip4 private_ip, global_ip; /* global 0 = none */
+	uint64_t since;
 };
 
 struct fwd_drain {
 	ip4 private_ip, global_ip;
 	uint8_t home; /* router index that translates it */
+	uint64_t since;
 };
 
 struct fwd_vm {
@@ -70,7 +73,7 @@ struct fwd_vm {
 	int16_t attachment;
 	uint8_t n_addresses, n_drains;
 	struct fwd_address addresses[FWD_ADDRESSES_MAX];
-	struct fwd_drain drains[FWD_DRAINS_MAX]; /* oldest first */
+	struct fwd_drain drains[FWD_DRAINS_MAX]; /* oldest first, by `since` */
 };
 
 struct fwd_route {

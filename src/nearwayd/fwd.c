@@ -69,6 +69,23 @@ vm_valid(const struct fwd *f, const struct fwd_vm *v)
 	return ok ? 0 : -EINVAL;
 }
 
+/* Bits of the live addresses that are older than all that drain for the same private one. */
+static uint16_t
+oldest_live(const struct fwd_vm *v)
+{
+	uint16_t bits = 0;
+
+	for (uint8_t i = 0; i < v->n_addresses; i++) {
+		const struct fwd_address *a = &v->addresses[i];
+		bool oldest = a->global_ip != 0;
+
+		for (uint8_t k = 0; k < v->n_drains; k++)
+			oldest &= v->drains[k].private_ip != a->private_ip || v->drains[k].since > a->since;
+		bits |= oldest ? VM_REC_OLDEST(i) : 0;
+	}
+	return bits;
+}
+
 static void
 vm_record(const struct fwd_vm *v, struct vm_rec *r)
 {
@@ -78,6 +95,7 @@ vm_record(const struct fwd_vm *v, struct vm_rec *r)
 	r->owner = v->owner;
 	r->location = v->location;
 	r->att = v->location == FWD_SELF && v->attachment >= 0 ? (uint16_t)v->attachment : ATT_ANY;
+	r->flags = oldest_live(v);
 	r->n_addresses = v->n_addresses;
 	r->n_drains = v->n_drains;
 	for (uint8_t i = 0; i < v->n_addresses; i++) {

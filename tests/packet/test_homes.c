@@ -659,7 +659,16 @@ middle_router_of_a_chain_sends_old_sessions_to_the_oldest_home(void **state)
 	LEAVES(tcp, GLOBAL(5));
 }
 
-/* Here to Y and back here: our address is live again, Y's drains. */
+/* Here to Y and back here: our address is live again and the oldest, Y's drains. */
+static void
+vm_returned(uint8_t owner)
+{
+	vm(.mac = MAC_VM(5), .owner = owner, .location = owner, .att = owner == R_X ? ATT_1 : ATT_ANY,
+		.n_addresses = 1, .addresses = {{PRIVATE(5), owner == R_X ? GLOBAL(5) : GLOBAL_Y(5)}},
+		.flags = VM_REC_OLDEST(0), .n_drains = 1,
+		.drains = {owner == R_X ? (struct vm_rec_drain)DRAIN_Y : (struct vm_rec_drain)DRAIN_X});
+}
+
 static void
 vm_that_returns_keeps_its_sessions_of_both_sites(void **state)
 {
@@ -667,13 +676,43 @@ vm_that_returns_keeps_its_sessions_of_both_sites(void **state)
 	vm_moved_away(5, R_Y);
 	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5)));
 	expect_tunnel(R_Y, SEG1, tcp(.smac = MAC_RX, .dmac = MAC_VM(5), .dst = PRIVATE(5), IN, ROUTED));
-	vm_moved_here(5, R_Y);
+	vm_returned(R_X);
 	burst(DC0, tcp(BY_VM(5), OUT));
 	LEAVES(tcp, GLOBAL(5));
 	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5)));
 	REACHES(tcp, ROUTED);
-	burst(DC0, tcp(BY_VM(5), OUT, .sport = 1001)); /* opened while at Y */
+	burst(WAN0, from_tunnel(R_Y, SEG1, tcp(BY_RY(.dport = 1001)))); /* opened while at Y */
+	REACHES(tcp, .dport = 1001);
+	burst(DC0, tcp(BY_VM(5), OUT, .sport = 1001));
 	expect_tunnel(R_Y, SEG1, CARRIED(tcp, .sport = 1001));
+}
+
+/* Opened before the VM left, silent all the while: nobody noted it. */
+static void
+vm_that_returns_finds_its_idle_sessions_at_the_address_they_have(void **state)
+{
+	(void)state;
+	vm_returned(R_X);
+	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5))); /* the user wakes it */
+	REACHES(tcp, ROUTED);
+	KEY_IS(IPPROTO_TCP, GLOBAL(5));
+	burst(DC0, tcp(BY_VM(5), OUT));
+	LEAVES(tcp, GLOBAL(5));
+	burst(DC0, tcp(BY_VM(5), OUT, .sport = 1001)); /* the VM wakes it */
+	LEAVES(tcp, GLOBAL(5), .sport = 1001);
+}
+
+/* Seen from the router that it left again: what our DC still sends may be older than its stay here. */
+static void
+router_that_a_vm_left_again_sends_what_it_does_not_know_to_the_older_site(void **state)
+{
+	(void)state;
+	vm_returned(R_Y);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+	KEY_IS(IPPROTO_TCP, 0);
+	burst(WAN0, from_tunnel(R_Y, SEG1, CARRIED(tcp))); /* but what the owner carries here is ours */
+	LEAVES(tcp, GLOBAL(5));
 }
 
 /* The same site gave the VM another address: both are ours. */
@@ -762,6 +801,8 @@ main(void)
 		net_test(oldest_router_of_a_chain_translates_what_the_new_owner_carries),
 		net_test(middle_router_of_a_chain_sends_old_sessions_to_the_oldest_home),
 		net_test(vm_that_returns_keeps_its_sessions_of_both_sites),
+		net_test(vm_that_returns_finds_its_idle_sessions_at_the_address_they_have),
+		net_test(router_that_a_vm_left_again_sends_what_it_does_not_know_to_the_older_site),
 		net_test(old_address_of_the_same_site_drains_beside_the_new_one),
 		net_test(scratch_worker_finds_but_notes_nothing),
 	};

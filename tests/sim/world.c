@@ -1201,11 +1201,12 @@ same_vm(const struct fwd_vm *a, const struct fwd_vm *b)
 		return false;
 	for (unsigned int i = 0; i < a->n_addresses; i++)
 		if (a->addresses[i].private_ip != b->addresses[i].private_ip ||
-			a->addresses[i].global_ip != b->addresses[i].global_ip)
+			a->addresses[i].global_ip != b->addresses[i].global_ip ||
+			a->addresses[i].since != b->addresses[i].since)
 			return false;
 	for (unsigned int i = 0; i < a->n_drains; i++)
 		if (a->drains[i].global_ip != b->drains[i].global_ip ||
-			a->drains[i].home != b->drains[i].home)
+			a->drains[i].home != b->drains[i].home || a->drains[i].since != b->drains[i].since)
 			return false;
 	return true;
 }

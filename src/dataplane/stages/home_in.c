@@ -2,7 +2,8 @@
 /* What reaches a draining VM is evidence of a session's home; first evidence wins.
  *
  *   from the WAN by a draining address of ours      that address
- *   from the WAN by the live address                that address; but TCP only when it opens
+ *   from the WAN by the live address                that address; but TCP only when it opens, or when the VM returned
+ *                                                   to that address and has none that is older
  *   through the tunnel from a home's router         the address that drains there
  *
  * Two at once: the second SYN is dropped until the first session ends, as is TCP that contradicts its home; of other
@@ -16,7 +17,7 @@
 struct evidence {
 	struct flow flow;
 	rte_be32_t home; /* 0: tells nothing */
-	bool live;	 /* the VM's live address, ours: only an opening TCP packet is evidence */
+	bool young; /* a live address of ours with older ones beside it: only an opening TCP packet is evidence */
 };
 
 /* Which evidence the packet is. Translated here, or from a peer: then it says only who translated it. */
@@ -36,7 +37,7 @@ look(struct worker *w, struct rte_mbuf *m, struct evidence *e)
 		return;
 	if (md->nat_ip != 0) {
 		e->home = md->nat_ip;
-		e->live = vm_live_global(md->vm, ip) == md->nat_ip;
+		e->young = vm_live_global(md->vm, ip) == md->nat_ip && !vm_live_is_oldest(md->vm, ip);
 	} else if ((d = vm_drain_at(md->vm, ip, md->in_router)) != NULL) {
 		e->home = d->global;
 	}
@@ -50,7 +51,7 @@ noted(struct worker *w, const struct evidence *e)
 {
 	struct sessions *s = w->tables->sessions;
 	rte_be32_t home = e->home;
-	bool find = w->scratch || (e->live && e->flow.tcp && !e->flow.syn);
+	bool find = w->scratch || (e->young && e->flow.tcp && !e->flow.syn);
 	enum session_result r;
 
 	if (find)

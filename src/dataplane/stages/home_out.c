@@ -3,7 +3,8 @@
  *
  *   the session is noted                 its home
  *   TCP SYN without ACK                  the live address: the session begins here
- *   other TCP                            the oldest address that still drains
+ *   other TCP                            the oldest address that the VM still has: one that drains, or the live one
+ *                                        when the VM returned to it
  *   others                               the live address
  *
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
@@ -196,7 +197,9 @@ begin(struct worker *w, struct rte_mbuf *m, struct choice *c, struct vec *nat_ou
 	*c = (struct choice){.rec = rec, .why = DROPS};
 	/* What the owner carries here is of an address that drains here. */
 	c->opens = mine || !carried ? vm_live_global(rec, ip) : own->global;
-	c->oldest = mine || !carried ? any->global : own->global;
+	c->oldest = !mine && carried		 ? own->global
+		    : vm_live_is_oldest(rec, ip) ? vm_live_global(rec, ip)
+						 : any->global;
 	flow_of(w, m, FLOW_FROM_VM, &c->flow);
 	sessions_prefetch(w->tables->sessions, &c->flow.key);
 	return true;

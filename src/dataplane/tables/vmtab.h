@@ -40,6 +40,9 @@ struct vm_rec_drain {
 	uint8_t pad[3];
 };
 
+/* addresses[i].global is older than all that drain for the same private address: the VM returned to it. */
+#define VM_REC_OLDEST(i) (1u << (i))
+
 /* Two cache lines; the second is read only for VMs that drain. */
 struct vm_rec {
 	struct rte_ether_addr mac;
@@ -48,7 +51,7 @@ struct vm_rec {
 	uint8_t location; /* router index: self = own attachment `att`, else that peer */
 	uint16_t att;	  /* attachment index or ATT_ANY */
 	uint8_t n_addresses, n_drains;
-	uint16_t flags; /* free for the data plane */
+	uint16_t flags; /* VM_REC_* */
 	uint32_t slot;	/* filled in by vmtab */
 	uint8_t pad[4];
 	const struct vm_rec

@@ -231,6 +231,39 @@ moves_in_a_chain_drain_oldest_first(void **state)
 	world_free(w);
 }
 
+/* 0 to 1 and back, and then to 2: what drains first began to drain last. */
+static void
+an_address_that_a_vm_returned_to_keeps_its_age(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+	const struct fwd_vm *vm;
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(b, 1)->addresses[0].since, 2);
+	assert_int_equal(vm_move(a, 1, 0, 0, HOUR, HOUR), 0);
+	world_run(w, 200);
+	vm = fwd_at(a, 1);
+	assert_int_equal(vm->addresses[0].since, 1);
+	assert_int_equal(vm->drains[0].since, 2);
+	assert_agreed(w, 3);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(a, 1)->addresses[0].since, 1);
+	assert_int_equal(vm_move(c, 1, 0, vm_global(2, 1), HOUR, HOUR), 0);
+	world_run(w, 200);
+	vm = fwd_at(c, 1);
+	assert_int_equal(vm->drains[0].global_ip, vm_global(0, 1));
+	assert_int_equal(vm->drains[1].global_ip, vm_global(1, 1));
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
 static void
 a_fifth_drain_is_refused(void **state)
 {
@@ -657,6 +690,7 @@ main(void)
 		T(a_vm_that_returns_gets_its_draining_address_back),
 		T(a_new_address_at_the_same_router_lets_the_old_one_drain_there),
 		T(moves_in_a_chain_drain_oldest_first),
+		T(an_address_that_a_vm_returned_to_keeps_its_age),
 		T(a_fifth_drain_is_refused),
 		T(drain_times_that_contradict_are_refused),
 		T(the_new_router_probes_at_0_50_200_and_500_ms_and_the_old_one_sends_one_rarp),

@@ -157,6 +157,27 @@ vm_of_a_peer_with_a_drain_here_keeps_both(void **state)
 }
 
 static void
+live_address_is_marked_when_it_is_older_than_all_that_drain_for_its_private_one(void **state)
+{
+	struct fwd_change c = put_vm();
+
+	(void)state;
+	c.vm.addresses[0].since = 2;
+	c.vm.n_drains = 2;
+	c.vm.drains[0] = (struct fwd_drain){0x0a000006, 0xcb007107, 1, 1};
+	c.vm.drains[1] = (struct fwd_drain){0x0a000005, 0xcb007106, 1, 3};
+	apply(&c, 1);
+	assert_int_equal(record()->flags, VM_REC_OLDEST(0));
+	c.vm.drains[1].since = 1;
+	apply(&c, 1);
+	assert_int_equal(record()->flags, 0);
+	c.vm.drains[1].since = 3;
+	c.vm.addresses[0].global_ip = 0;
+	apply(&c, 1);
+	assert_int_equal(record()->flags, 0);
+}
+
+static void
 vm_that_refers_to_nothing_is_refused(void **state)
 {
 	struct fwd_change c = put_vm();
@@ -492,6 +513,9 @@ main(void)
 		cmocka_unit_test_setup(vm_is_seen_by_workers_after_publish_and_not_before, clean),
 		cmocka_unit_test_setup(aborted_transaction_leaves_nothing, clean),
 		cmocka_unit_test_setup(vm_of_a_peer_with_a_drain_here_keeps_both, clean),
+		cmocka_unit_test_setup(
+			live_address_is_marked_when_it_is_older_than_all_that_drain_for_its_private_one,
+			clean),
 		cmocka_unit_test_setup(vm_that_refers_to_nothing_is_refused, clean),
 		cmocka_unit_test_setup(address_of_another_vm_is_refused, clean),
 		cmocka_unit_test_setup(connected_prefixes_are_routes_from_the_start, clean),

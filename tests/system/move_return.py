@@ -1,0 +1,84 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""A VM moves from X to Y and back: sessions that said nothing all the while, and so were noted nowhere, go on when either
+end wakes them; so does one that was opened at Y.
+
+    user --- wan (BCP 38) ---20 ms--- rx --- dcx
+               \                       ||        \
+                \                    VXLAN        hv --- vm     re-plugged from dcx to dcy and back
+                 \                     ||        /
+                  `--------0 ms------- ry --- dcy
+"""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import wait_for
+from measure import key, vm_globals, wait_owner
+from sites import USER, VM, VM_MAC, Sites
+
+AT_X, AT_Y = '203.0.113.10', '203.0.113.74'
+IDLE = [(f'{opener} opened, {waker} wakes', opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
+lab = Sites('return')
+r = lab.routers()
+x, y = r['x'], r['y']
+x.call('vm.register', segment='blue', mac=VM_MAC, addresses=[{'private': VM, 'global': AT_X}])
+wait_owner((x, y), VM_MAC, 'r-x')
+agents = {'user': lab.agent('user'), 'vm': lab.agent('vm')}
+for a in agents.values():
+    a.call('listen')
+
+
+def other(who):
+    return agents['vm' if who == 'user' else 'user']
+
+
+def alive(name, opener):
+    a = agents[opener].call('stats')['flows'][key(name)]
+    b = other(opener).call('stats')['accepted'].get(key(name), {'alive': False, 'error': 'unknown', 'received': 0})
+    return a, b
+
+
+def opened(name, opener, to):
+    agents[opener].call('open', name=key(name), kind='tcp', mode='idle', to=to if opener == 'user' else USER)
+    wait_for(name, lambda: alive(name, opener)[1]['alive'])
+
+
+def goes_on(name, opener, waker):
+    for a in agents.values():
+        a.call('mark')
+    agents[waker].call('wake', name=key(name))
+    wait_for(name, lambda: all(e['alive'] and e['received'] > 0 for e in alive(name, opener)), 5)
+
+
+def move(router, site, name):
+    lab.plug(site)
+    router.call('vm.move', segment='blue', mac=VM_MAC, addresses=[{'private': VM, **name}],
+                **{'drain-min': '1h', 'drain-max': '2h'})
+    wait_owner((x, y), VM_MAC, f'r-{site}')
+
+
+for name, opener, _ in IDLE:
+    opened(name, opener, AT_X)
+move(y, 'y', {'global': AT_Y})
+time.sleep(0.5)
+opened('opened at Y', 'user', AT_Y)
+move(x, 'x', {})
+time.sleep(0.5)
+
+with case('the VM has its first address back, and that of Y drains'):
+    expect(vm_globals(x, VM_MAC) == ([AT_X], [AT_Y]), f'{vm_globals(x, VM_MAC)}')
+
+for name, opener, waker in IDLE:
+    with case(f'idle over both moves: {name}'):
+        goes_on(name, opener, waker)
+
+with case('the session that was opened at Y goes on through Y'):
+    goes_on('opened at Y', 'user', 'user')
+
+with case('the WAN had nothing to filter: no packet left by the wrong site'):
+    expect(lab.filtered() == 0, f'{lab.filtered()} packets')
+
+finish(x.process, y.process)
