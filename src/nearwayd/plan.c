@@ -124,12 +124,18 @@ complete_af_packet(
 	return 0;
 }
 
-/* memif cuts larger frames into chains of buffers: one buffer must take a whole frame. */
+/* memif cuts larger frames into chains of buffers: one buffer must take a whole frame. How many rings there are is agreed
+ * with the peer when it connects, and a queue without one writes into the first ring beside its owner (DPDK 22.11). */
 static int
-complete_memif(struct plan_port *p, const struct conf_port *port, struct err *e)
+complete_memif(struct plan_port *p, const struct conf_port *port, uint16_t workers, struct err *e)
 {
 	uint32_t need = port->mtu + ETH_OVERHEAD, bsize = need <= 2048 ? 2048 : (need + 63) / 64 * 64;
 
+	if (workers > 1)
+		return err_set(e, EINVAL,
+			"net_memif has one queue for certain, and %u workers need one each: give "
+			"dataplane.cpus one CPU, or use another device",
+			workers);
 	if (complete(p, "bsize", &bsize, e) != 0)
 		return -EINVAL;
 	if (bsize < need)
@@ -165,7 +171,7 @@ plan_device(const struct conf_port *port, uint16_t workers, uint32_t rx_ring, st
 	if (strncmp(out->name + 4, "af_packet", 9) == 0)
 		return complete_af_packet(out, port, workers, rx_ring, e);
 	if (strncmp(out->name + 4, "memif", 5) == 0)
-		return complete_memif(out, port, e);
+		return complete_memif(out, port, workers, e);
 	return 0;
 }
 

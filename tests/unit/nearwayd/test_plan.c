@@ -97,6 +97,7 @@ memif_buffers_take_whole_frames(void **state)
 		"net_memif0,role=server,id=0,socket=/tmp/s,bsize=2048");
 	completes("net_memif0", 9000, 1, "net_memif0,bsize=9024");
 	refuses("net_memif0,bsize=2048", 9000, 1, "bsize");
+	refuses("net_memif0", 1500, 2, "dataplane.cpus");
 }
 
 static void
