@@ -72,6 +72,7 @@ ours(const struct worker *w, const struct topo_port *port, rte_be32_t ip)
 	return ip != 0 && (ip == port->ip || (on_link_pool(w->topo, ip) && translated_here(w, ip)));
 }
 
+/* Also of an address outside the port's prefix: a route may name one. Who is not asked for is not noted (neighs_seen()). */
 static void
 tell_neighbour(struct worker *w, const struct meta *md, const struct rte_arp_ipv4 *a)
 {
@@ -84,7 +85,7 @@ tell_neighbour(struct worker *w, const struct meta *md, const struct rte_arp_ipv
 		.ip = a->arp_sip,
 	};
 
-	if (topo_in(&w->topo->ports[md->in_port].connected, a->arp_sip))
+	if (a->arp_sip != 0)
 		worker_event(w, &ev);
 }
 
