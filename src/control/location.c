@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* location.c - where our VMs stand: announcing those that came, evidence from the data plane, its alarms. */
+/* location.c - where our VMs stand: announcing those that came, and what the data plane tells. */
 #include "state.h"
 
 #include <common/log.h>
-
-#define SEEN_MS 1000 /* a VM's location moves at most so often */
 
 static const uint16_t probe_at[] = {0, 50, 200, 500}; /* ms after the move, until the VM is heard */
 #define PROBES (sizeof(probe_at) / sizeof(probe_at[0]))
@@ -121,73 +119,7 @@ location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old)
 		env_call(c->env, fwd_announce, FWD_RARP, now->fwd.segment, &now->fwd.mac, 0);
 }
 
-/* ---- location ---- */
-
-struct seen_txn {
-	struct txn txn;
-	struct vm_key vm;
-	uint8_t location;
-	int16_t attachment;
-};
-
-static int
-seen_apply(struct core *c, struct txn *t)
-{
-	struct seen_txn *x = (struct seen_txn *)t;
-	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
-	struct vm_state s;
-
-	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF)
-		return 0;
-	s = o->now;
-	s.fwd.location = x->location;
-	s.fwd.attachment = x->attachment;
-	vm_set(c, &s);
-	return 0;
-}
-
-static void
-seen_done(struct core *c, struct txn *t, int code)
-{
-	struct seen_txn *x = (struct seen_txn *)t;
-	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
-
-	if (o)
-		o->waits = false;
-	if (o && code == 0)
-		o->seen_at = now_ms(c);
-	fail_clear(&t->fail);
-	free(x);
-}
-
-static void
-seen(struct core *c, const struct fwd_event *ev)
-{
-	int16_t attachment = ev->location == FWD_SELF ? ev->attachment : ATTACHMENT_ANY;
-	struct vm_obj *o = vm_find(c, ev->segment, &ev->mac);
-	struct seen_txn *x;
-	bool searching;
-
-	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF || o->waits || ev->location > c->conf->peers.n) {
-		c->events_ignored++;
-		return;
-	}
-	if (o->now.fwd.location == ev->location && o->now.fwd.attachment == attachment)
-		return;
-	searching = o->now.fwd.location == FWD_SELF && o->now.fwd.attachment == ATTACHMENT_ANY;
-	if (!searching && now_ms(c) < o->seen_at + SEEN_MS) {
-		c->events_ignored++;
-		return;
-	}
-	x = zalloc(sizeof(*x));
-	x->txn.apply = seen_apply;
-	x->txn.done = seen_done;
-	x->vm = o->key;
-	x->location = ev->location;
-	x->attachment = attachment;
-	o->waits = true;
-	txn_submit(c, &x->txn);
-}
+/* ---- events ---- */
 
 /* One line a second for each kind; the counters have all. */
 static void
@@ -215,7 +147,7 @@ location_event(struct core *c, const struct fwd_event *ev)
 	switch (ev->kind) {
 	case FWD_VM_SEEN:
 	case FWD_VM_HEARD:
-		seen(c, ev);
+		evidence_seen(c, ev);
 		break;
 	case FWD_GW_CONFLICT:
 		alarm_line(c, ev, "somebody outside the group claims the gateway address");

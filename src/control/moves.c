@@ -321,6 +321,7 @@ moves_init(struct core *c)
 {
 	drains_init(c);
 	location_init(c);
+	evidence_init(c);
 }
 
 void
@@ -335,4 +336,5 @@ moves_fini(struct core *c)
 	}
 	c->env->ops->timer_free(c->drain_timer);
 	c->env->ops->timer_free(c->probe_timer);
+	evidence_fini(c);
 }

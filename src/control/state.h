@@ -63,6 +63,13 @@ struct touched { /* by the group on its way: its first and last place in the log
 	size_t first, last;
 };
 
+struct hint {	   /* evidence that came too early to move a location */
+	bool kept; /* in core.hinted */
+	uint8_t location;
+	int16_t attachment;
+	uint64_t epoch; /* of the VM then */
+};
+
 struct vm_obj {
 	struct vm_key key;
 	struct vm_state now;
@@ -73,10 +80,11 @@ struct vm_obj {
 	uint8_t probe;	    /* ARP probes sent */
 	uint64_t probe_since;
 	uint64_t seen_at; /* its location was last moved */
+	struct hint hint;
 	uint64_t poll_at; /* its sessions are counted again */
 	struct touched touched;
 	uint64_t written_at, loaded_at; /* boot clock: of the stored row, and when it was read */
-	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next;
+	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
 	UT_hash_handle hh;
 };
 
@@ -227,8 +235,8 @@ struct core {
 	struct env_timer *start_timer;
 
 	/* moves */
-	struct env_timer *drain_timer, *probe_timer;
-	struct vm_obj *draining, *probing;
+	struct env_timer *drain_timer, *probe_timer, *hint_timer;
+	struct vm_obj *draining, *probing, *hinted;
 	uint64_t checkpoint_at;
 	bool drains_end; /* a transaction that ends some is on its way */
 
@@ -385,6 +393,12 @@ void location_init(struct core *c);
 /* A change is live: probes for a VM that came, one RARP for one that went. */
 void location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old);
 void location_event(struct core *c, const struct fwd_event *ev);
+
+/* ---- evidence.c ---- */
+
+void evidence_init(struct core *c);
+void evidence_fini(struct core *c);
+void evidence_seen(struct core *c, const struct fwd_event *ev);
 
 /* ---- peers.c, sync.c, claims.c ---- */
 

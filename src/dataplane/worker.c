@@ -241,16 +241,17 @@ worker_event(struct worker *w, const struct dp_event *ev)
 }
 
 void
-worker_heard(struct worker *w, const struct dp_event *ev)
+worker_heard(struct worker *w, const struct dp_event *ev, const struct vm_rec *rec)
 {
 	uint64_t key = host_key(&ev->mac, ev->seg);
 	struct heard *h = &w->heard[host_hash(key) % HEARD];
 
 	if (h->key == key && h->kind == ev->kind && h->router == ev->router && h->att == ev->att &&
-		w->now_ms < h->until_ms)
+		h->rec == rec && w->now_ms < h->until_ms)
 		return;
 	if (worker_event(w, ev))
 		*h = (struct heard){.key = key,
+			.rec = rec,
 			.until_ms = w->now_ms + HEARD_MS,
 			.att = ev->att,
 			.router = ev->router,

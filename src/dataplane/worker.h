@@ -95,7 +95,8 @@ struct tunnel_hdr {
 /* A host that the control thread was told of just now: one that sends a million packets a second from a new
  * place must not use up what all the others may report. */
 struct heard {
-	uint64_t key; /* MAC and segment */
+	uint64_t key;		  /* MAC and segment */
+	const struct vm_rec *rec; /* of the VM then, to compare only: another one makes it news again */
 	uint64_t until_ms;
 	uint16_t att;
 	uint8_t router, kind;
@@ -169,8 +170,9 @@ struct rte_mbuf *worker_make(struct worker *w, enum made why);
 struct rte_mbuf *worker_make_more(struct worker *w, enum made why);
 /* Rate limited by kind; lost ones (false) are counted. A scratch worker tells nothing. */
 bool worker_event(struct worker *w, const struct dp_event *ev);
-/* An event about where a host (seg, mac) is (router, att): the same news is told once in HEARD_MS. */
-void worker_heard(struct worker *w, const struct dp_event *ev);
+/* An event about where a host (seg, mac) is (router, att): the same news is told once in HEARD_MS, unless the VM's record
+ * (NULL: none) changed meanwhile. */
+void worker_heard(struct worker *w, const struct dp_event *ev, const struct vm_rec *rec);
 bool bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst);
 /* May this host's ARP be heard? VMs have buckets of their own, so that a flood of invented senders takes none of theirs;
  * `where` is the segment or port. */

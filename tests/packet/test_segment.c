@@ -183,6 +183,22 @@ a_vm_that_was_not_heard_yet_is_news_wherever_it_speaks(void **state)
 	assert_int_equal(expect_event(EVENT_VM_SEEN).att, ATT_1);
 }
 
+/* As when it was heard just before the controller told of its move: what it says now is news to another owner. */
+static void
+what_was_told_of_a_vm_is_news_again_once_its_record_changed(void **state)
+{
+	(void)state;
+	vm_at(5, R_Y);
+	burst(DC0, hello(MAC_VM(5), MAC_HOST(9), PRIVATE(5)));
+	expect_event(EVENT_VM_SEEN);
+	burst(DC0, hello(MAC_VM(5), MAC_HOST(9), PRIVATE(5)));
+	expect_no_event(EVENT_VM_SEEN);
+	vm(.mac = MAC_VM(5), .att = ATT_ANY, .n_addresses = 1, .addresses = {{PRIVATE(5), GLOBAL(5)}});
+	burst(DC0, hello(MAC_VM(5), MAC_HOST(9), PRIVATE(5)));
+	assert_int_equal(expect_event(EVENT_VM_SEEN).att, ATT_1);
+	net_forget();
+}
+
 static void
 a_vm_of_ours_that_returns_from_a_peer_to_its_old_attachment_is_news(void **state)
 {
@@ -398,6 +414,7 @@ main(void)
 		net_test(sources_of_one_burst_are_told_apart),
 		net_rule(a_learnt_host_that_speaks_elsewhere_is_learnt_anew, "IEEE 802.1D 7.8"),
 		net_test(a_registered_vm_is_never_learnt),
+		net_test(what_was_told_of_a_vm_is_news_again_once_its_record_changed),
 		net_test(a_vm_heard_at_another_attachment_is_news),
 		net_test(a_vm_that_was_not_heard_yet_is_news_wherever_it_speaks),
 		net_test(a_vm_of_ours_that_returns_from_a_peer_to_its_old_attachment_is_news),

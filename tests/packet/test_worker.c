@@ -160,18 +160,18 @@ news_of_a_host_is_told_again_only_after_100_ms_or_from_another_place(void **stat
 	struct dp_event ev = {.kind = EVENT_VM_SEEN, .seg = SEG1, .mac = MAC_VM(5), .att = ATT_1};
 
 	(void)state;
-	worker_heard(net.w, &ev);
-	worker_heard(net.w, &ev);
+	worker_heard(net.w, &ev, NULL);
+	worker_heard(net.w, &ev, NULL);
 	expect_event(EVENT_VM_SEEN);
 	expect_no_event(EVENT_VM_SEEN);
 	ev.att = ATT_1B;
-	worker_heard(net.w, &ev);
+	worker_heard(net.w, &ev, NULL);
 	assert_int_equal(expect_event(EVENT_VM_SEEN).att, ATT_1B);
 	net_advance(HEARD_MS);
-	worker_heard(net.w, &ev);
+	worker_heard(net.w, &ev, NULL);
 	expect_event(EVENT_VM_SEEN);
 	ev.kind = EVENT_MAC_LEARN;
-	worker_heard(net.w, &ev);
+	worker_heard(net.w, &ev, NULL);
 	expect_event(EVENT_MAC_LEARN);
 }
 

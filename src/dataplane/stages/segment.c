@@ -194,7 +194,7 @@ see_vm(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm)
 		return;
 	ev = event(EVENT_VM_SEEN, m);
 	ev.ip = ip;
-	worker_heard(w, &ev);
+	worker_heard(w, &ev, vm);
 }
 
 /* What is known of a host that spoke: nothing, or that it is elsewhere, is news. */
@@ -207,7 +207,7 @@ learn_one(struct worker *w, struct rte_mbuf *m, const struct mac_entry *e)
 		if (!w->scratch)
 			w->mac_seen[e->entry] = w->tick;
 	} else if (!may_be_relayed(w, m)) {
-		worker_heard(w, &ev);
+		worker_heard(w, &ev, NULL);
 	}
 }
 

@@ -430,15 +430,71 @@ evidence_moves_the_location_at_the_owner_alone(void **state)
 	assert_int_equal(fwd_at(a, 1)->location, 1);
 	assert_int_equal(fwd_at(b, 1)->location, 1);
 	assert_int_equal(fwd_at(b, 1)->owner, 1);
-	hear(a, 1, FWD_SELF, 0); /* within a second: a flap */
-	world_run(w, 100);
-	assert_int_equal(fwd_at(a, 1)->location, 1);
-	world_run(w, 1000);
-	hear(a, 1, FWD_SELF, 0);
+	hear(a, 1, FWD_SELF, 0); /* nothing is as sure as our own attachment */
 	world_run(w, 100);
 	assert_int_equal(fwd_at(a, 1)->location, FWD_SELF);
 	hear(a, 1, 7, 0);	 /* no such router */
 	hear(a, 2, FWD_SELF, 0); /* no such VM */
+	world_free(w);
+}
+
+static void
+evidence_that_comes_too_early_waits_for_its_time(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 1000);
+	hear(a, 1, FWD_SELF, 0);
+	world_run(w, 100);
+	hear(a, 1, FWD_SELF, 1); /* within a second: a flap */
+	hear(a, 1, 1, -1);	 /* the newest counts */
+	world_run(w, 800);
+	assert_int_equal(fwd_at(a, 1)->location, FWD_SELF);
+	assert_int_equal(fwd_at(a, 1)->attachment, 0);
+	world_run(w, 300);
+	assert_int_equal(fwd_at(a, 1)->location, 1);
+	hear(a, 1, FWD_SELF, 0);
+	world_run(w, 10);
+	hear(a, 1, 1, -1);
+	assert_int_equal(
+		vm_move(a, 1, 0, vm_global(0, 2), HOUR, HOUR), 0); /* of before a move: it says nothing */
+	world_run(w, 3000);
+	assert_int_equal(fwd_at(a, 1)->location, FWD_SELF);
+	world_free(w);
+}
+
+/* A frame that left the old site before the VM did must not end the search for it at the new one. */
+static void
+evidence_from_the_tunnel_does_not_end_a_search_that_just_began(void **state)
+{
+	struct world *w = moved(HOUR, HOUR);
+	struct node *b = world_router(w, 1);
+
+	(void)state;
+	hear(b, 1, 1, -1); /* 200 ms after the move */
+	world_run(w, 100);
+	assert_int_equal(fwd_at(b, 1)->location, FWD_SELF);
+	hear(b, 1, FWD_SELF, 0);
+	world_run(w, 100);
+	assert_int_equal(fwd_at(b, 1)->attachment, 0);
+	world_run(w, 3000);
+	assert_int_equal(fwd_at(b, 1)->location, FWD_SELF);
+	world_free(w);
+}
+
+static void
+a_vm_that_did_not_come_is_found_where_it_stayed(void **state)
+{
+	struct world *w = moved(HOUR, HOUR);
+	struct node *b = world_router(w, 1);
+
+	(void)state;
+	hear(b, 1, 1, -1);
+	world_run(w, 400);
+	assert_int_equal(fwd_at(b, 1)->location, 1);
 	world_free(w);
 }
 
@@ -450,6 +506,7 @@ a_location_at_a_peer_is_kept_over_a_restart(void **state)
 
 	(void)state;
 	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 1000);
 	hear(a, 1, 1, -1);
 	world_run(w, 100);
 	node_crash(a);
@@ -698,6 +755,9 @@ main(void)
 		T(the_old_router_leaves_the_switches_of_an_external_segment_alone),
 		T(probing_ends_when_the_vm_is_heard),
 		T(evidence_moves_the_location_at_the_owner_alone),
+		T(evidence_that_comes_too_early_waits_for_its_time),
+		T(evidence_from_the_tunnel_does_not_end_a_search_that_just_began),
+		T(a_vm_that_did_not_come_is_found_where_it_stayed),
 		T(a_location_at_a_peer_is_kept_over_a_restart),
 		T(alarms_of_the_data_plane_are_counted_and_logged_at_most_once_a_second),
 		T(a_drain_goes_on_where_it_was_after_a_restart_of_the_process),

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* evidence.c - a VM of ours was heard: does that move its location, now, later, or not at all?
+ *
+ *   the VM is          heard at our own attachment     heard through the tunnel
+ *   searched for       at once                         SEARCH_MS after the search began: a frame that was on its way when
+ *                                                      the VM came says nothing
+ *   at a peer          at once                         SEEN_MS after it last moved
+ *   at an attachment   SEEN_MS after it last moved     SEEN_MS after it last moved
+ *
+ * What comes too early is kept, the newest of it, until its time comes: it may be the only frame of a silent VM.
+ */
+#include "state.h"
+
+#define SEEN_MS	  1000
+#define SEARCH_MS 500
+#define TICK_MS	  50 /* kept evidence is looked at so often */
+
+struct seen_txn {
+	struct txn txn;
+	struct vm_key vm;
+	uint8_t location;
+	int16_t attachment;
+};
+
+static bool
+is_ours(const struct vm_obj *o)
+{
+	return vm_live(o) && o->now.fwd.owner == FWD_SELF;
+}
+
+static uint64_t
+due_at(const struct vm_obj *o, uint8_t location)
+{
+	const struct fwd_vm *f = &o->now.fwd;
+	bool searching = f->location == FWD_SELF && f->attachment == ATTACHMENT_ANY;
+
+	if (location == FWD_SELF && (searching || f->location != FWD_SELF))
+		return 0;
+	return searching ? o->probe_since + SEARCH_MS : o->seen_at + SEEN_MS;
+}
+
+static void
+forget(struct core *c, struct vm_obj *o)
+{
+	if (!o->hint.kept)
+		return;
+	o->hint.kept = false;
+	DL_DELETE2(c->hinted, o, hint_prev, hint_next);
+}
+
+static void
+keep(struct core *c, struct vm_obj *o, uint8_t location, int16_t attachment)
+{
+	forget(c, o);
+	if (!c->hinted)
+		timer_set(c, c->hint_timer, TICK_MS);
+	o->hint.kept = true;
+	o->hint.epoch = o->now.epoch;
+	o->hint.location = location;
+	o->hint.attachment = attachment;
+	DL_APPEND2(c->hinted, o, hint_prev, hint_next);
+}
+
+static int
+seen_apply(struct core *c, struct txn *t)
+{
+	struct seen_txn *x = (struct seen_txn *)t;
+	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
+	struct vm_state s;
+
+	if (!is_ours(o))
+		return 0;
+	s = o->now;
+	s.fwd.location = x->location;
+	s.fwd.attachment = x->attachment;
+	vm_set(c, &s);
+	return 0;
+}
+
+static void
+seen_done(struct core *c, struct txn *t, int code)
+{
+	struct seen_txn *x = (struct seen_txn *)t;
+	struct vm_obj *o = vm_find(c, x->vm.segment, &x->vm.mac);
+
+	if (o)
+		o->waits = false;
+	if (o && code == 0)
+		o->seen_at = now_ms(c);
+	fail_clear(&t->fail);
+	free(x);
+}
+
+static void
+move_location(struct core *c, struct vm_obj *o, uint8_t location, int16_t attachment)
+{
+	struct seen_txn *x = zalloc(sizeof(*x));
+
+	forget(c, o);
+	x->txn.apply = seen_apply;
+	x->txn.done = seen_done;
+	x->vm = o->key;
+	x->location = location;
+	x->attachment = attachment;
+	o->waits = true;
+	txn_submit(c, &x->txn);
+}
+
+static bool
+is_there(const struct vm_obj *o, uint8_t location, int16_t attachment)
+{
+	return o->now.fwd.location == location && o->now.fwd.attachment == attachment;
+}
+
+void
+evidence_seen(struct core *c, const struct fwd_event *ev)
+{
+	int16_t attachment = ev->location == FWD_SELF ? ev->attachment : ATTACHMENT_ANY;
+	struct vm_obj *o = vm_find(c, ev->segment, &ev->mac);
+
+	if (!is_ours(o)) {
+		c->events_ignored++;
+	} else if (o->waits ||
+		   (!is_there(o, ev->location, attachment) && now_ms(c) < due_at(o, ev->location))) {
+		c->events_ignored++;
+		keep(c, o, ev->location, attachment);
+	} else if (is_there(o, ev->location, attachment)) {
+		forget(c, o);
+	} else {
+		move_location(c, o, ev->location, attachment);
+	}
+}
+
+static void
+use_kept(struct core *c, struct vm_obj *o)
+{
+	struct hint h = o->hint;
+
+	if (!is_ours(o) || o->now.epoch != h.epoch || (!o->waits && is_there(o, h.location, h.attachment)))
+		forget(c, o);
+	else if (!o->waits && now_ms(c) >= due_at(o, h.location))
+		move_location(c, o, h.location, h.attachment);
+}
+
+static void
+tick(void *arg)
+{
+	struct core *c = arg;
+	struct vm_obj *o, *next;
+
+	DL_FOREACH_SAFE2(c->hinted, o, next, hint_next)
+	use_kept(c, o);
+	if (c->hinted)
+		timer_set(c, c->hint_timer, TICK_MS);
+}
+
+void
+evidence_init(struct core *c)
+{
+	c->hint_timer = timer_new(c, tick, c);
+}
+
+void
+evidence_fini(struct core *c)
+{
+	c->env->ops->timer_free(c->hint_timer);
+}
