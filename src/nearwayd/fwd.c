@@ -12,6 +12,8 @@
 #include <string.h>
 #include <uthash.h>
 
+#define WARM_MS 1000 /* a route waits so long for its next hop to answer, while there is another way */
+
 /* A route with a next hop, to know which neighbour to leave when it changes. */
 struct hop {
 	struct { /* no padding: hashed as bytes */
@@ -28,13 +30,17 @@ struct route_change {
 	uint8_t len;
 	bool del;
 	struct nexthop nh;
-	struct hop *hop; /* made by prepare for a new next hop, so that publish needs no memory */
+	struct hop *
+		hop; /* a new next hop: made and kept by prepare, so that publish needs no memory and no answer */
+	bool replaces; /* what it matches has another way until then */
 };
 
 struct fwd_txn {
 	struct vmtab_txn *vms; /* NULL: none changes */
 	struct route_change *routes;
 	size_t n_routes;
+	bool cold; /* its routes wait until their next hops have answered, or for warm_ms */
+	uint64_t warm_ms;
 	uint64_t token; /* published: the grace period */
 	void (*retired)(void *arg);
 	void *arg;
@@ -191,6 +197,15 @@ nexthop_of(struct fwd *f, const struct fwd_route *r, struct nexthop *nh, struct 
 	return 0;
 }
 
+static bool
+has_way(const struct fwd *f, rte_be32_t prefix)
+{
+	struct nexthop nh;
+
+	routetab_find(f->dp->tables.routes, 0, &prefix, 1, &nh);
+	return nh.kind != NH_NONE && nh.kind != NH_BLACKHOLE;
+}
+
 static int
 prepare_route(struct fwd *f, struct fwd_txn *x, const struct fwd_change *c, struct err *e)
 {
@@ -213,6 +228,8 @@ prepare_route(struct fwd *f, struct fwd_txn *x, const struct fwd_change *c, stru
 	r->hop->key.len = r->len;
 	r->hop->port = r->nh.port;
 	r->hop->via = r->nh.via;
+	r->replaces = has_way(f, r->addr);
+	neighs_keep(f->dp->neighs, r->nh.port, r->nh.via); /* asked for while the store commits */
 	return 0;
 }
 
@@ -230,7 +247,9 @@ txn_free(struct fwd_txn *x)
 void
 fwd_abort(struct fwd *f, struct fwd_txn *x)
 {
-	(void)f;
+	for (size_t i = 0; i < x->n_routes; i++)
+		if (x->routes[i].hop != NULL)
+			neighs_leave(f->dp->neighs, x->routes[i].hop->port, x->routes[i].hop->via);
 	if (x->vms != NULL)
 		vmtab_abort(x->vms);
 	txn_free(x);
@@ -311,8 +330,6 @@ publish_route(struct fwd *f, struct route_change *r)
 	struct hop *old, probe = {.key = {.addr = r->addr, .len = r->len}};
 	int rc;
 
-	if (r->hop != NULL) /* asked for before the first packet needs it */
-		neighs_keep(f->dp->neighs, r->hop->port, r->hop->via);
 	rc = r->del ? routetab_del(t, 0, r->addr, r->len) : routetab_put(t, 0, r->addr, r->len, &r->nh);
 	if (rc != 0 && rc != -ENOENT)
 		log_error("forwarding: a route that was prepared was refused: %s", strerror(-rc));
@@ -328,25 +345,59 @@ publish_route(struct fwd *f, struct route_change *r)
 	}
 }
 
+/* Packets that have a way keep it until the new next hop has answered: while it is asked for, only a few could wait. */
+static bool
+is_cold(const struct fwd *f, const struct fwd_txn *x)
+{
+	for (size_t i = 0; i < x->n_routes; i++) {
+		const struct route_change *r = &x->routes[i];
+
+		if (r->replaces && r->hop != NULL && neighs_asked(f->dp->neighs, r->hop->port, r->hop->via))
+			return true;
+	}
+	return false;
+}
+
+static void
+publish_routes(struct fwd *f, struct fwd_txn *x)
+{
+	for (size_t i = 0; i < x->n_routes; i++)
+		publish_route(f, &x->routes[i]);
+	x->cold = false;
+	x->token = rcu_start(f->dp->tables.rcu);
+}
+
 void
 fwd_publish(struct fwd *f, struct fwd_txn *x, void (*retired)(void *arg), void *arg)
 {
 	if (x->vms != NULL)
 		vmtab_publish(x->vms);
-	for (size_t i = 0; i < x->n_routes; i++)
-		publish_route(f, &x->routes[i]);
 	x->retired = retired;
 	x->arg = arg;
-	x->token = rcu_start(f->dp->tables.rcu);
+	x->cold = is_cold(f, x);
+	x->warm_ms = env_call(f->dp->env, now_ms) + WARM_MS;
+	if (!x->cold)
+		publish_routes(f, x);
 	*f->last = x;
 	f->last = &x->next;
 	dp_unlinked(f->dp);
 }
 
+/* The changes of a transaction are all made, and no reader has what was there before. */
+static bool
+is_over(struct fwd *f, struct fwd_txn *x)
+{
+	if (x->cold && is_cold(f, x) && env_call(f->dp->env, now_ms) < x->warm_ms)
+		return false;
+	if (x->cold)
+		publish_routes(f, x);
+	return rcu_passed(f->dp->tables.rcu, x->token);
+}
+
 bool
 fwd_retire(struct fwd *f)
 {
-	while (f->first != NULL && rcu_passed(f->dp->tables.rcu, f->first->token)) {
+	while (f->first != NULL && is_over(f, f->first)) {
 		struct fwd_txn *x = f->first;
 		void (*retired)(void *) = x->retired;
 		void *arg = x->arg;

@@ -16,6 +16,7 @@ void fwd_free(struct fwd *f); /* what waits for readers is retired without a wor
 
 /* The operations of struct env_ops, on the object instead of the context. */
 int fwd_prepare(struct fwd *f, const struct fwd_change *c, size_t n, struct fwd_txn **txn, struct err *e);
+/* VMs are live at once; a route whose next hop has not answered yet takes the place of another up to 1 s later. */
 void fwd_publish(struct fwd *f, struct fwd_txn *txn, void (*retired)(void *arg), void *arg);
 void fwd_abort(struct fwd *f, struct fwd_txn *txn);
 void fwd_announce(struct fwd *f, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip);

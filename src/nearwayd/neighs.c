@@ -48,7 +48,7 @@ key_of(uint16_t port, rte_be32_t ip)
 }
 
 static struct entry *
-find(struct neighs *n, uint16_t port, rte_be32_t ip)
+find(const struct neighs *n, uint16_t port, rte_be32_t ip)
 {
 	struct neigh_key key = key_of(port, ip);
 	struct entry *e;
@@ -262,6 +262,14 @@ neighs_leave(struct neighs *n, uint16_t port, rte_be32_t ip)
 
 	if (e != NULL && e->keeps > 0)
 		e->keeps--;
+}
+
+bool
+neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip)
+{
+	const struct entry *e = find(n, port, ip);
+
+	return n->running && e != NULL && e->state == NEIGH_RESOLVING;
 }
 
 void

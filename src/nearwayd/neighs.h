@@ -26,6 +26,7 @@ void neighs_seen(struct neighs *n, uint16_t port, rte_be32_t ip, const struct rt
 /* A route's next hop: resolved before the first packet, and for as long as a route names it. */
 void neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_leave(struct neighs *n, uint16_t port, rte_be32_t ip);
+bool neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip); /* and has not answered so far */
 uint64_t neighs_refused(const struct neighs *n); /* not asked for: the table was full */
 void neighs_free(struct neighs *n);
 

@@ -7,6 +7,7 @@
 #include <nearwayd/fwd.h>
 #include <nearwayd/loop.h>
 #include <nearwayd/macs.h>
+#include <nearwayd/neighs.h>
 #include <nearwayd/pins.h>
 #include <nearwayd/show.h>
 #include <rte_arp.h>
@@ -266,6 +267,67 @@ blackhole_and_host_routes_win_over_shorter_ones(void **state)
 	c[1].op = FWD_ROUTE_DEL;
 	apply(&c[1], 1);
 	assert_int_equal(route_to(0x08080808).kind, NH_VIA);
+}
+
+/* 0.0.0.0/0 via 192.0.2.<first>, whose ARP is answered, becomes ... via 192.0.2.<second>. */
+static void
+replace_hop(uint8_t first, uint8_t second)
+{
+	static const struct rte_ether_addr mac = {{2, 0xff, 0, 0, 0, 1}};
+	struct fwd_change c[2] = {put_route(0, 0, 0xc0000200 | first), put_route(0, 0, 0xc0000200 | second)};
+	struct fwd_txn *txn;
+
+	neighs_run(bench->neighs);
+	apply(&c[0], 1);
+	neighs_seen(bench->neighs, 0, RTE_BE32(0xc0000200 | first), &mac);
+	retired = 0;
+	assert_int_equal(fwd_prepare(bench->fwd, &c[1], 1, &txn, NULL), 0);
+	fwd_publish(bench->fwd, txn, count_retired, NULL);
+}
+
+static void
+route_takes_anothers_place_once_its_next_hop_answers(void **state)
+{
+	static const struct rte_ether_addr mac = {{2, 0xff, 0, 0, 0, 2}};
+
+	(void)state;
+	replace_hop(11, 12);
+	bench_advance(900);
+	assert_int_equal(route_to(0x08080808).via, RTE_BE32(0xc000020b));
+	assert_int_equal(retired, 0);
+	neighs_seen(bench->neighs, 0, RTE_BE32(0xc000020c), &mac);
+	bench_advance(10);
+	assert_int_equal(route_to(0x08080808).via, RTE_BE32(0xc000020c));
+	assert_int_equal(retired, 1);
+	bench_advance(20000 + 3000); /* a hop that no route names is forgotten */
+}
+
+static void
+route_waits_for_a_silent_next_hop_no_longer_than_a_second(void **state)
+{
+	(void)state;
+	replace_hop(13, 14);
+	bench_advance(1100);
+	assert_int_equal(route_to(0x08080808).via, RTE_BE32(0xc000020e));
+	assert_int_equal(retired, 1);
+}
+
+static void
+next_hop_of_an_aborted_route_is_not_kept(void **state)
+{
+	struct fwd_change c = put_route(0, 0, 0xc000020f);
+	struct neigh_key key = {.ip = RTE_BE32(0xc000020f)};
+	struct fwd_txn *txn;
+	struct neigh n;
+
+	(void)state;
+	assert_int_equal(fwd_prepare(bench->fwd, &c, 1, &txn, NULL), 0);
+	neightab_find(bench->tables.neighbours, &key, 1, &n);
+	assert_int_equal(n.state, NEIGH_RESOLVING);
+	fwd_abort(bench->fwd, txn);
+	bench_advance(10000);
+	neightab_find(bench->tables.neighbours, &key, 1, &n);
+	assert_int_equal(n.state, NEIGH_NONE);
 }
 
 /* ---- announcing, pinning ---- */
@@ -535,6 +597,10 @@ main(void)
 		cmocka_unit_test_setup(views_are_lists_with_a_cursor, clean),
 		cmocka_unit_test_setup(every_view_answers_and_none_else, clean),
 		cmocka_unit_test_setup(status_shows_that_no_packet_is_missing, clean),
+		/* neighbours are asked for from here on */
+		cmocka_unit_test_setup(route_takes_anothers_place_once_its_next_hop_answers, clean),
+		cmocka_unit_test_setup(route_waits_for_a_silent_next_hop_no_longer_than_a_second, clean),
+		cmocka_unit_test_setup(next_hop_of_an_aborted_route_is_not_kept, clean),
 	};
 
 	return cmocka_run_group_tests(tests, bench_start, bench_stop);
