@@ -509,12 +509,29 @@ old_router_refuses_from_the_tunnel_what_is_at_home_elsewhere(void **state)
 	expect_drop(DROP_NOT_OWNER, 1);
 }
 
+/* What the new owner carried to us just before the VM changed hands arrives after it. */
+static void
+old_router_routes_inside_what_the_owner_carried_before_the_move(void **state)
+{
+	(void)state;
+	vm_moved_away(5, R_Y);
+	vm(.mac = MAC_VM(9), .seg = SEG2, .att = ATT_2, .n_addresses = 1,
+		.addresses = {{IP(10, 0, 2, 9), 0}});
+	burst(WAN0, from_tunnel(R_Y, SEG1, echo_request(BY_VM(5), .dst = GW, .sport = 1, .dport = 2)));
+	expect_tunnel(R_Y, SEG1,
+		echo_reply(.smac = MAC_RX, .dmac = MAC_VM(5), .src = GW, .dst = PRIVATE(5), .sport = 1,
+			.dport = 2));
+	burst(WAN0, from_tunnel(R_Y, SEG1, udp(BY_VM(5), .dst = IP(10, 0, 2, 9))));
+	expect_frame(DC0, udp(.vlan = VLAN_2, .smac = MAC_GW, .dmac = MAC_VM(9), .src = PRIVATE(5),
+				  .dst = IP(10, 0, 2, 9), ROUTED));
+}
+
 static void
 old_router_does_not_route_inside_for_a_vm_that_is_gone(void **state)
 {
 	(void)state;
 	vm_moved_away(5, R_Y);
-	burst(WAN0, from_tunnel(R_Y, SEG1, echo_request(BY_VM(5), .dst = GW, .sport = 1, .dport = 2)));
+	burst(WAN0, from_tunnel(R_Z, SEG1, echo_request(BY_VM(5), .dst = GW, .sport = 1, .dport = 2)));
 	expect_drop(DROP_NOT_OWNER, 1);
 	burst(DC0, echo_request(BY_VM(5), .dst = GW, .sport = 1, .dport = 2));
 	expect_tunnel(R_Y, SEG1, echo_request(BY_VM(5), .dst = GW, .sport = 1, .dport = 2));
@@ -788,6 +805,7 @@ main(void)
 		net_test(old_router_decides_for_a_vm_that_still_stands_there),
 		net_test(old_router_gives_the_ports_of_an_ended_session_to_the_owner),
 		net_test(old_router_refuses_from_the_tunnel_what_is_at_home_elsewhere),
+		net_test(old_router_routes_inside_what_the_owner_carried_before_the_move),
 		net_test(old_router_does_not_route_inside_for_a_vm_that_is_gone),
 		net_test(old_router_drops_what_contradicts_a_session_by_the_draining_address),
 		net_test(draining_address_of_a_peer_is_not_translated_here),

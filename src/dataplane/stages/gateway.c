@@ -3,7 +3,8 @@
  *
  *   owner here, nothing drains, or the destination is inside  -> routed here
  *   owner elsewhere                                           -> carried to the owner, from a DC port only
- *   routed segment, carried here by the owner itself          -> routed here: it left before the VM changed hands
+ *   carried here by the owner itself, and the segment is
+ *     routed or the destination inside                        -> routed here: it left before the VM changed hands
  *   the VM drains, and the destination is outside             -> home_out decides by session
  */
 #include <dataplane/ip4.h>
@@ -77,12 +78,12 @@ route_here(struct worker *w, struct rte_mbuf *m, uint16_t dst_seg, struct paths 
 	}
 }
 
-/* An owner routes what its VM sends. So what it carried here was on its way while the VM was still ours, and with a
- * routed segment leaves from here as well as from there; with NAT the session's home decides. */
+/* An owner routes what its VM sends. So what it carried here was on its way while the VM was still ours, and is routed
+ * here as well as there; but for NAT to the outside, where the session's home decides. */
 static bool
-left_before_the_move(const struct worker *w, const struct meta *md)
+left_before_the_move(const struct worker *w, const struct meta *md, bool outside)
 {
-	return md->in_router == md->vm->owner && !w->topo->segments[md->seg].nat;
+	return md->in_router == md->vm->owner && !(outside && w->topo->segments[md->seg].nat);
 }
 
 static void
@@ -99,7 +100,7 @@ decide(struct worker *w, struct rte_mbuf *m, struct paths *p)
 		route_here(w, m, dst_seg, p);
 	else if (md->origin == FROM_DC)
 		ip4_carry(w, m, md->vm->owner, &p->encap);
-	else if (left_before_the_move(w, md))
+	else if (left_before_the_move(w, md, outside))
 		route_here(w, m, dst_seg, p);
 	else
 		worker_drop(w, m, DROP_NOT_OWNER);
