@@ -58,7 +58,7 @@ static const struct field fields_limits[] = {
 		.help = "VMs of the whole group that the tables hold"},
 	{"routes", F_INT, 0, AT(conf_limits, routes), 1, 1000000, "16384", .help = "routes"},
 	{"neighbours", F_INT, 0, AT(conf_limits, neighbours), 1, 65536, "1024",
-		.help = "next-hop neighbours"},
+		.help = "next-hop neighbours; a quarter is for next hops of routes and peers on link"},
 	{"macs", F_INT, 0, AT(conf_limits, macs), 1, 1000000, "8192", .help = "learnt MAC addresses"},
 	{"sessions", F_INT, 0, AT(conf_limits, sessions), 1024, 16777216, "65536",
 		.help = "noted sessions of VMs that drain"},

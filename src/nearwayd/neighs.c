@@ -14,6 +14,7 @@
 #define TRIES	   3
 #define REFRESH_MS 20000
 #define FAILED_MS  3000
+#define KEPT_SHARE 4   /* one part in so many of the table is for what is kept */
 #define GRAIN_MS   100 /* deadlines are rounded up to it, so that many entries cost few wake-ups */
 
 struct entry {
@@ -87,11 +88,14 @@ forget(struct neighs *n, struct entry *e)
 }
 
 static struct entry *
-add(struct neighs *n, uint16_t port, rte_be32_t ip)
+add(struct neighs *n, uint16_t port, rte_be32_t ip, bool kept)
 {
+	uint64_t limit = n->dp->config->limits.neighbours;
 	struct entry *e;
 
-	if (HASH_COUNT(n->all) >= n->dp->config->limits.neighbours || (e = calloc(1, sizeof(*e))) == NULL) {
+	if (!kept)
+		limit -= limit / KEPT_SHARE;
+	if (HASH_COUNT(n->all) >= limit || (e = calloc(1, sizeof(*e))) == NULL) {
 		n->refused++;
 		return NULL;
 	}
@@ -123,7 +127,7 @@ fail(struct neighs *n, struct entry *e)
 	char ip[IP4_TEXT];
 
 	if (e->keeps != 0 && !e->warned)
-		log_warn("neighbour: %s, next hop of a route on port %s, does not answer ARP",
+		log_warn("neighbour: %s, next hop of a route or to a peer, on port %s, does not answer ARP",
 			text(e->key.ip, ip), n->dp->topo->ports[e->key.port].name);
 	e->warned = e->keeps != 0;
 	if (e->state != NEIGH_FAILED)
@@ -211,7 +215,7 @@ neighs_want(struct neighs *n, uint16_t port, rte_be32_t ip)
 		return;
 	if (find(n, port, ip) != NULL)
 		return;
-	e = add(n, port, ip);
+	e = add(n, port, ip, false);
 	if (e != NULL)
 		begin(n, e);
 }
@@ -248,7 +252,7 @@ neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip)
 		e->keeps++;
 		return;
 	}
-	e = add(n, port, ip);
+	e = add(n, port, ip, true);
 	if (e == NULL)
 		return;
 	e->keeps++;
@@ -272,11 +276,25 @@ neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip)
 	return n->running && e != NULL && e->state == NEIGH_RESOLVING;
 }
 
+/* Packets to peers behind a next hop find it kept by its route. */
+static void
+keep_peers(struct neighs *n)
+{
+	const struct topology *t = n->dp->topo;
+
+	for (uint16_t i = 0; i < t->n_peers; i++)
+		for (uint16_t k = 0; k < t->n_ports; k++)
+			if (t->ports[k].role == TOPO_WAN && t->ports[k].connected.mask != 0 &&
+				topo_in(&t->ports[k].connected, t->peers[i].vtep))
+				neighs_keep(n, k, t->peers[i].vtep);
+}
+
 void
 neighs_run(struct neighs *n)
 {
 	n->running = true;
 	tick(n);
+	keep_peers(n);
 }
 
 uint64_t

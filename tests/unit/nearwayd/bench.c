@@ -54,7 +54,7 @@ static struct conf_segment segments[2] = {
 		.attachments = {&at[1], 1},
 		.gateway = {0x0a000101, {{2, 0, 0, 0, 0, 2}}}},
 };
-static struct conf_peer peers[1] = {{.name = "r-y", .vtep = 0xc0000209, .mac = {{2, 0, 0, 0, 9, 9}}}};
+static struct conf_peer peers[1] = {{.name = "r-y", .vtep = 0xc6336409, .mac = {{2, 0, 0, 0, 9, 9}}}};
 
 /* ---- a clock that the test turns ---- */
 

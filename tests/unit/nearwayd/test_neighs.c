@@ -221,9 +221,40 @@ more_neighbours_than_the_limit_are_counted_not_asked_for(void **state)
 	uint64_t before = neighs_refused(bench->neighs);
 
 	(void)state;
-	for (uint32_t i = 0; i < 10; i++) /* the limit is 8 */
+	for (uint32_t i = 0; i < 10; i++) /* the limit is 8, a quarter of it for next hops of routes */
 		neighs_want(bench->neighs, 0, rte_cpu_to_be_32(0xc0000210 + i));
-	assert_int_equal(neighs_refused(bench->neighs), before + 2);
+	assert_int_equal(neighs_refused(bench->neighs), before + 4);
+}
+
+static void
+whatever_packets_ask_for_a_route_finds_room_for_its_next_hop(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	for (uint32_t i = 0; i < 10; i++)
+		neighs_want(bench->neighs, 0, rte_cpu_to_be_32(0xc0000210 + i));
+	before = neighs_refused(bench->neighs);
+	neighs_keep(bench->neighs, 0, HOP);
+	assert_int_equal(seen_by_workers(HOP, NULL), NEIGH_RESOLVING);
+	assert_int_equal(neighs_refused(bench->neighs), before);
+	neighs_leave(bench->neighs, 0, HOP);
+}
+
+static void
+vtep_of_a_peer_on_link_is_asked_for_from_the_start(void **state)
+{
+	rte_be32_t was = bench->topo->peers[0].vtep;
+
+	(void)state;
+	bench->topo->peers[0].vtep = HOP;
+	neighs_run(bench->neighs);
+	expect_release(HOP);
+	expect_request(HOP, NULL);
+	bench_advance(60000); /* it is not forgotten, though nobody answers and nothing is sent to it */
+	assert_int_equal(seen_by_workers(HOP, NULL), NEIGH_FAILED);
+	neighs_leave(bench->neighs, 0, HOP);
+	bench->topo->peers[0].vtep = was;
 }
 
 static int
@@ -251,6 +282,8 @@ main(void)
 		cmocka_unit_test_setup(mac_that_no_host_has_is_not_believed, fresh),
 		cmocka_unit_test_setup(only_wan_ports_have_neighbours, fresh),
 		cmocka_unit_test_setup(more_neighbours_than_the_limit_are_counted_not_asked_for, fresh),
+		cmocka_unit_test_setup(whatever_packets_ask_for_a_route_finds_room_for_its_next_hop, fresh),
+		cmocka_unit_test_setup(vtep_of_a_peer_on_link_is_asked_for_from_the_start, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, start, bench_stop);
