@@ -41,6 +41,7 @@ struct topo_port {
 	rte_be32_t ip;		      /* WAN: own address; 0 = none */
 	struct topo_prefix connected; /* WAN; mask 0 = none */
 	uint16_t mtu;		      /* bytes of IP */
+	uint32_t punt_pps;	      /* WAN: to the kernel, per worker and class; 0 = nothing */
 	uint16_t attachment[4096];    /* by VLAN; TOPO_NONE */
 };
 

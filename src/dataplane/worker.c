@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #define ORDERS_BURST 32
-#define EVENT_BURST  1000 /* what one kind may put into its ring at once; below EVENT_RING */
+#define EVENT_BURST  1000	  /* what one kind may put into its ring at once; below EVENT_RING */
+#define PUNT_BURST   UINT32_C(64) /* of one class at once, at least: a few windows of TCP */
 
 _Static_assert(EVENT_BURST < EVENT_RING, "a burst of events fits its ring");
 _Static_assert(sizeof(struct dp_event) % 4 == 0 && sizeof(struct dp_order) % 4 == 0, "ring elements");
@@ -50,7 +51,12 @@ make_rings(struct worker *w)
 	snprintf(name, sizeof(name), "nw_orders_%u", w->id);
 	w->orders = rte_ring_create_elem(
 		name, sizeof(struct dp_order), ORDER_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	return w->orders != NULL ? 0 : -rte_errno;
+	if (w->orders == NULL)
+		return -rte_errno;
+	snprintf(name, sizeof(name), "nw_punts_%u", w->id);
+	w->punts = rte_ring_create(
+		name, PUNT_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
+	return w->punts != NULL ? 0 : -rte_errno;
 }
 
 struct worker *
@@ -91,6 +97,15 @@ free_orders(struct rte_ring *orders)
 		rte_pktmbuf_free(o.inject);
 }
 
+static void
+free_punts(struct rte_ring *punts)
+{
+	void *m;
+
+	while (rte_ring_sc_dequeue(punts, &m) == 0)
+		rte_pktmbuf_free(m);
+}
+
 void
 worker_free(struct worker *w)
 {
@@ -105,6 +120,9 @@ worker_free(struct worker *w)
 	if (w->orders != NULL)
 		free_orders(w->orders);
 	rte_ring_free(w->orders);
+	if (w->punts != NULL)
+		free_punts(w->punts);
+	rte_ring_free(w->punts);
 	free(w->mac_seen);
 	free(w->paths);
 	free(w);
@@ -224,6 +242,24 @@ worker_hear_loop(struct worker *w, uint16_t seg)
 		w->loop_until_ms[seg] = w->now_ms + LOOP_HOLD_MS;
 }
 
+void
+worker_punt(struct worker *w, struct rte_mbuf *m, enum punt_class class)
+{
+	uint8_t port = meta(m)->in_port;
+	uint32_t pps = w->topo->ports[port].punt_pps;
+
+	if (!bucket_take(&w->punt_bucket[port][class], w->now_ms, pps, RTE_MAX(pps / 8, PUNT_BURST))) {
+		worker_drop(w, m, DROP_PUNT_RATE);
+	} else if (w->scratch) {
+		w->c.punted++;
+		rte_pktmbuf_free(m);
+	} else if (rte_ring_sp_enqueue(w->punts, m) != 0) {
+		worker_drop(w, m, DROP_PUNT_FULL);
+	} else {
+		w->c.punted++;
+	}
+}
+
 bool
 worker_event(struct worker *w, const struct dp_event *ev)
 {
@@ -320,7 +356,7 @@ worker_orders(struct worker *w)
 	for (uint32_t i = 0; i < n; i++) {
 		switch ((enum dp_order_kind)o[i].kind) {
 		case ORDER_INJECT:
-			w->c.made[MADE_CONTROL]++;
+			w->c.made[o[i].made]++;
 			worker_inject(w, o[i].inject);
 			break;
 		case ORDER_RELEASE:

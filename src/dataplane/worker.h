@@ -26,6 +26,7 @@
 #define HEARD		   1024 /* entries of the filter before "heard" events */
 #define HEARD_MS	   100	/* one event per host and place in this time */
 #define FRAG_HOMES	   64	/* fragmented packets of draining VMs whose home is remembered */
+#define PUNT_RING	   256	/* packets that wait for the kernel, per worker */
 #define INJECT_COPIES	   256	/* of flooded frames that may wait in w->inject: they leave room for orders */
 #define VXLAN_FLAG_I	   0x08000000
 #define LOOP_HOLD_MS \
@@ -59,9 +60,13 @@ enum dp_order_kind {
 struct dp_order { /* the control thread tells a worker */
 	struct rte_mbuf *inject;
 	uint8_t kind; /* enum dp_order_kind */
+	uint8_t made; /* INJECT: enum made, what the packet counts as */
 	uint16_t port, seg;
 	rte_be32_t ip;
 };
+
+/* What goes to the kernel has a rate by class, so that a flood of UDP leaves room for a session and its ARP. */
+enum punt_class { PUNT_ARP, PUNT_TCP, PUNT_OTHER, PUNT_CLASSES };
 
 struct stage_count {
 	uint64_t packets, calls, cycles;
@@ -118,6 +123,7 @@ struct worker {
 	struct rte_mempool *pool;
 	struct rte_ring *events[EVENTS]; /* struct dp_event, one producer: this worker */
 	struct rte_ring *orders;	 /* struct dp_order, one consumer: this worker */
+	struct rte_ring *punts; /* mbufs for the kernel, meta.in_port says whose; one producer: this worker */
 	uint16_t id;
 	bool scratch; /* finds but never inserts: no events, no sessions, no hold */
 	/* written each loop */
@@ -126,6 +132,7 @@ struct worker {
 	struct counts c;
 	struct bucket event_bucket[EVENTS];
 	struct bucket icmp_bucket;
+	struct bucket punt_bucket[TOPO_PORTS][PUNT_CLASSES];
 	struct bucket storm_bucket[TOPO_SEGMENTS][STORMS];
 	struct bucket arp_vm[ARP_SOURCES], arp_host[ARP_SOURCES]; /* by hash of the sender */
 	uint64_t loop_until_ms[TOPO_SEGMENTS]; /* flooding is held back until then; 0 = no loop was heard */
@@ -150,13 +157,17 @@ void worker_tick(struct worker *w, uint64_t now_ms);
 
 /* ---- what stages call ---- */
 
-/* The only ways a packet leaves the pipeline other than tx and hold. */
+/* This and worker_punt() are the only ways a packet leaves the pipeline other than tx and hold. */
 static inline void
 worker_drop(struct worker *w, struct rte_mbuf *m, enum drop why)
 {
 	w->c.drop[why]++;
 	rte_pktmbuf_free(m);
 }
+
+/* Gives a frame to the kernel's interface of the port that it came in by, which has one. Drops it by PUNT_RATE or
+ * PUNT_FULL. A scratch worker counts it and gives nothing. */
+void worker_punt(struct worker *w, struct rte_mbuf *m, enum punt_class class);
 
 /* Gives a packet that the router made to the next burst; drops it by INJECT_FULL. meta->enter is set. meta->vm is
  * cleared: a record is not valid beyond this burst. */

@@ -97,7 +97,7 @@ order(struct dp *dp, uint16_t worker, const struct dp_order *o)
 static bool
 send_frame(struct dp *dp, struct rte_mbuf *m, const struct meta *md)
 {
-	struct dp_order o = {.inject = m};
+	struct dp_order o = {.inject = m, .made = MADE_CONTROL};
 
 	if (m == NULL) {
 		dp->frames_lost++;

@@ -424,6 +424,31 @@ net_expect_tunnel(uint8_t tunnel, uint16_t seg, const struct frame *inner, const
 }
 
 void
+net_expect_punt(uint16_t port, const struct frame *f, const char *file, int line)
+{
+	struct frame got = {.len = 0};
+	void *p;
+
+	if (rte_ring_sc_dequeue(net.w->punts, &p) != 0) {
+		print_error("the kernel got no (more) frame\n");
+		print_drops();
+		_fail(file, line);
+	}
+	if (meta(p)->in_port != port) {
+		print_error("expected a frame of port %u, got one of port %u\n", port, meta(p)->in_port);
+		_fail(file, line);
+	}
+	got.len = (uint16_t)rte_pktmbuf_pkt_len((struct rte_mbuf *)p);
+	memcpy(got.b, rte_pktmbuf_mtod((struct rte_mbuf *)p, const void *), got.len);
+	rte_pktmbuf_free(p);
+	if (got.len == f->len && memcmp(got.b, f->b, f->len) == 0)
+		return;
+	print_error("the kernel got another frame:\n");
+	print_diff(f, &got);
+	_fail(file, line);
+}
+
+void
 net_expect_drop(enum drop why, uint64_t n, const char *file, int line)
 {
 	uint64_t got = net.w->c.drop[why] - drops_explained[why];
@@ -453,6 +478,10 @@ nothing_left(void)
 	}
 	for (int i = 0; i < DROPS; i++)
 		bad |= net.w->c.drop[i] != drops_explained[i];
+	if (rte_ring_count(net.w->punts) != 0) {
+		print_error("the kernel got %u frames that nobody expected\n", rte_ring_count(net.w->punts));
+		bad = true;
+	}
 	if (bad)
 		print_drops();
 	return !bad;
@@ -488,6 +517,15 @@ net_expect_no_event(enum dp_event_kind kind, const char *file, int line)
 	}
 }
 
+static void
+forget_punts(void)
+{
+	void *m;
+
+	while (rte_ring_sc_dequeue(net.w->punts, &m) == 0)
+		rte_pktmbuf_free(m);
+}
+
 void
 net_forget(void)
 {
@@ -496,6 +534,7 @@ net_forget(void)
 	memcpy(drops_explained, net.w->c.drop, sizeof(drops_explained));
 	for (int k = 0; k < EVENTS; k++)
 		rte_ring_reset(net.w->events[k]);
+	forget_punts();
 }
 
 #define FNV_START UINT64_C(14695981039346656037)
@@ -521,6 +560,7 @@ uint64_t
 net_outcome(void)
 {
 	uint64_t h = FNV_START;
+	void *m;
 
 	for (int i = 0; i < PORTS; i++)
 		for (uint32_t k = out[i].first; k < out[i].n; k++)
@@ -529,6 +569,11 @@ net_outcome(void)
 		uint64_t n = net.w->c.drop[i] - drops_explained[i];
 
 		h = digest_bytes(h, &n, sizeof(n));
+	}
+	while (rte_ring_sc_dequeue(net.w->punts, &m) == 0) {
+		h = digest_bytes(h, rte_pktmbuf_mtod((struct rte_mbuf *)m, const void *),
+			rte_pktmbuf_data_len((struct rte_mbuf *)m));
+		rte_pktmbuf_free(m);
 	}
 	return h;
 }

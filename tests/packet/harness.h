@@ -233,14 +233,22 @@ void net_expect_frame(uint16_t port, const struct frame *f, const char *file, in
  * in whole, but for the source port, which must be in 49152..65535 and is returned. */
 uint16_t net_expect_tunnel(
 	uint8_t tunnel, uint16_t seg, const struct frame *inner, const char *file, int line);
+/* The next frame for the kernel is exactly this one, of this port. */
+void net_expect_punt(uint16_t port, const struct frame *f, const char *file, int line);
 void net_expect_drop(enum drop why, uint64_t n, const char *file, int line);
-void net_expect_nothing(const char *file, int line); /* no frame is left, no drop is unexplained */
+void net_expect_nothing(
+	const char *file, int line); /* no frame is left, here or for the kernel, no drop unexplained */
 struct dp_event net_expect_event(enum dp_event_kind kind, const char *file, int line);
 void net_expect_no_event(enum dp_event_kind kind, const char *file, int line);
 #define expect_frame(port, ...)                                  \
 	do {                                                     \
 		struct frame f_ = (__VA_ARGS__);                 \
 		net_expect_frame(port, &f_, __FILE__, __LINE__); \
+	} while (0)
+#define expect_punt(port, ...)                                  \
+	do {                                                    \
+		struct frame f_ = (__VA_ARGS__);                \
+		net_expect_punt(port, &f_, __FILE__, __LINE__); \
 	} while (0)
 #define expect_tunnel(router, seg, ...)                                  \
 	({                                                               \

@@ -78,6 +78,10 @@ sow(void)
 	seed(DC0, tcp(BY_VM(6), .dst = GLOBAL(5), .sport = 9, .dport = 80));
 	net.topo->transit = true;
 	net.topo->ports[WAN0].mtu = 1200;
+	net.topo->ports[WAN0].punt_pps = 1000;
+	seed(WAN0, arp_frame(.smac = MAC_ISP, .dmac = MAC_WAN0, .op = 2, .sha = MAC_ISP, .spa = ISP,
+			   .tha = MAC_WAN0, .tpa = WAN0_IP));
+	seed(WAN0, tcp(BY_ISP, .src = USER, .dst = WAN0_IP, .sport = 1, .dport = 22));
 }
 
 /* Half of them with lengths and checksums mended, so that the fault gets past classify. */

@@ -207,7 +207,7 @@ static void
 an_order_injects_the_packet_of_the_control_thread(void **state)
 {
 	struct frame f = ether(0x88b5, .smac = MAC_GW, .dmac = MAC_ALL);
-	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool)};
+	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool), .made = MADE_CONTROL};
 
 	(void)state;
 	memcpy(rte_pktmbuf_append(o.inject, f.len), f.b, f.len);
@@ -222,7 +222,7 @@ an_order_injects_the_packet_of_the_control_thread(void **state)
 static void
 orders_wait_while_the_inject_vector_is_full(void **state)
 {
-	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool)};
+	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool), .made = MADE_CONTROL};
 
 	(void)state;
 	*meta(o.inject) = (struct meta){.enter = ENTER_PORT};
@@ -276,7 +276,7 @@ a_packet_is_held_for_three_seconds_at_most(void **state)
 static void
 a_freed_worker_takes_its_packets_along(void **state)
 {
-	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool)};
+	struct dp_order o = {.inject = rte_pktmbuf_alloc(net.pool), .made = MADE_CONTROL};
 
 	(void)state; /* the harness looks for leaks */
 	hold(OTHER);

@@ -3,7 +3,8 @@
  *
  * Answers for the port's own address and, where a pool is on link, for the global addresses that this router
  * translates: live ones of its VMs and draining ones whose home it is. What neighbours say of themselves goes to the
- * control thread, which keeps the neighbour table.
+ * control thread, which keeps the neighbour table. Where the kernel has an interface on the port it gets the replies to
+ * the port's own address, for it asks by itself; requests it does not get, for they are answered here.
  */
 #include <dataplane/pipeline.h>
 
@@ -127,6 +128,9 @@ hear(struct worker *w, struct rte_mbuf *m, struct vec *out)
 		tell_neighbour(w, meta(m), a);
 	if (f->arp.arp_opcode == RTE_BE16(RTE_ARP_OP_REQUEST) && ours(w, port, a->arp_tip))
 		reply(m, f, port, out);
+	else if (port->punt_pps != 0 && f->arp.arp_opcode == RTE_BE16(RTE_ARP_OP_REPLY) &&
+		 a->arp_tip == port->ip)
+		worker_punt(w, m, PUNT_ARP);
 	else
 		worker_drop(w, m, DROP_ARP_CONSUMED);
 }

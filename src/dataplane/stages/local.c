@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Packets to the router's own addresses: echo is answered by the packet itself, turned round. */
+/* Packets to the router's own addresses: echo is answered by the packet itself, turned round; the kernel gets the rest
+ * where the port that they came in by has given it an interface. */
 #include <dataplane/icmp_error.h>
 #include <dataplane/ip4.h>
 #include <dataplane/pipeline.h>
@@ -33,6 +34,28 @@ answer(struct rte_mbuf *m)
 	meta(m)->flags |= META_OWN;
 }
 
+/* The tunnel is ours. Its packets do not come here unless they are fragments: without the first no host can make anything
+ * of the others. */
+static bool
+is_tunnel(const struct worker *w, struct rte_mbuf *m)
+{
+	const struct meta *md = meta(m);
+
+	return md->proto == IPPROTO_UDP && md->dport == RTE_BE16(VXLAN_PORT) &&
+	       ip4_hdr(m)->dst_addr == w->topo->vtep;
+}
+
+/* From the wire of a WAN port to that port's own address; never from a segment or the tunnel. */
+static bool
+is_for_kernel(const struct worker *w, struct rte_mbuf *m)
+{
+	const struct meta *md = meta(m);
+	const struct topo_port *port = &w->topo->ports[md->in_port];
+
+	return md->origin == FROM_WAN && port->punt_pps != 0 && ip4_hdr(m)->dst_addr == port->ip &&
+	       !is_tunnel(w, m);
+}
+
 void
 local(struct worker *w, struct vec *in, struct vec *to_vm, struct vec *route)
 {
@@ -43,6 +66,8 @@ local(struct worker *w, struct vec *in, struct vec *to_vm, struct vec *route)
 		if (is_echo(m)) {
 			answer(m);
 			vec_add(meta(m)->origin == FROM_WAN ? route : to_vm, m);
+		} else if (is_for_kernel(w, m)) {
+			worker_punt(w, m, meta(m)->proto == IPPROTO_TCP ? PUNT_TCP : PUNT_OTHER);
 		} else if (meta(m)->proto == IPPROTO_UDP) {
 			icmp_error_drop(w, m, DROP_LOCAL_UNANSWERED, 0);
 		} else {
