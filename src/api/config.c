@@ -350,6 +350,7 @@ check_ports(struct check *k)
 
 		check_port(k, i);
 		check_port_prefix(k, i);
+		check_punt(k, i);
 		if (PORT(k->c, i)->role == PORT_WAN && PORT(k->c, i)->address.len == 0 && !is_given(k, path))
 			bad(k, path, "missing; a port with role: wan needs an address such as 192.0.2.1/30");
 	}

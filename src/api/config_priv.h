@@ -41,4 +41,5 @@ void check_port_ref(struct check *k, const char *path, const char *name, enum po
 /* Network and broadcast address, where a prefix has them. */
 bool is_edge(const struct prefix4 *p, ip4 a);
 
+void check_punt(struct check *k, size_t port);
 void check_segments(struct check *k);

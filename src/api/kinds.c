@@ -125,6 +125,16 @@ static const struct field fields_port[] = {
 			"on a dc port"},
 	{"mtu", F_INT, 0, AT(conf_port, mtu), MTU_MIN, MTU_MAX, "1500",
 		.help = "largest IP packet, in bytes"},
+	{"punt", F_BOOL, 0, AT(conf_port, punt), .def = "off",
+		.help = "a wan port gives the kernel an interface with its address: packets to that address "
+			"which "
+			"the router itself does not answer go there; docs/security.md says what that opens"},
+	{"punt-name", F_NAME, 0, AT(conf_port, punt_name),
+		.help = "name of that interface, at most 15 bytes; nw- and the port's name when left out"},
+	{"punt-rate", F_INT, 0, AT(conf_port, punt_rate), 1, 1000000, "1000",
+		.help = "packets a second that the kernel gets at most, of ARP, of TCP and of the rest each, "
+			"per "
+			"worker"},
 	END,
 };
 static const struct kind kind_conf_port = {"port", sizeof(struct conf_port), fields_port, "a data port"};

@@ -40,10 +40,13 @@ struct conf_limits {
 
 struct conf_port {
 	char name[NAME_LEN + 1];
-	char device[256];	/* any DPDK device string or PCI address */
-	int role;		/* enum port_role */
-	struct prefix4 address; /* WAN: own address and the connected prefix's length; len 0 = none */
-	uint64_t mtu;		/* bytes of IP */
+	char device[256];	      /* any DPDK device string or PCI address */
+	int role;		      /* enum port_role */
+	struct prefix4 address;	      /* WAN: own address and the connected prefix's length; len 0 = none */
+	uint64_t mtu;		      /* bytes of IP */
+	bool punt;		      /* WAN: the kernel gets what the router itself does not answer */
+	char punt_name[NAME_LEN + 1]; /* of the kernel's interface; "" = conf_punt_name() makes one */
+	uint64_t punt_rate;	      /* packets a second, of each class and worker */
 };
 
 struct conf_attachment { /* a port, or a hypervisor that speaks VXLAN */
@@ -147,6 +150,9 @@ int config_check(const struct config *c, const json_t *tree, const struct source
 int config_load(const char *file, struct config *c, struct faults *f);
 /* Whether a route, of the file or of route.replace, can be used with this configuration; 0 or -EINVAL. */
 int config_check_route(const struct config *c, const struct route *r, struct err *e);
+/* Name of the kernel interface of a port that punts. False: the one that its own name makes is too long. */
+#define PUNT_NAME_LEN 15
+bool conf_punt_name(const struct conf_port *p, char name[PUNT_NAME_LEN + 1]);
 /* "2-5,8" as numbers in that order; how many, or -EINVAL: malformed, twice the same, above CPU_MAX; -ENOSPC: more
  * than `max`. */
 #define CPU_MAX 1023

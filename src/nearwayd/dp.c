@@ -7,6 +7,7 @@
 #include "macs.h"
 #include "neighs.h"
 #include "pins.h"
+#include "punt.h"
 #include "topo.h"
 
 #include <common/log.h>
@@ -93,28 +94,33 @@ order(struct dp *dp, uint16_t worker, const struct dp_order *o)
 	return true;
 }
 
-/* Takes `m`, which may be NULL, with the metadata it shall have. */
+/* Takes `m`, with the metadata it shall have. */
 static bool
-send_frame(struct dp *dp, struct rte_mbuf *m, const struct meta *md)
+inject(struct dp *dp, struct rte_mbuf *m, const struct meta *md, enum made why)
 {
-	struct dp_order o = {.inject = m, .made = MADE_CONTROL};
+	struct dp_order o = {.inject = m, .made = why};
 
-	if (m == NULL) {
-		dp->frames_lost++;
-		return false;
-	}
 	*meta(m) = *md;
 	if (order(dp, 0, &o))
 		return true;
-	dp->frames_lost++;
 	rte_pktmbuf_free(m);
 	return false;
 }
 
-bool
-dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
+/* Of our own; `m` may be NULL. */
+static bool
+send_frame(struct dp *dp, struct rte_mbuf *m, const struct meta *md)
 {
-	struct meta md = {
+	bool sent = m != NULL && inject(dp, m, md, MADE_CONTROL);
+
+	dp->frames_lost += !sent;
+	return sent;
+}
+
+static struct meta
+by_port(uint16_t port, uint16_t vlan)
+{
+	return (struct meta){
 		.origin = FROM_SELF,
 		.enter = ENTER_PORT,
 		.seg = TOPO_NONE,
@@ -123,6 +129,12 @@ dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
 		.out_vlan = vlan,
 		.flags = META_OWN,
 	};
+}
+
+bool
+dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan)
+{
+	struct meta md = by_port(port, vlan);
 
 	return send_frame(dp, m, &md);
 }
@@ -139,6 +151,17 @@ dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att)
 
 	attach_enter(dp->topo, &md, att);
 	return send_frame(dp, m, &md);
+}
+
+bool
+dp_send_punt(struct dp *dp, struct rte_mbuf *m, uint16_t port)
+{
+	struct meta md = by_port(port, 0);
+
+	if (rte_ring_count(loop_worker(dp->loops[0])->orders) < ORDER_RING / 2)
+		return inject(dp, m, &md, MADE_PUNT);
+	rte_pktmbuf_free(m);
+	return false;
 }
 
 void
@@ -276,6 +299,8 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	if (dp->neighs == NULL || dp->macs == NULL || dp->pins == NULL || dp->events == NULL ||
 		dp->fwd == NULL)
 		return err_set(e, ENOMEM, "no memory");
+	if ((dp->punt = punt_new(dp, base, e)) == NULL)
+		return e->code;
 	if ((rc = make_workers(dp, e)) != 0)
 		return rc;
 	return connected_routes(dp, e);
@@ -307,6 +332,7 @@ link_changed(void *arg, uint16_t port, bool up)
 
 	if (up && dp->topo->ports[port].role == TOPO_DC)
 		pins_send(dp->pins, port);
+	punt_link(dp->punt, port, up);
 }
 
 int
@@ -319,6 +345,7 @@ dp_run(struct dp *dp, struct err *e)
 	if (rc != 0)
 		return rc;
 	events_run(dp->events);
+	punt_run(dp->punt);
 	neighs_run(dp->neighs);
 	macs_run(dp->macs);
 	pins_run(dp->pins);
@@ -335,6 +362,7 @@ dp_free(struct dp *dp)
 		loop_free(dp->loops[i]);
 	fwd_free(dp->fwd);
 	events_free(dp->events);
+	punt_free(dp->punt);
 	pins_free(dp->pins);
 	macs_free(dp->macs);
 	neighs_free(dp->neighs);

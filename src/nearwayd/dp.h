@@ -15,6 +15,7 @@ struct neighs;
 struct macs;
 struct pins;
 struct events;
+struct punt;
 struct fwd;
 
 struct dp {
@@ -30,6 +31,7 @@ struct dp {
 	struct macs *macs;
 	struct pins *pins;
 	struct events *events;
+	struct punt *punt;
 	struct fwd *fwd;
 	struct env_timer *grace;  /* runs while readers may hold what was unlinked */
 	struct env_timer *sweep;  /* ages sessions */
@@ -55,6 +57,9 @@ void dp_unlinked(struct dp *dp);
 bool dp_send(struct dp *dp, struct rte_mbuf *m, uint16_t port, uint16_t vlan);
 /* The same to an attachment. */
 bool dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att);
+/* A frame of the kernel's for a port, as it is. Takes `m`; false (freed) when half of worker 0's queue is full: the other half
+ * is for our own. */
+bool dp_send_punt(struct dp *dp, struct rte_mbuf *m, uint16_t port);
 /* Tells every worker that the neighbour (port, ip) has changed. */
 void dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip);
 /* A loop was heard in the segment: no worker floods there between the tunnel and the attachments for a while. */

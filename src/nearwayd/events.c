@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "macs.h"
 #include "neighs.h"
+#include "punt.h"
 
 #include <common/log.h>
 #include <event2/event.h>
@@ -69,7 +70,7 @@ drain_ring(struct events *e, struct rte_ring *r)
 static bool
 drain(struct events *e)
 {
-	bool more = false;
+	bool more = punt_drain(e->dp->punt);
 
 	for (uint16_t i = 0; i < e->dp->plan->n_workers; i++)
 		for (int k = 0; k < EVENTS; k++)

@@ -169,7 +169,7 @@ tick(struct loop *l)
 static void
 tell_events(struct loop *l)
 {
-	uint64_t n = 0;
+	uint64_t n = l->w->c.punted;
 
 	for (int k = 0; k < EVENTS; k++)
 		n += l->w->c.events[k];

@@ -192,13 +192,23 @@ enum {
 	BYTES_BASE = 24 << 20,
 };
 
+static bool
+any_punts(const struct config *c)
+{
+	for (size_t i = 0; i < c->ports.n; i++)
+		if (list_at(c->ports, struct conf_port, i)->punt)
+			return true;
+	return false;
+}
+
 /* What the rings of all ports, each worker's vectors and hold queue, the mempool caches and the control thread can
  * hold at once: receiving never stops for want of a buffer. */
 static uint32_t
 mbufs_needed(const struct config *c, const struct plan *p)
 {
 	uint64_t rings = (uint64_t)p->n_ports * p->n_workers * (c->limits.rx_ring + PLAN_TXD);
-	uint64_t workers = (uint64_t)p->n_workers * (256 + 2 * 512 + 2 * 256);
+	uint64_t punts = any_punts(c) ? 256 : 0; /* PUNT_RING */
+	uint64_t workers = (uint64_t)p->n_workers * (256 + 2 * 512 + 2 * 256 + punts);
 
 	return power_of_two(rings + workers + 2048) - 1; /* 2048: ORDER_RING */
 }
@@ -319,6 +329,18 @@ plan_make(const struct config *c, uint64_t huge_mb, struct plan *p, struct fault
 	return f->n == before ? 0 : -EINVAL;
 }
 
+static void
+print_punt(const struct conf_port *port, FILE *out)
+{
+	char name[PUNT_NAME_LEN + 1];
+
+	if (port->punt && conf_punt_name(port, name))
+		fprintf(out,
+			"           punt to the kernel's %s, %llu packets a second of each class and "
+			"worker\n",
+			name, (unsigned long long)port->punt_rate);
+}
+
 void
 plan_print(const struct config *c, const struct plan *p, FILE *out)
 {
@@ -341,5 +363,6 @@ plan_print(const struct config *c, const struct plan *p, FILE *out)
 		fprintf(out, "port       %s (%s, MTU %llu): %s\n", port->name,
 			port->role == PORT_WAN ? "wan" : "dc", (unsigned long long)port->mtu,
 			p->ports[i].args);
+		print_punt(port, out);
 	}
 }

@@ -5,6 +5,7 @@
 #include "loop.h"
 #include "macs.h"
 #include "neighs.h"
+#include "punt.h"
 #include "topo.h"
 
 #include <common/addr.h>
@@ -263,6 +264,21 @@ view_stages(struct dp *dp, struct rows *r)
 	return finish(r, 0);
 }
 
+static void
+set_punt(struct dp *dp, json_t *o, uint16_t port)
+{
+	struct punt_info p;
+
+	if (!punt_info(dp->punt, port, &p))
+		return;
+	set_text(o, "punt", p.name);
+	set_int(o, "punt-in", p.in);
+	set_int(o, "punt-in-lost", p.in_lost);
+	set_int(o, "punt-out", p.out);
+	set_int(o, "punt-out-refused", p.out_refused);
+	set_int(o, "punt-out-lost", p.out_lost);
+}
+
 static json_t *
 port_row(struct dp *dp, uint16_t i, const struct port_count *c)
 {
@@ -292,6 +308,7 @@ port_row(struct dp *dp, uint16_t i, const struct port_count *c)
 	set_int(o, "tx-bytes", c->tx_bytes);
 	set_int(o, "tx-drops", c->tx_drops);
 	set_int(o, "tx-errors", stats.oerrors);
+	set_punt(dp, o, i);
 	return o;
 }
 

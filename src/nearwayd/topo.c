@@ -27,6 +27,7 @@ build_port(const struct conf_port *from, struct topo_port *p)
 	snprintf(p->name, sizeof(p->name), "%s", from->name);
 	p->role = from->role == PORT_WAN ? TOPO_WAN : TOPO_DC;
 	p->mtu = from->mtu;
+	p->punt_pps = from->punt ? (uint32_t)from->punt_rate : 0;
 	if (from->role == PORT_WAN && from->address.len != 0) {
 		p->ip = rte_cpu_to_be_32(from->address.addr);
 		p->connected = prefix(&from->address);

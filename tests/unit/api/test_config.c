@@ -305,6 +305,76 @@ wan_port_without_address_is_a_fault(void **state)
 	EXPECT_EACH(cases);
 }
 
+#define WAN0_ADDRESS "    address: 198.51.100.2/30\n"
+
+static void
+punt_is_checked_with_name_rate_and_role(void **state)
+{
+	static const struct fault_case cases[] = {
+		{{24, "    role: dc\n    punt: on"}, 25, 11, "ports[1].punt", "is not allowed with role: dc"},
+		{{21, WAN0_ADDRESS "    punt-name: x"}, 22, 16, "ports[0].punt-name",
+			"does nothing without punt: on"},
+		{{21, WAN0_ADDRESS "    punt-rate: 5"}, 22, 16, "ports[0].punt-rate",
+			"does nothing without punt: on"},
+		{{21, WAN0_ADDRESS "    punt: on\n    punt-rate: 0"}, 23, 16, "ports[0].punt-rate",
+			"a number from 1 to 1000000"},
+		{{21, WAN0_ADDRESS "    punt: on\n    punt-name: a234567890123456"}, 23, 16,
+			"ports[0].punt-name", "\"a234567890123456\" is longer than the 15 bytes"},
+		{{21, WAN0_ADDRESS "    punt: on\n    punt-name: a/b"}, 23, 16, "ports[0].punt-name",
+			"a name of 1 to 31 letters"},
+		{{22, "    punt: on\n  - name: wan-by-carrier\n    device: d7\n    role: wan\n"
+		      "    address: 198.51.100.17/30\n    punt: on\n  - name: dc0"},
+			27, 11, "ports[1].punt", "\"nw-wan-by-carrier\" is longer than the 15 bytes"},
+		{{22, "    punt: on\n  - name: wan1\n    device: d7\n    role: wan\n"
+		      "    address: 198.51.100.17/30\n    punt: on\n    punt-name: nw-wan0\n  - name: dc0"},
+			27, 11, "ports[1].punt", "its interface \"nw-wan0\" is that of port \"wan0\" too"},
+	};
+
+	(void)state;
+	EXPECT_EACH(cases);
+}
+
+static void
+control_channel_keeps_off_the_prefix_of_a_port_that_punts(void **state)
+{
+	struct change on = {22, "  - name: wan1\n    device: d7\n    role: wan\n    address: 192.0.2.9/30\n"
+				"    punt: on\n  - name: dc0"};
+	static const struct fault_case expected[] = {
+		{{0}, 10, 11, "control.listen",
+			"192.0.2.10 is on the prefix of port \"wan1\", which has punt"},
+		{{0}, 59, 14, "peers[0].address", "192.0.2.11 is on the prefix of port \"wan1\""},
+	};
+	struct config c;
+	struct faults f;
+
+	(void)state;
+	faults_init(&f);
+	assert_int_equal(load_changed(&on, 1, &c, &f), -EINVAL);
+	assert_int_equal(f.n, 2);
+	expect_fault(&f.items[0], &expected[0]);
+	expect_fault(&f.items[1], &expected[1]);
+	faults_fini(&f);
+}
+
+static void
+punt_interface_is_named_after_its_port(void **state)
+{
+	struct change on = {21, WAN0_ADDRESS "    punt: on"};
+	char name[PUNT_NAME_LEN + 1];
+	struct config c;
+	struct faults f;
+
+	(void)state;
+	faults_init(&f);
+	assert_int_equal(load_changed(&on, 1, &c, &f), 0);
+	assert_true(list_at(c.ports, struct conf_port, 0)->punt);
+	assert_int_equal(list_at(c.ports, struct conf_port, 0)->punt_rate, 1000);
+	assert_true(conf_punt_name(list_at(c.ports, struct conf_port, 0), name));
+	assert_string_equal(name, "nw-wan0");
+	assert_false(list_at(c.ports, struct conf_port, 1)->punt);
+	kind_fini(&kind_config, &c);
+}
+
 static void
 duplicates_are_told_where_the_second_stands(void **state)
 {
@@ -673,6 +743,9 @@ main(void)
 		cmocka_unit_test(unknown_key_is_told_with_the_nearest_name),
 		cmocka_unit_test(missing_key_is_told_at_the_mapping_that_lacks_it),
 		cmocka_unit_test(wan_port_without_address_is_a_fault),
+		cmocka_unit_test(punt_is_checked_with_name_rate_and_role),
+		cmocka_unit_test(control_channel_keeps_off_the_prefix_of_a_port_that_punts),
+		cmocka_unit_test(punt_interface_is_named_after_its_port),
 		cmocka_unit_test(duplicates_are_told_where_the_second_stands),
 		cmocka_unit_test(gateway_must_be_a_host_of_its_segment),
 		cmocka_unit_test(references_must_name_a_port_of_the_right_role),

@@ -245,6 +245,20 @@ segments_of_one_vrf_share_its_number(void **state)
 	assert_int_equal(topo_segment_in_vrf(&t, t.segments[1].vrf, rte_cpu_to_be_32(0x0a000105)), TOPO_NONE);
 }
 
+static void
+a_port_that_punts_has_its_rate_and_the_others_none(void **state)
+{
+	struct config c = config();
+	struct err e = {0};
+
+	(void)state;
+	ports[0].punt_rate = ports[1].punt_rate = 700; /* the default stands there with punt: off, too */
+	ports[1].punt = true;
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.ports[0].punt_pps, 0);
+	assert_int_equal(t.ports[1].punt_pps, 700);
+}
+
 int
 main(void)
 {
@@ -254,6 +268,7 @@ main(void)
 		cmocka_unit_test(tunnel_and_mss_follow_the_smallest_wan_mtu),
 		cmocka_unit_test(without_peers_nothing_is_clamped),
 		cmocka_unit_test(exits_access_peers_and_pools_are_taken_over),
+		cmocka_unit_test(a_port_that_punts_has_its_rate_and_the_others_none),
 		cmocka_unit_test(a_vlan_of_a_port_belongs_to_one_segment),
 		cmocka_unit_test(a_local_vtep_is_an_attachment_of_each_segment_that_lists_it),
 		cmocka_unit_test(without_peers_local_vteps_alone_clamp),
