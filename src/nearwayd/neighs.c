@@ -21,7 +21,7 @@ struct entry {
 	struct neigh_key key;
 	struct rte_ether_addr mac;
 	enum neigh_state state; /* as the workers see it */
-	uint16_t keeps;		/* routes that name it */
+	uint32_t keeps;		/* routes that name it */
 	uint8_t tries;
 	bool warned;
 	uint64_t next_ms, heard_ms; /* heard_ms 0 = never */

@@ -171,6 +171,22 @@ next_hop_of_a_route_is_asked_for_until_it_answers(void **state)
 }
 
 static void
+next_hop_of_100000_routes_is_kept_until_the_last_has_left(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100000; i++)
+		neighs_keep(bench->neighs, 0, HOP);
+	for (int i = 0; i < 99999; i++)
+		neighs_leave(bench->neighs, 0, HOP);
+	bench_advance(60000);
+	bench_forget();
+	assert_int_equal(seen_by_workers(HOP, NULL), NEIGH_FAILED); /* not forgotten: still asked for */
+	neighs_leave(bench->neighs, 0, HOP);
+	bench_advance(5000);
+	assert_int_equal(seen_by_workers(HOP, NULL), NEIGH_NONE);
+}
+
+static void
 neighbour_may_change_its_mac(void **state)
 {
 	struct rte_ether_addr mac;
@@ -277,6 +293,7 @@ main(void)
 		cmocka_unit_test_setup(reachable_neighbour_is_asked_again_by_unicast, fresh),
 		cmocka_unit_test_setup(silent_neighbour_stays_in_use_until_broadcasts_failed_too, fresh),
 		cmocka_unit_test_setup(next_hop_of_a_route_is_asked_for_until_it_answers, fresh),
+		cmocka_unit_test_setup(next_hop_of_100000_routes_is_kept_until_the_last_has_left, fresh),
 		cmocka_unit_test_setup(neighbour_may_change_its_mac, fresh),
 		cmocka_unit_test_setup(arp_that_nobody_asked_for_makes_no_entry, fresh),
 		cmocka_unit_test_setup(mac_that_no_host_has_is_not_believed, fresh),
