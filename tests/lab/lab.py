@@ -230,6 +230,16 @@ class Lab:
         """A second agent in the same host, for questions that wait for an answer."""
         return self.agent(ns, 'probe')
 
+    def iperf(self, client, server, address, *options, seconds=2):
+        """iperf3 between two hosts; the client's JSON."""
+        s = self.spawn(server, ['iperf3', '-s', '-1', '--forceflush'], name=f'iperf-{server}-{len(self.processes)}')
+        wait_for('iperf3 listens', lambda: 'listening' in s.output() or not s.alive())
+        out = json.loads(self.exec(client, ['iperf3', '-J', '-c', address, '-t', str(seconds), *options], check=False).stdout)
+        s.stop()
+        if 'error' in out:
+            raise LabError(f"iperf3: {out['error']}")
+        return out
+
     def file(self, name, text='', mode=0o644):
         path = os.path.join(self.dir, name)
         with open(path, 'w', encoding='utf-8') as f:

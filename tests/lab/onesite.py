@@ -25,26 +25,28 @@ HOSTS = {'vm': ('10.1.0.10', '52:54:00:00:00:10', '203.0.113.10'),
 
 
 class OneSite(Lab):
-    def __init__(self, name='onesite'):
+    def __init__(self, name='onesite', mtu=1500, wan_mtu=1500):
         super().__init__(name)
+        self.mtu, self.wan_mtu = mtu, wan_mtu
         self.ns('world', 'wan', 'rx', 'dcx', *HOSTS)
-        self.link('world:eth0', 'wan:world')
-        self.link('rx:wan0', 'wan:rx')
+        self.link('world:eth0', 'wan:world', mtu=wan_mtu)
+        self.link('rx:wan0', 'wan:rx', mtu=wan_mtu)
         self.bridge('wan', 'br0', 'world', 'rx')
         self.address('world', 'eth0', f'{WORLD}/24')
         self.ip('world', 'route add 203.0.113.0/26 via', ROUTER)
-        self.link('rx:dc0', 'dcx:r')
+        self.link('rx:dc0', 'dcx:r', mtu=mtu)
         for host, (ip, mac, _) in HOSTS.items():
-            self.link(f'{host}:eth0', f'dcx:{host}', mac_a=mac)
+            self.link(f'{host}:eth0', f'dcx:{host}', mtu=mtu, mac_a=mac)
             self.address(host, 'eth0', f'{ip}/24', via=GATEWAY)
         self.bridge('dcx', 'br0', 'r', *HOSTS)
         self.router = Router(self, 'rx', self.config())
 
     def config(self):
         c = base_config('r-x', 'x', ROUTER_MAC, '127.0.0.1', vtep=ROUTER)
-        c['ports'] = [{'name': 'wan0', 'device': af_packet(0, 'wan0'), 'role': 'wan', 'address': f'{ROUTER}/24'},
-                      {'name': 'dc0', 'device': af_packet(1, 'dc0'), 'role': 'dc'}]
-        c['segments'] = [{'name': 'blue', 'vni': 100, 'prefix': '10.1.0.0/24',
+        c['ports'] = [{'name': 'wan0', 'device': af_packet(0, 'wan0'), 'role': 'wan', 'address': f'{ROUTER}/24',
+                       'mtu': self.wan_mtu},
+                      {'name': 'dc0', 'device': af_packet(1, 'dc0'), 'role': 'dc', 'mtu': self.mtu}]
+        c['segments'] = [{'name': 'blue', 'vni': 100, 'prefix': '10.1.0.0/24', 'mtu': self.mtu,
                           'gateway': {'address': GATEWAY, 'mac': GATEWAY_MAC}, 'attachments': [{'port': 'dc0'}]}]
         c['pools'] = [{'name': 'pool-x', 'prefix': '203.0.113.0/26'}]
         return c

@@ -11,24 +11,11 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import program, run
-from onesite import HOSTS, PEER, PEER_MAC, ROUTER, OneSite
+from onesite import HOSTS, ROUTER
+from peersite import FAR, FAR_MAC, PEER, PeerSite
 
-FAR, FAR_MAC = '10.1.0.33', '52:54:00:00:00:33'
-lab = OneSite('vxlan')
-lab.ns('peer', 'far')
-lab.link('peer:eth0', 'wan:peer')
-lab.ip('wan', 'link set dev peer master br0')
-lab.address('peer', 'eth0', f'{PEER}/24', '192.0.2.21/24')
-lab.ip('peer', f'link add name vx0 type vxlan id 100 local {PEER} dstport 4789 learning')
-lab.sh('peer', f'bridge fdb append 00:00:00:00:00:00 dev vx0 dst {ROUTER}')
-lab.link('peer:far', 'far:eth0', mac_b=FAR_MAC)
-lab.bridge('peer', 'br0', 'vx0', 'far')
-lab.ip('peer', 'link set dev vx0 up')
-lab.address('far', 'eth0', f'{FAR}/24')
-
-key = run([program('nearwayd'), 'keygen', os.path.join(lab.dir, 'peer.key')]).stdout.split()[-1]
-lab.router.config['peers'] = [{'name': 'r-k', 'key': key, 'address': '127.0.0.1:7999', 'vtep': PEER, 'mac': PEER_MAC}]
+lab = PeerSite('vxlan')
+lab.kernel_vtep()
 router = lab.start()
 VM, VM_MAC, _ = HOSTS['vm']
 STRANGER, STRANGER_MAC, _ = HOSTS['stranger']

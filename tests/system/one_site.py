@@ -6,7 +6,6 @@ r"""One router, real hosts: NAT both ways, gateway ARP, and what must not pass.
                                                     \--- other 10.1.0.11    = 203.0.113.11
                                                      \-- stranger 10.1.0.66   nobody registered it
 """
-import json
 import os
 import sys
 import time
@@ -32,15 +31,6 @@ def grown(reason, action):
     return router.drops().get(reason, 0) - before
 
 
-def iperf(client, server, address, *options):
-    s = lab.spawn(server, ['iperf3', '-s', '-1'], name=f'iperf-{server}')
-    time.sleep(0.3)
-    out = json.loads(lab.exec(client, ['iperf3', '-J', '-c', address, '-t', '2', *options], check=False).stdout)
-    s.stop()
-    expect('error' not in out, out.get('error'))
-    return out['end']
-
-
 with case('the world pings a VM by its global address'):
     n = lab.ping('world', VM_GLOBAL, 20)
     expect(n == 20, f'{n} of 20 answered')
@@ -57,18 +47,18 @@ with case('a VM pings the world, which sees the global address'):
     expect(n == 20, f'{n} of 20 answered')
 
 with case('iperf3 moves TCP from the world to a VM'):
-    rate = iperf('world', 'vm', VM_GLOBAL)['sum_received']['bits_per_second'] / 1e6
+    rate = lab.iperf('world', 'vm', VM_GLOBAL)['end']['sum_received']['bits_per_second'] / 1e6
     expect(rate > 10, f'{rate:.0f} Mbit/s')
     print(f'   {rate:.0f} Mbit/s')
 
 with case('iperf3 moves TCP from a VM to the world'):
-    rate = iperf('vm', 'world', WORLD)['sum_received']['bits_per_second'] / 1e6
+    rate = lab.iperf('vm', 'world', WORLD)['end']['sum_received']['bits_per_second'] / 1e6
     expect(rate > 10, f'{rate:.0f} Mbit/s')
     print(f'   {rate:.0f} Mbit/s')
 
 with case('20 Mbit/s of UDP arrive without a loss both ways'):
     for way in ([], ['-R']):
-        end = iperf('world', 'vm', VM_GLOBAL, '-u', '-b', '20M', '-l', '1200', '-w', '2M', *way)
+        end = lab.iperf('world', 'vm', VM_GLOBAL, '-u', '-b', '20M', '-l', '1200', '-w', '2M', *way)['end']
         lost = end['sum']['lost_packets']
         expect(lost == 0, f'{lost} of {end["sum"]["packets"]} lost {way}; {router.drops()}; {router.rows("ports")}')
 
