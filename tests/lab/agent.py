@@ -304,13 +304,14 @@ class Echo:
         self.flows = {}
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: answers never have DF
         self.sock.bind(('0.0.0.0', port))
         agent.watch(self.sock, self.readable)
 
     def readable(self):
         while True:
             try:
-                data, addr = self.sock.recvfrom(2048)
+                data, addr = self.sock.recvfrom(65535)
             except BlockingIOError:
                 return
             except OSError:
@@ -365,6 +366,21 @@ class Sniffer:
             flow, seq = struct.unpack_from('!IQ', f, at + 13)
             self.packets.append({'at': self.at, 'dev': self.dev, 'way': way, 'kind': chr(f[at + 12]),
                                  'flow': flow, 'seq': seq, 'src': src, 'dst': dst, 'tunnel': tunnel})
+
+
+def udp_fragments(src, dst, sport, dport, data, unit):
+    """The IPv4 packets of one datagram, each with `unit` bytes of it at most, in order."""
+    length = 8 + len(data)
+    pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack('!HH', 17, length)
+    head = struct.pack('!HHH', sport, dport, length)
+    whole = head + struct.pack('!H', checksum(pseudo + head + b'\0\0' + data) or 0xffff) + data
+    ident, out = random.randint(1, 65535), []
+    for at in range(0, len(whole), unit):
+        part = whole[at:at + unit]
+        more = 0x2000 if at + unit < len(whole) else 0
+        out.append(struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(part), ident, more | at // 8, 64, 17, 0,
+                               socket.inet_aton(src), socket.inet_aton(dst)) + part)
+    return out
 
 
 def arp_frame(op, src, dst, sha, spa, tha, tpa):
@@ -533,6 +549,50 @@ class Agent:
 
     def do_unsniff(self, dev):
         self.forget(self.sniffers.pop(dev).sock)
+
+    # ---- single datagrams ----
+
+    def do_ask(self, to, size=100, sport=0, dport=UDP_PORT, df=False, order=None, n=1, wait=1.0):
+        """Questions of `size` bytes of UDP, one after another, each answered with the same bytes. `order` sends them as
+        fragments made by hand, in this order of theirs: 'forward', 'reverse', 'odd' (1, 0, 3, 2, ...)."""
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.IPPROTO_IP, 10, 2 if df else 0)  # IP_MTU_DISCOVER: DO or DONT
+        s.bind(('0.0.0.0', sport))
+        s.connect((to, dport))
+        s.settimeout(wait)
+        flow, answers, errors = random.getrandbits(32), 0, []
+        for seq in range(n):
+            data = UDP_MAGIC + struct.pack('!cIQ', b'q', flow, seq) + pattern(seq)[:size - 17]
+            try:
+                self.send_datagram(s, data, order)
+                answers += s.recv(65535) == UDP_MAGIC + b'a' + data[5:]
+            except OSError as e:
+                errors.append(errno.errorcode.get(e.errno, str(e)))
+        mtu = s.getsockopt(socket.IPPROTO_IP, 14)  # IP_MTU: what the kernel knows of this path
+        s.close()
+        return {'answers': answers, 'errors': errors, 'mtu': mtu, 'flow': flow}
+
+    def do_tell(self, to, sport, dport):
+        """One datagram that nobody answers, from a port that another socket may have: routers note its session."""
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.connect((to, dport))
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        raw.sendto(udp_fragments(s.getsockname()[0], to, sport, dport, b'hello', 1480)[0], (to, 0))
+        raw.close()
+        s.close()
+
+    @staticmethod
+    def send_datagram(s, data, order):
+        if order is None:
+            s.send(data)
+            return
+        (src, sport), (dst, dport) = s.getsockname(), s.getpeername()
+        parts = udp_fragments(src, dst, sport, dport, data, 1480)
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        turn = {'forward': lambda i: i, 'reverse': lambda i: -i, 'odd': lambda i: i ^ 1}[order]
+        for i in sorted(range(len(parts)), key=turn):
+            raw.sendto(parts[i], (dst, 0))
+        raw.close()
 
     # ---- frames by hand ----
 
