@@ -4,8 +4,9 @@
 
 usage: agent.py SOCKET    one JSON command a line, one JSON reply a line; one event loop, one process a host
 
-Sessions are `busy` (both ends send a pattern without pause) or `idle` (silent; when woken, a checked exchange). A flow's
-numbers start anew at `mark`, so that each phase of a test is measured by itself.
+Sessions are `busy` (both ends send a pattern without pause), `idle` (silent; when woken, a checked exchange), `bulk` or
+`bulk-back` (the opener or the acceptor sends the pattern as fast as it is taken). A flow's numbers start anew at `mark`,
+so that each phase of a test is measured by itself.
 """
 import errno
 import json
@@ -19,6 +20,7 @@ import time
 
 TCP_PORT, UDP_PORT = 7001, 7002
 BUSY_PERIOD, BUSY_BYTES = 0.010, 1000
+BULK_BYTES = 32000  # at most in a tick: 128 Mbit/s, so that sessions share the machine
 IDLE_BYTES = 2048
 UDP_MAGIC = b'NWUD'
 BLOCK = 65521  # prime: a pattern that lost, doubled or moved bytes does not fit any more
@@ -54,6 +56,8 @@ class Tcp:
 
     def __init__(self, agent, sock, name, mode, opener):
         self.agent, self.sock, self.name, self.mode, self.opener = agent, sock, name, mode, opener
+        self.bulk = mode == ('bulk' if opener else 'bulk-back')
+        self.receives = mode == 'busy' or mode.startswith('bulk') and not self.bulk
         self.out = pattern(f'{name}/{"a" if opener else "b"}')
         self.expect = pattern(f'{name}/{"b" if opener else "a"}')
         self.sent = self.received = 0
@@ -99,6 +103,9 @@ class Tcp:
             if len(self.queue) < 1 << 20:
                 self.push(slice_of(self.out, self.sent, BUSY_BYTES))
                 self.sent += BUSY_BYTES
+        if self.bulk and not self.queue:
+            self.push(slice_of(self.out, self.sent, BULK_BYTES))
+            self.sent += BULK_BYTES
 
     def wake(self):
         """idle: one exchange, asked for by this end."""
@@ -123,10 +130,10 @@ class Tcp:
         now = time.monotonic()
         self.gap = max(self.gap, now - self.last_rx)
         self.last_rx = now
-        if self.mode == 'busy':
-            self.check(data)
-        else:
+        if self.mode == 'idle':
             self.exchange(data)
+        else:
+            self.check(data)
 
     def check(self, data):
         for at in range(0, len(data), BLOCK // 2):
@@ -153,7 +160,7 @@ class Tcp:
         r = {'kind': 'tcp', 'mode': self.mode, 'opener': self.opener, 'error': self.error, 'alive': not self.closed,
              'sent': self.sent - self.sent0, 'received': self.received - self.received0,
              'total_sent': self.sent, 'total_received': self.received, 'answers': self.answers - self.answers0,
-             'gap_ms': round(max(self.gap, time.monotonic() - self.last_rx) * 1e3, 1) if self.mode == 'busy' else None,
+             'gap_ms': round(max(self.gap, time.monotonic() - self.last_rx) * 1e3, 1) if self.receives else None,
              'answer_ms': self.rtt.report()}
         if not self.closed:
             info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
