@@ -16,12 +16,13 @@ enum origin { FROM_WAN, FROM_DC, FROM_TUNNEL, FROM_SELF };
 
 /* Where an injected packet enters. */
 enum enter {
-	ENTER_RX,    /* received: not injected */
-	ENTER_ROUTE, /* whole IPv4 packet with an Ethernet header to be written: route it */
-	ENTER_TO_VM, /* IPv4 packet to a VM: meta.seg set, destination address in the header */
-	ENTER_ENCAP, /* L2 frame by tunnel meta.out_tunnel in meta.seg */
-	ENTER_PORT,  /* L2 frame to meta.out_port with meta.out_vlan */
-	ENTER_NEIGH, /* released from hold: meta.out_port and meta.via set */
+	ENTER_RX,      /* received: not injected */
+	ENTER_ROUTE,   /* whole IPv4 packet with an Ethernet header to be written: route it */
+	ENTER_TO_VM,   /* IPv4 packet to a VM: meta.seg set, destination address in the header */
+	ENTER_ENCAP,   /* L2 frame by tunnel meta.out_tunnel in meta.seg */
+	ENTER_PORT,    /* L2 frame to meta.out_port with meta.out_vlan */
+	ENTER_NEIGH,   /* held for its next hop: meta.out_port and meta.via set */
+	ENTER_GATEWAY, /* a draining VM's fragment, held for its first one: as it came */
 };
 
 struct meta {
@@ -55,10 +56,11 @@ struct meta {
 };
 
 enum {
-	META_ROUTED = 1,     /* TTL was taken once already */
-	META_OWN = 2,	     /* made by this router: no inside-source check, no TTL */
-	META_CARRIED = 4,    /* came through the tunnel with the gateway's MAC as destination */
-	META_ICMP_ERROR = 8, /* an ICMP message that quotes a packet; set by ip4_parse() */
+	META_ROUTED = 1,      /* TTL was taken once already */
+	META_OWN = 2,	      /* made by this router: no inside-source check, no TTL */
+	META_CARRIED = 4,     /* came through the tunnel with the gateway's MAC as destination */
+	META_ICMP_ERROR = 8,  /* an ICMP message that quotes a packet; set by ip4_parse() */
+	META_FRAG_ALONE = 16, /* a fragment that waited in vain for its first one */
 };
 
 _Static_assert(TOPO_TUNNELS <= UINT8_MAX, "a tunnel's number is one byte");

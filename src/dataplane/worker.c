@@ -326,24 +326,40 @@ worker_flush(struct worker *w, uint16_t (*send)(void *arg, uint16_t port, struct
 			flush_port(w, i, send, arg);
 }
 
-/* Held packets of one next hop enter with the next burst, in order of arrival. */
-static void
-release(struct worker *w, uint16_t port, rte_be32_t ip)
+void
+worker_hold(struct worker *w, struct rte_mbuf *m, enum enter enter)
+{
+	meta(m)->enter = (uint8_t)enter;
+	meta(m)->held_ms = w->now_ms;
+	w->hold[w->n_hold++] = m;
+	w->c.held++;
+}
+
+void
+worker_release(struct worker *w, bool (*goes)(struct rte_mbuf *m, const void *arg), const void *arg)
 {
 	uint16_t keep = 0;
 
 	for (uint16_t i = 0; i < w->n_hold; i++) {
 		struct rte_mbuf *m = w->hold[i];
 
-		if (meta(m)->out_port != port || meta(m)->via != ip) {
+		if (!goes(m, arg)) {
 			w->hold[keep++] = m;
 			continue;
 		}
 		w->c.released++;
-		meta(m)->enter = ENTER_NEIGH;
 		worker_inject(w, m);
 	}
 	w->n_hold = keep;
+}
+
+static bool
+waits_for(struct rte_mbuf *m, const void *arg)
+{
+	const struct dp_order *next_hop = arg;
+	const struct meta *md = meta(m);
+
+	return md->enter == ENTER_NEIGH && md->out_port == next_hop->port && md->via == next_hop->ip;
 }
 
 void
@@ -360,12 +376,24 @@ worker_orders(struct worker *w)
 			worker_inject(w, o[i].inject);
 			break;
 		case ORDER_RELEASE:
-			release(w, o[i].port, o[i].ip);
+			worker_release(w, waits_for, &o[i]);
 			break;
 		case ORDER_LOOP:
 			worker_hear_loop(w, o[i].seg);
 			break;
 		}
+	}
+}
+
+static void
+expire(struct worker *w, struct rte_mbuf *m)
+{
+	w->c.released++;
+	if (meta(m)->enter == ENTER_GATEWAY) {
+		meta(m)->flags |= META_FRAG_ALONE;
+		worker_inject(w, m);
+	} else {
+		worker_drop(w, m, DROP_HOLD_EXPIRED);
 	}
 }
 
@@ -376,13 +404,12 @@ worker_expire_hold(struct worker *w)
 
 	for (uint16_t i = 0; i < w->n_hold; i++) {
 		struct rte_mbuf *m = w->hold[i];
+		uint64_t most = meta(m)->enter == ENTER_GATEWAY ? HOLD_FRAGMENT_MS : HOLD_MS;
 
-		if (w->now_ms - meta(m)->held_ms < HOLD_MS) {
+		if (w->now_ms - meta(m)->held_ms < most)
 			w->hold[keep++] = m;
-			continue;
-		}
-		w->c.released++;
-		worker_drop(w, m, DROP_HOLD_EXPIRED);
+		else
+			expire(w, m);
 	}
 	w->n_hold = keep;
 }

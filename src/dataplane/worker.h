@@ -20,7 +20,9 @@
 
 #define HOLD_PER_NEIGHBOUR 16	/* packets that wait for one next hop */
 #define HOLD_MAX	   256	/* packets that wait in all, per worker */
-#define HOLD_MS		   3000 /* longest wait */
+#define HOLD_MS		   3000 /* longest wait for a next hop */
+#define HOLD_FRAGMENTS	   64	/* of HOLD_MAX: draining VMs' fragments that wait for their first one */
+#define HOLD_FRAGMENT_MS   100	/* longest wait for it: the network reorders by milliseconds */
 #define EVENT_RING	   1024
 #define ORDER_RING	   2048 /* a batch of 1,000 moves is announced at once */
 #define HEARD		   1024 /* entries of the filter before "heard" events */
@@ -142,7 +144,8 @@ struct worker {
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
 	struct vec inject;  /* enters with the next burst */
 	struct vec tx[TOPO_PORTS];
-	struct rte_mbuf *hold[HOLD_MAX]; /* waiting for a neighbour; in order of arrival */
+	struct rte_mbuf
+		*hold[HOLD_MAX]; /* by meta.enter, for a neighbour or a fragment; in order of arrival */
 	uint16_t n_hold;
 	struct paths *paths; /* the vectors between stages */
 	uint16_t more; /* copies and fragments that this burst may still add, so that no vector overflows */
@@ -196,8 +199,12 @@ void worker_flush(struct worker *w,
 	uint16_t (*send)(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n), void *arg);
 /* Handles orders from the control thread: injects and releases. Once a loop. */
 void worker_orders(struct worker *w);
-/* Drops held packets that waited too long. Once a loop. */
+/* Drops what waited too long for a next hop; a fragment goes on without its first one. Once a loop. */
 void worker_expire_hold(struct worker *w);
+/* Puts a packet on hold that will go on at `enter`; the caller made sure of room. */
+void worker_hold(struct worker *w, struct rte_mbuf *m, enum enter enter);
+/* Held packets of which `goes` is true enter with the next burst, in order of arrival. */
+void worker_release(struct worker *w, bool (*goes)(struct rte_mbuf *m, const void *arg), const void *arg);
 
 /* received + made + released - sent - dropped - held(now and ever) - punted - what waits in tx and inject; 0 when whole.
  * "released" counts packets leaving hold, "held" packets entering it. */

@@ -575,6 +575,8 @@ class Agent:
                 answers += s.recv(65535) == UDP_MAGIC + b'a' + data[5:]
             except OSError as e:
                 errors.append(errno.errorcode.get(e.errno, str(e)))
+                if len(errors) > 2:
+                    break
         mtu = s.getsockopt(socket.IPPROTO_IP, 14)  # IP_MTU: what the kernel knows of this path
         s.close()
         return {'answers': answers, 'errors': errors, 'mtu': mtu, 'flow': flow}

@@ -585,8 +585,9 @@ outcome(uint16_t port, const struct frame *f, uint8_t behind)
 
 	net.behind = behind;
 	net_burst(port, f, 1);
+	net_advance(40000); /* every bucket is full again, nothing is held, no first fragment is remembered */
+	net_idle();
 	h = net_outcome();
-	net_advance(20000); /* every bucket is full again, and nothing is held */
 	net_forget();
 	return h;
 }

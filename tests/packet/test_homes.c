@@ -419,7 +419,45 @@ fragments_follow_the_first_one(void **state)
 }
 
 static void
-fragments_whose_first_one_was_not_seen_follow_the_rule(void **state)
+fragments_that_overtake_their_first_one_wait_for_it(void **state)
+{
+	struct frame old = udp(BY_VM(5), OUT, .id = 7, .size = 400), other = udp(BY_VM(5), OUT, .id = 9);
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	burst(WAN0, from_tunnel(R_Y, SEG1, udp(BY_RY())));
+	REACHES(udp);
+	burst(DC0, fragment_of(&old, 208, 200, true), fragment_of(&old, 104, 104, false));
+	expect_nothing();
+	burst(DC0, udp(BY_VM(5), OUT, .sport = 1001));
+	LEAVES(udp, GLOBAL(5), .sport = 1001);
+	burst(DC0, other, fragment_of(&old, 0, 104, false));
+	expect_tunnel(R_Y, SEG1, other);
+	expect_tunnel(R_Y, SEG1, fragment_of(&old, 0, 104, false));
+	expect_tunnel(R_Y, SEG1, fragment_of(&old, 208, 200, true));
+	expect_tunnel(R_Y, SEG1, fragment_of(&old, 104, 104, false));
+	assert_int_equal(net.w->n_hold, 0);
+}
+
+/* At an owner the fragment may have come through the tunnel: it goes on as if it came just now. */
+static void
+carried_fragments_wait_for_their_first_one_too(void **state)
+{
+	struct frame new = udp(BY_VM(5), OUT, .id = 7, .size = 200);
+	struct frame out = udp(TO_ISP, .src = GLOBAL(5), OUT, .id = 7, .size = 200, ROUTED);
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	burst(WAN0, from_tunnel(R_Z, SEG1, fragment_of(&new, 104, 104, true)));
+	expect_nothing();
+	burst(WAN0, from_tunnel(R_Z, SEG1, fragment_of(&new, 0, 104, false)));
+	expect_frame(WAN0, fragment_of(&out, 0, 104, false));
+	expect_frame(WAN0, fragment_of(&out, 104, 104, true));
+	expect_event(EVENT_VM_SEEN);
+}
+
+static void
+fragments_whose_first_one_does_not_come_follow_the_rule(void **state)
 {
 	struct frame u = udp(BY_VM(5), OUT, .id = 7, .size = 200),
 		     t = tcp(BY_VM(5), OUT, .id = 7, .size = 200);
@@ -433,8 +471,33 @@ fragments_whose_first_one_was_not_seen_follow_the_rule(void **state)
 	expect_tunnel(R_Y, SEG1, fragment_of(&u, 0, 104, false));
 	net_advance(31000); /* too late: forgotten */
 	burst(DC0, fragment_of(&u, 104, 104, true), fragment_of(&t, 104, 104, true));
+	net_advance(HOLD_FRAGMENT_MS - 1);
+	net_idle();
+	expect_nothing();
+	net_advance(1);
+	net_idle();
 	expect_frame(WAN0, fragment_of(&out, 104, 104, true));
 	expect_tunnel(R_Y, SEG1, fragment_of(&t, 104, 104, true));
+}
+
+static void
+only_so_many_fragments_wait(void **state)
+{
+	struct frame u = udp(BY_VM(5), OUT, .id = 7, .size = 200);
+	struct frame out = udp(TO_ISP, .src = GLOBAL(5), OUT, .id = 7, .size = 200, ROUTED);
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	for (int i = 0; i < HOLD_FRAGMENTS; i++)
+		burst(DC0, fragment_of(&u, 104, 104, true));
+	expect_nothing();
+	burst(DC0, fragment_of(&u, 104, 104, true));
+	expect_frame(WAN0, fragment_of(&out, 104, 104, true));
+	assert_int_equal(net.w->n_hold, HOLD_FRAGMENTS);
+	net_advance(HOLD_FRAGMENT_MS);
+	net_idle();
+	for (int i = 0; i < HOLD_FRAGMENTS; i++)
+		expect_frame(WAN0, fragment_of(&out, 104, 104, true));
 }
 
 /* ---- the old router ---- */
@@ -799,7 +862,10 @@ main(void)
 		net_rule(icmp_error_of_the_vm_follows_the_session_it_quotes, "RFC 5508 REQ-5"),
 		net_rule(icmp_error_that_arrives_notes_nothing_and_passes, "RFC 5508 REQ-6; RFC 4787 REQ-12"),
 		net_rule(fragments_follow_the_first_one, "RFC 4787 REQ-14"),
-		net_test(fragments_whose_first_one_was_not_seen_follow_the_rule),
+		net_test(fragments_that_overtake_their_first_one_wait_for_it),
+		net_test(carried_fragments_wait_for_their_first_one_too),
+		net_test(fragments_whose_first_one_does_not_come_follow_the_rule),
+		net_test(only_so_many_fragments_wait),
 		net_test(old_router_translates_what_the_owner_carries_to_it),
 		net_test(old_router_sends_what_comes_by_the_draining_address_to_the_owner),
 		net_test(old_router_decides_for_a_vm_that_still_stands_there),

@@ -22,9 +22,7 @@ hold(rte_be32_t via)
 
 	meta(m)->out_port = WAN0;
 	meta(m)->via = via;
-	meta(m)->held_ms = net.now_ms;
-	net.w->hold[net.w->n_hold++] = m;
-	net.w->c.held++;
+	worker_hold(net.w, m, ENTER_NEIGH);
 }
 
 static void

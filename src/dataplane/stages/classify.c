@@ -22,6 +22,9 @@ injected(struct rte_mbuf *m, struct meta *md, struct paths *p)
 	case ENTER_NEIGH:
 		vec_add(&p->neighbour, m);
 		break;
+	case ENTER_GATEWAY:
+		vec_add(&p->gateway, m);
+		break;
 	default:
 		vec_add(&p->port, m);
 	}

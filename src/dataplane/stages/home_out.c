@@ -6,6 +6,7 @@
  *   other TCP                            the oldest address that the VM still has: one that drains, or the live one
  *                                        when the VM returned to it
  *   others                               the live address
+ *   a later fragment                     as its first one, for which it waits a moment
  *
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
  * what the owner carries to it; every other router carries to the owner.
@@ -50,16 +51,28 @@ frag_key(struct rte_mbuf *m)
 		.proto = ip->next_proto_id};
 }
 
+static bool
+frag_same(const struct frag_home *f, const struct frag_home *k)
+{
+	return f->vm == k->vm && f->remote == k->remote && f->id == k->id && f->seg == k->seg &&
+	       f->proto == k->proto;
+}
+
 static rte_be32_t
 frag_find(struct worker *w, struct rte_mbuf *m)
 {
 	const struct frag_home *f = frag_slot(w, m);
 	struct frag_home k = frag_key(m);
 
-	return f->vm == k.vm && f->remote == k.remote && f->id == k.id && f->seg == k.seg &&
-			       f->proto == k.proto && w->tick - f->tick <= FRAG_S
-		       ? f->home
-		       : 0;
+	return frag_same(f, &k) && w->tick - f->tick <= FRAG_S ? f->home : 0;
+}
+
+static bool
+frag_waits_for(struct rte_mbuf *m, const void *arg)
+{
+	struct frag_home k = frag_key(m);
+
+	return meta(m)->enter == ENTER_GATEWAY && frag_same(arg, &k);
 }
 
 static void
@@ -69,8 +82,31 @@ frag_note(struct worker *w, struct rte_mbuf *m, rte_be32_t home)
 
 	k.home = home;
 	k.tick = w->tick;
-	if (!w->scratch)
-		*frag_slot(w, m) = k;
+	if (w->scratch)
+		return;
+	*frag_slot(w, m) = k;
+	if (w->n_hold != 0)
+		worker_release(w, frag_waits_for, &k);
+}
+
+static bool
+frag_may_hold(const struct worker *w)
+{
+	uint16_t n = 0;
+
+	for (uint16_t i = 0; i < w->n_hold; i++)
+		n += meta(w->hold[i])->enter == ENTER_GATEWAY;
+	return w->n_hold < HOLD_MAX && n < HOLD_FRAGMENTS;
+}
+
+/* Fragments may overtake their first one: a later one waits for it a moment. Without room it follows the rule at once. */
+static bool
+frag_hold(struct worker *w, struct rte_mbuf *m)
+{
+	if (w->scratch || (meta(m)->flags & META_FRAG_ALONE) || frag_find(w, m) != 0 || !frag_may_hold(w))
+		return false;
+	worker_hold(w, m, ENTER_GATEWAY);
+	return true;
 }
 
 /* ---- the rule ---- */
@@ -217,8 +253,11 @@ home_out(struct worker *w, struct vec *in, struct vec *nat_out, struct vec *enca
 			in->m[n++] = m;
 	}
 	for (i = 0; i < n; i++) {
-		rte_be32_t home = choose(w, in->m[i], &choice[i]);
+		rte_be32_t home;
 
+		if (!choice[i].flow.known && frag_hold(w, in->m[i]))
+			continue;
+		home = choose(w, in->m[i], &choice[i]);
 		if (choice[i].why != DROPS)
 			worker_drop(w, in->m[i], choice[i].why);
 		else

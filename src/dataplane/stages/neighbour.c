@@ -23,7 +23,7 @@ may_hold(const struct worker *w, const struct meta *md)
 	for (uint16_t i = 0; i < w->n_hold; i++) {
 		const struct meta *h = meta(w->hold[i]);
 
-		same += h->via == md->via && h->out_port == md->out_port;
+		same += h->enter == ENTER_NEIGH && h->via == md->via && h->out_port == md->out_port;
 	}
 	return w->n_hold < HOLD_MAX && same < HOLD_PER_NEIGHBOUR;
 }
@@ -40,9 +40,7 @@ hold(struct worker *w, struct rte_mbuf *m, bool ask)
 		worker_drop(w, m, DROP_HOLD_FULL);
 		return;
 	}
-	md->held_ms = w->now_ms;
-	w->hold[w->n_hold++] = m;
-	w->c.held++;
+	worker_hold(w, m, ENTER_NEIGH);
 }
 
 static void
