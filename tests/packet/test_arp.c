@@ -156,6 +156,20 @@ a_vm_s_probe_for_the_gateway_s_address_is_answered(void **state)
 }
 
 static void
+a_stranger_s_probe_for_the_gateway_s_address_is_answered_on_its_own_port_alone(void **state)
+{
+	struct frame probe = arp_frame(.dmac = MAC_ALL, .sha = MAC_HOST(9), .spa = 0, .tpa = GW);
+
+	(void)state;
+	burst(DC0, probe);
+	expect_frame(DC0, arp_frame(.smac = MAC_GW, .dmac = MAC_HOST(9), .op = REPLY, .sha = MAC_GW,
+				  .spa = GW, .tha = MAC_HOST(9), .tpa = 0));
+	expect_event(EVENT_MAC_LEARN);
+	burst(WAN0, from_tunnel(R_Y, SEG1, probe)); /* the other site's router answers there */
+	expect_drop(DROP_GW_ARP_UNREGISTERED, 1);
+}
+
+static void
 a_reply_to_the_gateway_is_consumed(void **state)
 {
 	(void)state;
@@ -442,6 +456,7 @@ main(void)
 		net_rule(a_stranger_s_claim_is_an_alarm_and_is_answered_on_dc_ports_alone, "RFC 5227 2.4"),
 		net_rule(a_reply_that_puts_the_gateway_at_a_vm_is_a_claim_too, "RFC 5227 2.4"),
 		net_rule(the_address_is_defended_once_in_ten_seconds, "RFC 5227 2.4"),
+		net_test(a_stranger_s_probe_for_the_gateway_s_address_is_answered_on_its_own_port_alone),
 		net_test(a_scratch_worker_defends_nothing),
 		net_rule(a_question_for_a_vm_at_a_peer_is_answered_for_it, "RFC 826"),
 		net_test(without_suppression_the_question_is_flooded),

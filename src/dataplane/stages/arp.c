@@ -193,27 +193,35 @@ from_group(const struct ask *q)
 		worker_drop(q->w, q->m, DROP_GW_ARP_SUPPRESSED);
 }
 
-/* A VM's probe for the gateway's address (sender 0.0.0.0) is answered like a request: the address is in use. */
+static void
+answer_for_gateway(const struct ask *q, bool tunnel)
+{
+	turn_into_reply(
+		q, q->seg->gw_ip, &q->seg->gw_mac, tunnel ? &q->w->topo->router_mac : &q->seg->gw_mac);
+	if (tunnel)
+		give_encap(q, q->md->in_router);
+	else
+		send_back(q);
+}
+
+/* A probe for the gateway's address (sender 0.0.0.0) asks whether it is in use, and is told so whoever asks (RFC 5227,
+ * section 2.1.1): a VM by its owner like any request, a stranger by the router at whose port it stands. */
 static void
 wants_gateway(const struct ask *q)
 {
 	const struct vm_rec *vm = q->md->vm;
-	bool tunnel = q->md->origin == FROM_TUNNEL;
+	bool tunnel = q->md->origin == FROM_TUNNEL, probe = q->a->arp_sip == 0;
 
-	if (vm == NULL || (q->a->arp_sip != 0 && !vm_has_ip(vm, q->a->arp_sip))) {
+	if (vm == NULL && probe && !tunnel)
+		answer_for_gateway(q, false);
+	else if (vm == NULL || (!probe && !vm_has_ip(vm, q->a->arp_sip)))
 		worker_drop(q->w, q->m, DROP_GW_ARP_UNREGISTERED);
-	} else if (vm->owner == ROUTER_SELF) {
-		turn_into_reply(q, q->seg->gw_ip, &q->seg->gw_mac,
-			tunnel ? &q->w->topo->router_mac : &q->seg->gw_mac);
-		if (tunnel)
-			give_encap(q, q->md->in_router);
-		else
-			send_back(q);
-	} else if (tunnel || q->seg->external) { /* there its owner hears the question itself */
+	else if (vm->owner == ROUTER_SELF)
+		answer_for_gateway(q, tunnel);
+	else if (tunnel || q->seg->external) /* there its owner hears the question itself */
 		worker_drop(q->w, q->m, DROP_GW_ARP_OWNER_ELSE);
-	} else {
+	else
 		give_encap(q, vm->owner);
-	}
 }
 
 /* ---- other addresses ---- */
