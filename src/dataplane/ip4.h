@@ -3,6 +3,7 @@
 #pragma once
 
 #include "csum.h"
+#include "ip4_options.h"
 #include "meta.h"
 #include "mss.h"
 #include "stages.h"
@@ -126,6 +127,7 @@ ip4_parse(struct rte_mbuf *m)
 {
 	struct meta *md = meta(m);
 	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
+	enum drop options = DROPS;
 	uint16_t ihl, total;
 
 	if (rte_pktmbuf_data_len(m) < IP4_OFF + sizeof(*ip))
@@ -139,6 +141,10 @@ ip4_parse(struct rte_mbuf *m)
 		return DROP_IP_CHECKSUM;
 	if (ip4_martian(ip->src_addr) || ip4_martian(ip->dst_addr))
 		return DROP_MARTIAN;
+	if (unlikely(ihl != sizeof(*ip)))
+		options = ip4_options_check((const uint8_t *)(ip + 1), ihl - sizeof(*ip));
+	if (options != DROPS)
+		return options;
 	md->l3_known = 1;
 	md->proto = ip->next_proto_id;
 	md->l3_len = total;

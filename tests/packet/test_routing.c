@@ -89,6 +89,71 @@ ipv4_headers_that_lie_are_dropped(void **state)
 	}
 }
 
+/* The frame, which has room for eight bytes of options, with these. */
+static struct frame
+with_options(struct frame f, const uint8_t options[8])
+{
+	memcpy(f.b + 34, options, 8);
+	frame_checksums(&f);
+	return f;
+}
+
+static void
+ip_options_are_neither_read_nor_written(void **state)
+{
+	const uint8_t kept[][8] = {{7, 7, 4}, {68, 8, 5, 0}, {148, 4, 0, 0, 7, 4, 4, 0},
+		{1, 130, 7, 1, 2, 3, 4, 5}, {0, 131, 7, 4, 1, 2, 3, 4}};
+
+	(void)state;
+	vm_here(5);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		burst(DC0, with_options(udp(BY_VM(5), .dst = USER, .sport = 1, .dport = 2, .options = 8),
+				   kept[i]));
+		expect_frame(WAN0, with_options(udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1,
+							.dport = 2, .options = 8, ROUTED),
+					   kept[i]));
+		burst(WAN0, with_options(udp(BY_ISP, .src = USER, .dst = GLOBAL(5), .sport = 2, .dport = 1,
+						 .options = 8),
+				    kept[i]));
+		expect_frame(DC0,
+			with_options(udp(TO_VM(5), .src = USER, .sport = 2, .dport = 1, .options = 8, ROUTED),
+				kept[i]));
+	}
+}
+
+static void
+source_routes_are_dropped(void **state)
+{
+	const uint8_t routes[][8] = {{131, 7, 4, 10, 0, 0, 6}, {137, 7, 4, 10, 0, 0, 6},
+		{1, 131, 7, 4, 10, 0, 0, 6}, {7, 3, 4, 137, 3, 4}};
+
+	(void)state;
+	vm_here(5);
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		burst(WAN0, with_options(udp(BY_ISP, .src = USER, .dst = GLOBAL(5), .sport = 2, .dport = 1,
+						 .options = 8),
+				    routes[i]));
+		burst(DC0, with_options(udp(BY_VM(5), .dst = USER, .sport = 1, .dport = 2, .options = 8),
+				   routes[i]));
+		expect_drop(DROP_SOURCE_ROUTE, 2);
+	}
+}
+
+static void
+ip_options_that_are_not_whole_are_dropped(void **state)
+{
+	const uint8_t bad[][8] = {
+		{7, 9, 4}, {7, 0, 4}, {7, 1, 4}, {1, 1, 1, 1, 1, 1, 1, 7}, {68, 7, 5, 0, 0, 0, 0, 68}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		burst(WAN0, with_options(udp(BY_ISP, .src = USER, .dst = WAN0_IP, .sport = 2, .dport = 1,
+						 .options = 8),
+				    bad[i]));
+		expect_drop(DROP_IP_MALFORMED, 1);
+	}
+}
+
 static void
 addresses_that_no_packet_may_carry_are_dropped(void **state)
 {
@@ -436,6 +501,9 @@ main(void)
 		net_rule(world_may_not_use_a_source_inside, "RFC 1812 5.3.8"),
 		net_rule(world_does_not_reach_private_addresses, "RFC 3022 5.3"),
 		net_rule(router_answers_echo_to_its_own_addresses, "RFC 792; RFC 1812 4.3.3.6"),
+		net_test(ip_options_are_neither_read_nor_written),
+		net_test(source_routes_are_dropped),
+		net_test(ip_options_that_are_not_whole_are_dropped),
 		net_test(router_does_not_reassemble_or_answer_anything_else),
 		net_rule(udp_to_the_router_earns_port_unreachable, "RFC 792; RFC 1812 4.3.3.1"),
 		net_test(wan_to_wan_is_refused_unless_transit_is_on),
