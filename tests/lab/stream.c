@@ -2,6 +2,7 @@
 /* stream - numbered packets through a router's two ports, to tell whether a single one was lost.
  *
  *   usage: stream EAL-ARGS -- WAN-MAC GATEWAY-MAC VM-MAC VM-IP GLOBAL-IP DOWN-PPS UP-PPS
+ *                             [VMS GATEWAY-IP BROADCAST-PPS ARP-PPS MACS]
  *
  *   world (port 0) --- router's WAN port   router's DC port --- VM (port 1)
  *
@@ -13,7 +14,12 @@
  * Counting begins when packets have passed both ways without a gap (links up, next hop resolved); then it
  * prints `ready` and a JSON line every 100 ms. SIGUSR1 stops the sources, waits for what is on its way and
  * prints a line with "paused": true; the next one begins a new count. SIGTERM ends it.
+ *
+ * With VMS, so many VMs take turns, whose MACs and addresses follow each other. SIGUSR2 begins and ends a storm on the VMs'
+ * port (storm.h), amid which the first VM asks for its gateway.
  */
+#include "storm.h"
+
 #include <arpa/inet.h>
 #include <rte_arp.h>
 #include <rte_eal.h>
@@ -54,16 +60,21 @@ struct side { /* a port: the source of one direction and the sink of the other *
 	struct packet template;
 	rte_be32_t expect_ip; /* address that the router must have put in */
 	uint64_t pps;
+	uint32_t vms; /* the n-th packet is of VM n % vms */
+	bool to_vm;
 	uint64_t sent, refused, received, lost, late, wrong, next;
 };
 
-static volatile sig_atomic_t stopped, paused;
+static volatile sig_atomic_t stopped, paused, stormy;
+static uint64_t gateway_answers;
 
 static void
 on_signal(int sig)
 {
 	if (sig == SIGUSR1)
 		paused = !paused;
+	else if (sig == SIGUSR2)
+		stormy = !stormy;
 	else
 		stopped = 1;
 }
@@ -95,6 +106,7 @@ side_init(struct side *s, uint64_t pps, rte_be32_t src, rte_be32_t dst)
 	struct packet *p = &s->template;
 
 	s->pps = pps;
+	s->vms = 1;
 	p->eth.ether_type = htons(RTE_ETHER_TYPE_IPV4);
 	p->ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF,
 		.total_length = htons(sizeof(*p) - sizeof(p->eth)),
@@ -102,9 +114,14 @@ side_init(struct side *s, uint64_t pps, rte_be32_t src, rte_be32_t dst)
 		.next_proto_id = IPPROTO_UDP,
 		.src_addr = src,
 		.dst_addr = dst};
-	p->ip.hdr_checksum = rte_ipv4_cksum(&p->ip);
 	p->udp = (struct rte_udp_hdr){htons(7003), htons(7003), htons(sizeof(p->udp) + sizeof(p->n)), 0};
 	p->n.magic = rte_cpu_to_be_64(MAGIC);
+}
+
+static rte_be32_t
+nth(rte_be32_t first, const struct side *s, uint64_t seq)
+{
+	return htonl(ntohl(first) + (uint32_t)(seq % s->vms));
 }
 
 static struct rte_mbuf *
@@ -117,6 +134,13 @@ side_packet(const struct side *s, struct rte_mempool *pool, uint64_t seq)
 		return NULL;
 	p = (struct packet *)rte_pktmbuf_append(m, sizeof(*p));
 	*p = s->template;
+	if (s->to_vm) {
+		p->ip.dst_addr = nth(p->ip.dst_addr, s, seq);
+	} else {
+		p->ip.src_addr = nth(p->ip.src_addr, s, seq);
+		p->eth.src_addr.addr_bytes[5] += seq % s->vms;
+	}
+	p->ip.hdr_checksum = rte_ipv4_cksum(&p->ip);
 	p->n.seq = rte_cpu_to_be_64(seq);
 	return m;
 }
@@ -142,14 +166,16 @@ side_send(struct side *s, uint16_t port, struct rte_mempool *pool, uint64_t elap
 	}
 }
 
+/* The world has every address; a VM counts what its gateway answers. */
 static void
-answer_arp(uint16_t port, struct rte_mbuf *m)
+take_arp(uint16_t port, struct rte_mbuf *m)
 {
 	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 	struct rte_arp_hdr *a = (struct rte_arp_hdr *)(eth + 1);
 	rte_be32_t asked = a->arp_data.arp_tip;
 
-	if (a->arp_opcode != htons(RTE_ARP_OP_REQUEST)) {
+	if (port == VM || a->arp_opcode != htons(RTE_ARP_OP_REQUEST)) {
+		gateway_answers += port == VM && a->arp_opcode == htons(RTE_ARP_OP_REPLY);
 		rte_pktmbuf_free(m);
 		return;
 	}
@@ -168,8 +194,9 @@ static void
 side_check(struct side *s, const struct packet *p)
 {
 	uint64_t seq = rte_be_to_cpu_64(p->n.seq);
+	rte_be32_t expect = nth(s->expect_ip, s, seq);
 
-	if (p->ip.src_addr != s->expect_ip && p->ip.dst_addr != s->expect_ip) {
+	if (p->ip.src_addr != expect && p->ip.dst_addr != expect) {
 		s->wrong++;
 		return;
 	}
@@ -192,8 +219,8 @@ side_receive(struct side *s, uint16_t port)
 		for (uint16_t i = 0; i < n; i++) {
 			const struct packet *p = rte_pktmbuf_mtod(m[i], const struct packet *);
 
-			if (port == WORLD && p->eth.ether_type == htons(RTE_ETHER_TYPE_ARP)) {
-				answer_arp(port, m[i]);
+			if (p->eth.ether_type == htons(RTE_ETHER_TYPE_ARP)) {
+				take_arp(port, m[i]);
 				continue;
 			}
 			if (rte_pktmbuf_data_len(m[i]) >= sizeof(*p) && p->n.magic == rte_cpu_to_be_64(MAGIC))
@@ -219,7 +246,8 @@ report(const struct side s[SIDES], bool drained)
 	report_direction("down", &s[WORLD], &s[VM]);
 	printf(", ");
 	report_direction("up", &s[VM], &s[WORLD]);
-	printf("}\n");
+	storm_report();
+	printf(", \"answered\": %lu}\n", gateway_answers);
 	fflush(stdout);
 }
 
@@ -274,6 +302,7 @@ run(struct side s[SIDES], struct rte_mempool *pool)
 			side_send(&s[i], i, pool, now - start);
 			side_receive(&s[i], i);
 		}
+		storm_blow(stormy, VM, pool, now);
 		if (now - reported >= REPORT_MS * 1000) {
 			reported = now;
 			report(s, false);
@@ -284,7 +313,7 @@ run(struct side s[SIDES], struct rte_mempool *pool)
 
 /* Takes what is on its way, tells the count, and waits. */
 static void
-pause_here(struct side s[SIDES])
+pause_here(struct side s[SIDES], struct rte_mempool *pool)
 {
 	uint64_t end = now_us() + DRAIN_MS * 1000;
 	bool told = false;
@@ -292,6 +321,7 @@ pause_here(struct side s[SIDES])
 	while ((paused || !told) && !stopped) {
 		for (uint16_t i = 0; i < SIDES; i++)
 			side_receive(&s[i], i);
+		storm_blow(stormy, VM, pool, now_us());
 		if (!told && now_us() >= end) {
 			report(s, true);
 			told = true;
@@ -325,6 +355,14 @@ mac_of(const char *text)
 	return a;
 }
 
+static void
+prepare_storm(struct side s[SIDES], char **arg)
+{
+	s[WORLD].vms = s[VM].vms = strtoul(arg[0], NULL, 10);
+	storm_asks(&s[VM].template.eth.src_addr, s[VM].template.ip.src_addr, inet_addr(arg[1]));
+	storm_floods(strtoull(arg[2], NULL, 10), strtoull(arg[3], NULL, 10), strtoul(arg[4], NULL, 10));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -332,11 +370,13 @@ main(int argc, char **argv)
 	int used = rte_eal_init(argc, argv);
 	struct rte_mempool *pool;
 	rte_be32_t world = htonl(WORLD_IP), vm, global;
+	bool many;
 
-	if (used < 0 || argc - used != 8 || rte_eth_dev_count_avail() != SIDES)
+	if (used < 0 || (argc - used != 8 && argc - used != 13) || rte_eth_dev_count_avail() != SIDES)
 		rte_exit(1, "usage: stream EAL-ARGS (two ports) -- WAN-MAC GATEWAY-MAC VM-MAC VM-IP "
 			    "GLOBAL-IP DOWN-PPS "
-			    "UP-PPS\n");
+			    "UP-PPS [VMS GATEWAY-IP BROADCAST-PPS ARP-PPS MACS]\n");
+	many = argc - used == 13;
 	argv += used + 1;
 	vm = inet_addr(argv[3]);
 	global = inet_addr(argv[4]);
@@ -354,8 +394,12 @@ main(int argc, char **argv)
 	s[VM].template.eth.dst_addr = mac_of(argv[1]);
 	s[VM].expect_ip = vm;
 	s[WORLD].expect_ip = global;
+	s[WORLD].to_vm = true;
+	if (many)
+		prepare_storm(s, argv + 7);
 	signal(SIGTERM, on_signal);
 	signal(SIGUSR1, on_signal);
+	signal(SIGUSR2, on_signal);
 	signal(SIGINT, on_signal);
 	wait_for_links();
 	warm_up(s, pool);
@@ -367,7 +411,7 @@ main(int argc, char **argv)
 		counters_reset(&s[WORLD]);
 		counters_reset(&s[VM]);
 		run(s, pool);
-		pause_here(s);
+		pause_here(s, pool);
 	}
 	return 0;
 }

@@ -7,20 +7,17 @@ r"""1,000 VMs move in one batch while a numbered stream of more than 100,000 pac
                                  ry                                      the VMs come from Y, 1,000 at a time, 20 times
 
 The stream and the routers' control threads share CPU 0; CPU 1 forwards. Nothing else should run beside this test; X and the
-stream go before whatever does, as a router that polls has its CPU for itself. One stream stays connected to the end: DPDK
-22.11's memif driver frees a peer's memory when it leaves, also under a worker that is just reading it.
+stream go before whatever does, as a router that polls has its CPU for itself.
 """
-import json
 import os
-import re
-import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import Lab, LabError, program, wait_for
+from lab import Lab, wait_for
 from router import Router, base_config
+from stream import Stream, memif
 
 BATCH, ROUNDS = 1000, 20
 DOWN_PPS, UP_PPS, WANTED_PPS = 130000, 20000, 100000
@@ -31,7 +28,6 @@ lab.ns('rx', 'ry')
 lab.link('rx:mgmt', 'ry:mgmt')
 lab.address('rx', 'mgmt', '10.255.0.1/24')
 lab.address('ry', 'mgmt', '10.255.0.2/24')
-memif = os.path.join(lab.dir, 'memif.sock')
 
 
 def config(site, number, devices):
@@ -47,11 +43,7 @@ def config(site, number, devices):
     return c
 
 
-def device(n):
-    return f'net_memif{n},role=server,id={n},socket={memif},socket-abstract=no,rsize=14'
-
-
-x = Router(lab, 'rx', config('x', 1, (device(0), device(1))), nice=-15)
+x = Router(lab, 'rx', config('x', 1, (memif(lab, 0, 'server'), memif(lab, 1, 'server'))), nice=-15)
 y = Router(lab, 'ry', config('y', 2, ('net_null0,no-rx=1', 'net_null1,no-rx=1')))
 for a, b, n in ((x, y, 2), (y, x, 1)):
     a.config['peers'] = [{'name': b.name, 'key': b.key, 'address': f'10.255.0.{n}:7411', 'vtep': f'198.51.100.{n}',
@@ -77,36 +69,6 @@ def batch(router, method, first, net, **extra):
 for i in range(ROUNDS):
     batch(y, 'vm.register', i * BATCH, 1)
 wait_for('X knows the VMs of Y', lambda: len(x.rows('vms', limit=2000)) == ROUNDS * BATCH + 1, 60, 0.2)
-
-
-def start_stream():
-    ports = {p['port']: p for p in x.rows('ports')}
-    argv = [program('stream'), '-l', '0', '--no-huge', '-m', '256', '--no-pci', '--no-shconf', '--log-level=error',
-            f'--file-prefix=stream{os.getpid()}']
-    for n in (0, 1):
-        argv.append(f'--vdev=net_memif{n},role=client,id={n},socket={memif},socket-abstract=no,rsize=14')
-    argv += ['--', ports['wan0']['mac'], GATEWAY_MAC, UNMOVED_MAC, UNMOVED, GLOBAL, str(DOWN_PPS), str(UP_PPS)]
-    p = lab.spawn('rx', argv, name='stream', nice=-15)
-    wait_for('packets pass both ways', lambda: '\nready' in '\n' + p.output() or not p.alive(), 40)
-    if not p.alive():
-        raise LabError(p.output())
-    return p
-
-
-def reports():
-    return [json.loads(line) for line in re.findall(r'^\{.*\}$', stream.output(), re.M)]
-
-
-def count(seconds, action):
-    """Runs `action` amid a new count; the count's reports, the last after everything has arrived."""
-    stream.kill(signal.SIGUSR1)  # goes on, from 1
-    first = len(reports())
-    time.sleep(seconds)
-    action()
-    time.sleep(seconds)
-    stream.kill(signal.SIGUSR1)
-    wait_for('the count', lambda: len(reports()) > first and reports()[-1]['paused'], 10)
-    return reports()[first:]
 
 
 def rate(samples, way):
@@ -143,13 +105,11 @@ def all_batches():
         time.sleep(0.3)
 
 
-stream = start_stream()
-stream.kill(signal.SIGUSR1)
-wait_for('the first count', lambda: reports() and reports()[-1]['paused'], 10)
+stream = Stream(lab, x, GATEWAY_MAC, (UNMOVED_MAC, UNMOVED, GLOBAL), (DOWN_PPS, UP_PPS))
 marks, seen = [], []
 
 with case(f'{ROUNDS} batches of {BATCH} moves: not one numbered packet is lost, doubled or out of order'):
-    seen = count(1.0, all_batches)
+    seen = stream.count(1.0, all_batches)
     times = [(after - before) / 1e3 for before, after in marks]
     print(f"   moved 1,000 VMs in {min(times):.0f} to {max(times):.0f} ms; {seen[-1]['down']['sent']:,} packets down, "
           f"{seen[-1]['up']['sent']:,} up")
@@ -173,8 +133,8 @@ with case('the stream can tell: taking the address away for a moment loses packe
         time.sleep(0.02)
         x.call('nat.set', segment='blue', private=UNMOVED, **{'global': GLOBAL})
 
-    last = count(0.5, take_away)[-1]
+    last = stream.count(0.5, take_away)[-1]
     expect(last['down']['lost'] > 0, f'{last}')
     print(f"   {last['down']['lost']} packets missed")
 
-finish(x.process, y.process, stream)
+finish(x.process, y.process, stream.process)
