@@ -89,41 +89,6 @@ redirect_to_the_router_changes_nothing(void **state)
 	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1, .dport = 2, ROUTED));
 }
 
-/* Loose source route by way of ISP, as a sender would write it. */
-static struct frame
-with_source_route(struct frame f)
-{
-	const uint8_t lsrr[] = {131, 7, 4, 198, 51, 100, 1, 0};
-
-	memcpy(f.b + 34, lsrr, sizeof(lsrr));
-	frame_checksums(&f);
-	return f;
-}
-
-static void
-source_routes_are_carried_and_not_obeyed(void **state)
-{
-	(void)state;
-	transit_on();
-	net_neighbour(WAN1, OTHER, NEIGH_REACHABLE, MAC_OTHER);
-	burst(WAN0, with_source_route(udp(BY_ISP, .src = USER, .dst = FAR, .options = 8)));
-	expect_frame(WAN1, with_source_route(udp(.smac = MAC_WAN1, .dmac = MAC_OTHER, .src = USER, .dst = FAR,
-				   .options = 8, ROUTED)));
-}
-
-static void
-source_route_that_ends_at_the_router_goes_no_further(void **state)
-{
-	struct frame f =
-		with_source_route(udp(BY_ISP, .src = USER, .dst = WAN0_IP, .dport = 9, .options = 8));
-
-	(void)state;
-	burst(WAN0, f);
-	expect_drop(DROP_LOCAL_UNANSWERED, 1);
-	expect_frame(WAN0, icmp(OWN_ICMP, TO_ISP, .src = WAN0_IP, .dst = USER, .icmp_type = 3, .icmp_code = 3,
-				   QUOTE(&f)));
-}
-
 static void
 ttl_of_two_leaves_as_one(void **state)
 {
@@ -254,8 +219,6 @@ main(void)
 		net_rule(no_redirect_is_sent_to_a_vm_that_sends_to_its_neighbour_by_the_gateway,
 			"RFC 1812 5.2.7.2"),
 		net_rule(redirect_to_the_router_changes_nothing, "RFC 1812 4.3.3.2"),
-		net_rule(source_routes_are_carried_and_not_obeyed, "RFC 1812 5.3.13; RFC 7126 4.3"),
-		net_rule(source_route_that_ends_at_the_router_goes_no_further, "RFC 7126 4.3"),
 		net_rule(ttl_of_two_leaves_as_one, "RFC 1812 5.3.1; RFC 791 3.2"),
 		net_rule(ttl_of_one_is_enough_for_the_router_itself, "RFC 1812 4.2.2.9"),
 		net_rule(broadcast_as_a_frame_is_not_routed, "RFC 1812 5.3.4"),

@@ -15,7 +15,7 @@ jumbo_network(void)
 	for (int i = 0; i < PORTS; i++)
 		net.topo->ports[i].mtu = JUMBO + 50;
 	for (int i = 0; i < SEGS; i++) {
-		net.topo->segments[i].mtu = JUMBO;
+		net.topo->segments[i].att_mtu = JUMBO;
 		net.topo->segments[i].tunnel_mtu = JUMBO;
 	}
 }

@@ -119,10 +119,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		net_test(two_tenants_with_one_address_each_have_their_own_global_one),
+		net_rule(two_tenants_with_one_address_each_have_their_own_global_one, "RFC 3022 2"),
 		net_test(a_tenant_s_packet_stays_with_the_tenant),
 		net_test(another_tenant_s_private_prefix_is_no_place_to_go),
-		net_test(tenants_reach_each_other_by_their_global_addresses),
+		net_rule(tenants_reach_each_other_by_their_global_addresses, "RFC 4787 6"),
 		net_test(an_error_about_a_hairpin_goes_back_to_the_tenant_that_sent_it),
 		net_test(a_tenant_reaches_a_routed_segment_of_another_as_the_world_does),
 		net_test(each_tenant_s_gateway_answers_its_own),

@@ -223,21 +223,22 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		net_test(a_vm_behind_a_local_vtep_asks_for_the_gateway_and_gets_its_mac),
-		net_test(a_vm_behind_a_local_vtep_talks_to_the_world_and_back),
-		net_test(a_packet_larger_than_the_tunnel_to_a_local_vtep_earns_fragmentation_needed),
-		net_test(an_error_about_a_vm_s_packet_goes_back_to_its_local_vtep),
+		net_rule(a_vm_behind_a_local_vtep_talks_to_the_world_and_back, "RFC 7348 6.2"),
+		net_rule(a_packet_larger_than_the_tunnel_to_a_local_vtep_earns_fragmentation_needed,
+			"RFC 1191 4"),
+		net_rule(an_error_about_a_vm_s_packet_goes_back_to_its_local_vtep, "RFC 1812 4.3.2.1"),
 		net_test(what_a_local_vtep_floods_goes_to_ports_and_peers_and_not_to_other_local_vteps),
 		net_test(what_floods_from_a_port_or_a_peer_reaches_every_local_vtep),
 		net_test(unicast_between_local_vteps_is_split_horizon),
 		net_test(a_frame_is_not_sent_back_to_the_local_vtep_it_came_from),
 		net_test(a_port_s_frame_to_a_vm_behind_a_local_vtep_goes_there_alone),
 		net_test(a_peer_s_routed_frame_reaches_the_local_vtep_from_the_gateway_s_mac),
-		net_test(a_host_behind_a_local_vtep_is_learnt_there),
+		net_rule(a_host_behind_a_local_vtep_is_learnt_there, "RFC 7348 4.1"),
 		net_test(a_vm_that_moved_between_local_vteps_is_seen_at_the_new_one),
-		net_test(a_local_vtep_of_another_segment_is_unknown),
+		net_rule(a_local_vtep_of_another_segment_is_unknown, "RFC 7348 7"),
 		net_test(a_router_s_mac_from_a_local_vtep_is_a_loop),
-		net_test(the_gateway_is_defended_at_local_vteps_too),
-		net_test(tcp_of_a_segment_with_local_vteps_fits_the_tunnel),
+		net_rule(the_gateway_is_defended_at_local_vteps_too, "RFC 5227 2.4"),
+		net_rule(tcp_of_a_segment_with_local_vteps_fits_the_tunnel, "RFC 6691 2"),
 	};
 
 	return net_main(tests);
