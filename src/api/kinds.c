@@ -58,7 +58,7 @@ static const struct field fields_limits[] = {
 		.help = "VMs of the whole group that the tables hold"},
 	{"routes", F_INT, 0, AT(conf_limits, routes), 1, 1000000, "16384", .help = "routes"},
 	{"neighbours", F_INT, 0, AT(conf_limits, neighbours), 1, 65536, "1024",
-		.help = "next-hop neighbours; a quarter is for next hops of routes and peers on link"},
+		.help = "next-hop neighbours; a quarter is for next hops of routes and VTEPs on link"},
 	{"macs", F_INT, 0, AT(conf_limits, macs), 1, 1000000, "8192", .help = "learnt MAC addresses"},
 	{"sessions", F_INT, 0, AT(conf_limits, sessions), 1024, 16777216, "65536",
 		.help = "noted sessions of VMs that drain"},
@@ -250,6 +250,9 @@ static const struct field fields_peer[] = {
 	{"address", F_HOSTPORT, REQ, AT(conf_peer, address), .help = "its control address and port"},
 	{"vtep", F_IP4, REQ, AT(conf_peer, vtep), .help = "its VTEP"},
 	{"mac", F_MAC, REQ, AT(conf_peer, mac), .help = "its router MAC"},
+	{"mtu", F_INT, FIELD_UNSET, AT(conf_peer, mtu), MTU_MIN, MTU_MAX,
+		.help = "largest IP packet that the way to it carries, where that is less than this router's "
+			"WAN ports do; the same at all routers of the group: the smallest bounds TCP's MSS"},
 	END,
 };
 static const struct kind kind_conf_peer = {

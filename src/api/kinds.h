@@ -103,6 +103,7 @@ struct conf_peer { /* another router of the group */
 	char address[HOSTPORT_LEN + 1]; /* of its control channel */
 	ip4 vtep;
 	struct mac mac; /* its router MAC */
+	uint64_t mtu;	/* of the way to it; UINT64_MAX = what our WAN ports carry */
 	uint8_t psk[KEY_LEN];
 };
 

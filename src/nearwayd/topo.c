@@ -104,15 +104,22 @@ build_attachment(
 	return 0;
 }
 
-/* The largest inner IPv4 packet that any of our tunnels carries: VXLAN may leave by every WAN port. */
+/* The largest inner IPv4 packet that every tunnel of the group carries: VXLAN may leave by every WAN port, and a session
+ * may outlive moves to every peer. */
 static uint16_t
-tunnel_mtu(const struct topology *t)
+tunnel_mtu(const struct config *c, const struct topology *t)
 {
 	uint16_t least = UINT16_MAX;
 
 	for (uint16_t i = 0; i < t->n_ports; i++)
 		if (t->ports[i].role == TOPO_WAN && t->ports[i].mtu < least)
 			least = t->ports[i].mtu;
+	for (size_t i = 0; i < c->peers.n; i++) {
+		uint64_t mtu = list_at(c->peers, struct conf_peer, i)->mtu;
+
+		if (mtu != 0 && mtu < least)
+			least = (uint16_t)mtu;
+	}
 	return least - TOPO_TUNNEL_OVERHEAD;
 }
 
@@ -127,14 +134,15 @@ has_local_vteps(const struct conf_segment *s)
 
 /* What fits the tunnel, the attachments, and so TCP. */
 static void
-build_mtu(const struct conf_segment *from, const struct topology *t, struct topo_segment *s)
+build_mtu(const struct config *c, const struct conf_segment *from, const struct topology *t,
+	struct topo_segment *s)
 {
 	bool vteps = has_local_vteps(from);
 
 	s->mtu = s->tunnel_mtu = s->att_mtu = from->mtu;
 	if (t->vtep == 0 || (t->n_peers == 0 && !vteps))
 		return;
-	s->tunnel_mtu = RTE_MIN(s->mtu, tunnel_mtu(t));
+	s->tunnel_mtu = RTE_MIN(s->mtu, tunnel_mtu(c, t));
 	s->mss = s->tunnel_mtu - 40; /* IPv4 and TCP headers without options */
 	if (vteps)
 		s->att_mtu = s->tunnel_mtu;
@@ -180,7 +188,7 @@ build_segment(const struct config *c, const struct conf_segment *from, struct to
 	s->prefix = prefix(&from->prefix);
 	s->vrf = vrf_index(c, t->n_segments);
 	build_gateway(c, &from->gateway, s);
-	build_mtu(from, t, s);
+	build_mtu(c, from, t, s);
 	s->external = from->extension == EXTENSION_EXTERNAL;
 	s->storm_pps[STORM_BROADCAST] = from->storm.broadcast;
 	s->storm_pps[STORM_MULTICAST] = from->storm.multicast;

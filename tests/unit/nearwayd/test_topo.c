@@ -120,6 +120,13 @@ tunnel_and_mss_follow_the_smallest_wan_mtu(void **state)
 	assert_int_equal(t.segments[0].mss, 1310);
 	assert_int_equal(t.segments[1].tunnel_mtu, 1300); /* the segment's own is smaller */
 	assert_int_equal(t.segments[1].mss, 1260);
+	peers[0].mtu = 1380; /* the way to a peer is narrower still */
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.segments[0].tunnel_mtu, 1330);
+	assert_int_equal(t.segments[0].mss, 1290);
+	peers[0].mtu = UINT64_MAX; /* nothing said */
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.segments[0].tunnel_mtu, 1350);
 }
 
 static void
