@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dp.h"
 
+#include "announce.h"
 #include "events.h"
 #include "fwd.h"
 #include "loop.h"
@@ -153,12 +154,18 @@ dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att)
 	return send_frame(dp, m, &md);
 }
 
+uint32_t
+dp_orders_waiting(const struct dp *dp)
+{
+	return rte_ring_count(loop_worker(dp->loops[0])->orders);
+}
+
 bool
 dp_send_punt(struct dp *dp, struct rte_mbuf *m, uint16_t port)
 {
 	struct meta md = by_port(port, 0);
 
-	if (rte_ring_count(loop_worker(dp->loops[0])->orders) < ORDER_RING / 2)
+	if (dp_orders_waiting(dp) < ORDER_RING / 2)
 		return inject(dp, m, &md, MADE_PUNT);
 	rte_pktmbuf_free(m);
 	return false;
@@ -295,9 +302,10 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	dp->macs = macs_new(dp);
 	dp->pins = pins_new(dp);
 	dp->events = events_new(dp, base);
+	dp->announces = announces_new(dp);
 	dp->fwd = fwd_new(dp);
 	if (dp->neighs == NULL || dp->macs == NULL || dp->pins == NULL || dp->events == NULL ||
-		dp->fwd == NULL)
+		dp->announces == NULL || dp->fwd == NULL)
 		return err_set(e, ENOMEM, "no memory");
 	if ((dp->punt = punt_new(dp, base, e)) == NULL)
 		return e->code;
@@ -361,6 +369,7 @@ dp_free(struct dp *dp)
 	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
 		loop_free(dp->loops[i]);
 	fwd_free(dp->fwd);
+	announces_free(dp->announces);
 	events_free(dp->events);
 	punt_free(dp->punt);
 	pins_free(dp->pins);

@@ -16,6 +16,7 @@ struct macs;
 struct pins;
 struct events;
 struct punt;
+struct announces;
 struct fwd;
 
 struct dp {
@@ -32,6 +33,7 @@ struct dp {
 	struct pins *pins;
 	struct events *events;
 	struct punt *punt;
+	struct announces *announces;
 	struct fwd *fwd;
 	struct env_timer *grace;  /* runs while readers may hold what was unlinked */
 	struct env_timer *sweep;  /* ages sessions */
@@ -60,6 +62,8 @@ bool dp_send_attachment(struct dp *dp, struct rte_mbuf *m, uint16_t att);
 /* A frame of the kernel's for a port, as it is. Takes `m`; false (freed) when half of worker 0's queue is full: the other half
  * is for our own. */
 bool dp_send_punt(struct dp *dp, struct rte_mbuf *m, uint16_t port);
+/* Orders that worker 0 has not taken yet; at most ORDER_RING. */
+uint32_t dp_orders_waiting(const struct dp *dp);
 /* Tells every worker that the neighbour (port, ip) has changed. */
 void dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip);
 /* A loop was heard in the segment: no worker floods there between the tunnel and the attachments for a while. */

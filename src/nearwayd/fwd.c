@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fwd.h"
 
+#include "announce.h"
 #include "dp.h"
-#include "frames.h"
 #include "neighs.h"
 #include "topo.h"
 
@@ -416,31 +416,14 @@ fwd_retire(struct fwd *f)
 
 /* ---- announcing ---- */
 
-static struct rte_mbuf *
-announcement(struct fwd *f, enum fwd_announce what, const struct topo_segment *s,
-	const struct rte_ether_addr *vm, ip4 ip)
-{
-	switch (what) {
-	case FWD_RARP:
-		return frame_rarp(f->dp->pool, vm);
-	case FWD_GARP:
-		return frame_arp_request(f->dp->pool, vm, &s->gw_mac, s->gw_ip, s->gw_ip);
-	default: /* no sender address, so no host learns anything from it; the answer goes to the gateway's MAC */
-		return frame_arp_request(f->dp->pool, NULL, &s->gw_mac, 0, rte_cpu_to_be_32(ip));
-	}
-}
-
 void
 fwd_announce(struct fwd *f, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip)
 {
-	const struct topology *t = f->dp->topo;
-	struct rte_ether_addr vm = topo_mac(mac);
+	struct announcement one = {
+		.mac = topo_mac(mac), .segment = segment, .ip = rte_cpu_to_be_32(ip), .what = (uint8_t)what};
 
-	if (segment >= t->n_segments)
-		return;
-	for (uint16_t i = 0; i < t->segments[segment].n_attachments; i++)
-		dp_send_attachment(f->dp, announcement(f, what, &t->segments[segment], &vm, ip),
-			t->segments[segment].attachments[i]);
+	if (segment < f->dp->topo->n_segments)
+		announce(f->dp->announces, &one);
 }
 
 /* ---- events ---- */
