@@ -131,6 +131,78 @@ evidence_seen(struct core *c, const struct fwd_event *ev)
 	}
 }
 
+/* ---- a link went down ---- */
+
+struct lost_txn {
+	struct txn txn;
+	uint16_t port;
+};
+
+/* By index: is the attachment a VLAN of this port? Attachments are counted across segments. */
+static bool *
+attachments_of(struct core *c, uint16_t port)
+{
+	const char *name = list_at(c->conf->ports, const struct conf_port, port)->name;
+	size_t n = 0, i = 0;
+	bool *of;
+
+	for (size_t s = 0; s < c->conf->segments.n; s++)
+		n += segment_at(c, (uint16_t)s)->attachments.n;
+	of = zalloc(n + 1);
+	for (size_t s = 0; s < c->conf->segments.n; s++) {
+		const struct list *l = &segment_at(c, (uint16_t)s)->attachments;
+
+		for (size_t k = 0; k < l->n; k++)
+			of[i++] = strcmp(list_at(*l, const struct conf_attachment, k)->port, name) == 0;
+	}
+	return of;
+}
+
+static int
+lost_apply(struct core *c, struct txn *t)
+{
+	bool *lost = attachments_of(c, ((struct lost_txn *)t)->port);
+	struct vm_obj *o;
+	struct vm_state s;
+
+	for (o = c->vms; o; o = o->hh.next) {
+		const struct fwd_vm *f = &o->now.fwd;
+
+		if (!is_ours(o) || f->location != FWD_SELF || f->attachment < 0 || !lost[f->attachment])
+			continue;
+		s = o->now;
+		s.fwd.attachment = ATTACHMENT_ANY;
+		vm_set(c, &s);
+	}
+	free(lost);
+	return 0;
+}
+
+static void
+lost_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	(void)code;
+	fail_clear(&t->fail);
+	free(t);
+}
+
+void
+evidence_link_down(struct core *c, uint16_t port)
+{
+	struct lost_txn *x;
+
+	if (port >= c->conf->ports.n)
+		return;
+	x = zalloc(sizeof(*x));
+	x->txn.apply = lost_apply;
+	x->txn.done = lost_done;
+	x->port = port;
+	txn_submit(c, &x->txn);
+}
+
+/* ---- kept evidence ---- */
+
 static void
 use_kept(struct core *c, struct vm_obj *o)
 {

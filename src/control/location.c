@@ -106,7 +106,7 @@ location_changed(struct core *c, struct vm_obj *o, const struct vm_state *old)
 	bool is_mine = !now->deleted && now->fwd.owner == FWD_SELF;
 
 	if (is_mine && now->fwd.location == FWD_SELF && now->fwd.attachment == ATTACHMENT_ANY) {
-		if (!was_mine || old->epoch != now->epoch)
+		if (!was_mine || old->epoch != now->epoch || old->fwd.attachment != ATTACHMENT_ANY)
 			probe_start(c, o);
 		return;
 	}
@@ -155,6 +155,9 @@ location_event(struct core *c, const struct fwd_event *ev)
 	case FWD_LOOP:
 		alarm_line(c, ev,
 			"a router of the group is heard at an attachment: the segment is bridged twice");
+		break;
+	case FWD_LINK_DOWN:
+		evidence_link_down(c, ev->port);
 		break;
 	}
 }

@@ -251,7 +251,7 @@ struct core {
 	struct channel_identity *controllers;
 	size_t n_controllers;
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
-	uint64_t events[FWD_LOOP + 1], events_ignored, alarm_at[FWD_LOOP + 1];
+	uint64_t events[FWD_LINK_DOWN + 1], events_ignored, alarm_at[FWD_LINK_DOWN + 1];
 
 	/* start */
 	struct env_timer *ready_timer;
@@ -399,6 +399,8 @@ void location_event(struct core *c, const struct fwd_event *ev);
 void evidence_init(struct core *c);
 void evidence_fini(struct core *c);
 void evidence_seen(struct core *c, const struct fwd_event *ev);
+/* Our VMs that stood behind this port are searched for. */
+void evidence_link_down(struct core *c, uint16_t port);
 
 /* ---- peers.c, sync.c, claims.c ---- */
 

@@ -100,6 +100,7 @@ enum fwd_event_kind {
 	FWD_VM_HEARD,	 /* a VM that is being probed (attachment -1) was heard at an attachment */
 	FWD_GW_CONFLICT, /* somebody outside the group claims a gateway address */
 	FWD_LOOP,	 /* a group member's router MAC was heard on a DC port */
+	FWD_LINK_DOWN,	 /* a DC port lost its link: `port` alone counts */
 };
 
 struct fwd_event {
@@ -109,6 +110,7 @@ struct fwd_event {
 	ip4 ip;
 	uint8_t location;   /* router index: FWD_SELF = own attachment */
 	int16_t attachment; /* when location is FWD_SELF */
+	uint16_t port;	    /* FWD_LINK_DOWN: index in the configuration */
 };
 
 struct json_t;

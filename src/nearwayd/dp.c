@@ -337,9 +337,14 @@ static void
 link_changed(void *arg, uint16_t port, bool up)
 {
 	struct dp *dp = arg;
+	bool dc = dp->topo->ports[port].role == TOPO_DC;
 
-	if (up && dp->topo->ports[port].role == TOPO_DC)
+	if (dc && up)
 		pins_send(dp->pins, port);
+	if (dc && !up) { /* what stood behind it may come back at another port */
+		macs_forget_port(dp->macs, port);
+		fwd_link_down(dp->fwd, port);
+	}
 	punt_link(dp->punt, port, up);
 }
 

@@ -464,6 +464,15 @@ fwd_tell(struct fwd *f, const struct dp_event *ev)
 }
 
 void
+fwd_link_down(struct fwd *f, uint16_t port)
+{
+	struct fwd_event ev = {.kind = FWD_LINK_DOWN, .attachment = -1, .port = port};
+
+	if (f->event != NULL)
+		f->event(f->arg, &ev);
+}
+
+void
 fwd_subscribe(struct fwd *f, void (*event)(void *arg, const struct fwd_event *ev), void *arg)
 {
 	f->event = event;

@@ -24,5 +24,7 @@ void fwd_subscribe(struct fwd *f, void (*event)(void *arg, const struct fwd_even
 
 /* Retires what no reader can have any more; true when something still waits. Run by dp's grace timer. */
 bool fwd_retire(struct fwd *f);
+/* A DC port lost its link. */
+void fwd_link_down(struct fwd *f, uint16_t port);
 /* A worker's VM_SEEN, CONFLICT or LOOP. */
 void fwd_tell(struct fwd *f, const struct dp_event *ev);

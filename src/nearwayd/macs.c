@@ -40,23 +40,56 @@ macs_idle_s(const struct macs *m, const struct mac_entry *e)
 	return newest < now ? now - newest : 0;
 }
 
+/* Forgets the hosts that `gone` says. */
 static void
-scan(void *arg)
+forget(struct macs *m, bool (*gone)(const struct macs *m, const struct mac_entry *e, uint16_t port),
+	uint16_t port)
 {
-	struct macs *m = arg;
 	struct vm_key_mac key;
 	struct mac_entry e;
 	uint32_t next = 0;
 	bool any = false;
 
 	while (mactab_next(m->dp->tables.macs, &next, &key, &e))
-		if (macs_idle_s(m, &e) > AGE_S && mactab_del(m->dp->tables.macs, &key) == 0) {
+		if (gone(m, &e, port) && mactab_del(m->dp->tables.macs, &key) == 0) {
 			m->of[key.seg].learnt--;
 			any = true;
 		}
 	if (any)
 		dp_unlinked(m->dp);
+}
+
+static bool
+is_old(const struct macs *m, const struct mac_entry *e, uint16_t port)
+{
+	(void)port;
+	return macs_idle_s(m, e) > AGE_S;
+}
+
+static bool
+is_behind(const struct macs *m, const struct mac_entry *e, uint16_t port)
+{
+	const struct topo_attachment *a;
+
+	if (e->router != ROUTER_SELF)
+		return false;
+	a = &m->dp->topo->attachments[e->att];
+	return a->tunnel == 0 && a->port == port;
+}
+
+static void
+scan(void *arg)
+{
+	struct macs *m = arg;
+
+	forget(m, is_old, 0);
 	m->dp->env->ops->timer_set(m->timer, SCAN_MS);
+}
+
+void
+macs_forget_port(struct macs *m, uint16_t port)
+{
+	forget(m, is_behind, port);
 }
 
 static const struct conf_segment *

@@ -499,6 +499,39 @@ a_vm_that_did_not_come_is_found_where_it_stayed(void **state)
 }
 
 static void
+a_vm_behind_a_link_that_went_down_is_searched_for(void **state)
+{
+	struct fwd_event down = {.kind = FWD_LINK_DOWN, .port = 1};
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0);
+	unsigned int announced;
+
+	(void)state;
+	for (unsigned int n = 1; n <= 2; n++)
+		assert_int_equal(vm_register(a, n, 0, vm_global(0, n)), 0);
+	world_run(w, 1000);
+	hear(a, 1, FWD_SELF, 0);
+	hear(a, 2, 1, -1);
+	world_run(w, 1000);
+	announced = a->n_announced;
+	down.port = 0; /* not its port */
+	node_event(a, &down);
+	world_run(w, 100);
+	assert_int_equal(fwd_at(a, 1)->attachment, 0);
+	down.port = 1;
+	node_event(a, &down);
+	world_run(w, 1000);
+	assert_int_equal(fwd_at(a, 1)->attachment, ATTACHMENT_ANY);
+	assert_int_equal(fwd_at(a, 2)->location, 1);
+	assert_int_equal(a->n_announced, announced + 4); /* probes for the one */
+	hear(a, 1, FWD_SELF, 0);
+	world_run(w, 100);
+	assert_int_equal(fwd_at(a, 1)->attachment, 0);
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
 a_location_at_a_peer_is_kept_over_a_restart(void **state)
 {
 	struct world *w = routers(2);
@@ -758,6 +791,7 @@ main(void)
 		T(evidence_that_comes_too_early_waits_for_its_time),
 		T(evidence_from_the_tunnel_does_not_end_a_search_that_just_began),
 		T(a_vm_that_did_not_come_is_found_where_it_stayed),
+		T(a_vm_behind_a_link_that_went_down_is_searched_for),
 		T(a_location_at_a_peer_is_kept_over_a_restart),
 		T(alarms_of_the_data_plane_are_counted_and_logged_at_most_once_a_second),
 		T(a_drain_goes_on_where_it_was_after_a_restart_of_the_process),

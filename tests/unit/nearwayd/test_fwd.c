@@ -510,6 +510,28 @@ learnt_mac_ages_once_no_worker_hears_it(void **state)
 }
 
 static void
+hosts_behind_a_port_that_went_down_are_forgotten_and_its_vms_told_of(void **state)
+{
+	struct dp_event here = {.kind = EVENT_MAC_LEARN, .seg = 1, .att = 1, .mac = {{2, 7, 7, 7, 7, 8}}};
+	struct dp_event there = {.kind = EVENT_MAC_LEARN, .seg = 1, .router = 1, .mac = {{2, 7, 7, 7, 7, 9}}};
+	struct vm_key_mac keys[2] = {{.mac = here.mac, .seg = 1}, {.mac = there.mac, .seg = 1}};
+	struct mac_entry e[2];
+
+	(void)state;
+	fwd_subscribe(bench->fwd, listen_event, NULL);
+	macs_learn(bench->macs, &here);
+	macs_learn(bench->macs, &there);
+	macs_forget_port(bench->macs, 0);
+	assert_int_equal(mactab_find(bench->tables.macs, keys, 2, e), 3);
+	macs_forget_port(bench->macs, 1);
+	assert_int_equal(mactab_find(bench->tables.macs, keys, 2, e), 2);
+	fwd_link_down(bench->fwd, 1);
+	assert_int_equal(told.kind, FWD_LINK_DOWN);
+	assert_int_equal(told.port, 1);
+	mactab_del(bench->tables.macs, &keys[1]);
+}
+
+static void
 macs_beyond_the_limit_are_counted(void **state)
 {
 	uint64_t before = macs_refused(bench->macs);
@@ -624,6 +646,8 @@ main(void)
 		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
 		cmocka_unit_test_setup(learnt_mac_ages_once_no_worker_hears_it, clean),
 		cmocka_unit_test_setup(a_segment_learns_no_more_than_its_share_and_counts_moves, clean),
+		cmocka_unit_test_setup(
+			hosts_behind_a_port_that_went_down_are_forgotten_and_its_vms_told_of, clean),
 		cmocka_unit_test_setup(macs_beyond_the_limit_are_counted, clean),
 		cmocka_unit_test_setup(views_are_lists_with_a_cursor, clean),
 		cmocka_unit_test_setup(every_view_answers_and_none_else, clean),
