@@ -127,7 +127,7 @@ fail(struct neighs *n, struct entry *e)
 	char ip[IP4_TEXT];
 
 	if (e->keeps != 0 && !e->warned)
-		log_warn("neighbour: %s, next hop of a route or to a peer, on port %s, does not answer ARP",
+		log_warn("neighbour: %s, next hop of a route or a VTEP, on port %s, does not answer ARP",
 			text(e->key.ip, ip), n->dp->topo->ports[e->key.port].name);
 	e->warned = e->keeps != 0;
 	if (e->state != NEIGH_FAILED)
@@ -276,17 +276,20 @@ neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip)
 	return n->running && e != NULL && e->state == NEIGH_RESOLVING;
 }
 
-/* Packets to peers behind a next hop find it kept by its route. */
+/* Packets to VTEPs behind a next hop find it kept by its route. */
 static void
-keep_peers(struct neighs *n)
+keep_vteps(struct neighs *n)
 {
 	const struct topology *t = n->dp->topo;
 
-	for (uint16_t i = 0; i < t->n_peers; i++)
+	for (uint16_t i = 1; i <= t->n_peers + t->n_vteps; i++) {
+		rte_be32_t vtep = topo_tunnel_end(t, i);
+
 		for (uint16_t k = 0; k < t->n_ports; k++)
 			if (t->ports[k].role == TOPO_WAN && t->ports[k].connected.mask != 0 &&
-				topo_in(&t->ports[k].connected, t->peers[i].vtep))
-				neighs_keep(n, k, t->peers[i].vtep);
+				topo_in(&t->ports[k].connected, vtep))
+				neighs_keep(n, k, vtep);
+	}
 }
 
 void
@@ -294,7 +297,7 @@ neighs_run(struct neighs *n)
 {
 	n->running = true;
 	tick(n);
-	keep_peers(n);
+	keep_vteps(n);
 }
 
 uint64_t

@@ -20,11 +20,10 @@ struct dp;
 struct neighs;
 
 struct neighs *neighs_new(struct dp *dp);
-void neighs_run(
-	struct neighs *n); /* ports are up: ask for what is kept, and for VTEPs of peers that are on link */
+void neighs_run(struct neighs *n); /* ports are up: ask for what is kept, and for VTEPs on link */
 void neighs_want(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_seen(struct neighs *n, uint16_t port, rte_be32_t ip, const struct rte_ether_addr *mac);
-/* A next hop of a route or towards a peer: resolved before the first packet, and for as long as it is kept. A share of the
+/* A next hop of a route, or a VTEP: resolved before the first packet, and for as long as it is kept. A share of the
  * table is for these alone: the many addresses that packets may ask for cannot keep a route from resolving. */
 void neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_leave(struct neighs *n, uint16_t port, rte_be32_t ip);
