@@ -4,7 +4,7 @@
 
 #include "worker.h"
 
-/* At most BURST_MAX packets in all of these together; encap, route, neighbour and port may also hold copies and
+/* At most BURST_MAX packets in all of these together; encap, route, neighbour and port may also hold
  * fragments, of which a burst has VEC_MAX - BURST_MAX (w->more). */
 struct paths {
 	struct vec tunnel, frame, arp, arp_wan, gateway, home_out, nat_out, wan, nat_in, home_in, local,

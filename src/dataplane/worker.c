@@ -146,7 +146,7 @@ worker_inject(struct worker *w, struct rte_mbuf *m)
 	vec_add(&w->inject, m);
 }
 
-/* A burst is at most BURST_MAX packets and `more` that were added: no vector gets more than VEC_MAX. */
+/* A burst is at most BURST_MAX packets and `more` fragments that were added: no vector gets more than VEC_MAX. */
 static bool
 may_add(struct worker *w)
 {
@@ -159,11 +159,12 @@ may_add(struct worker *w)
 struct rte_mbuf *
 worker_copy(struct worker *w, const struct rte_mbuf *m)
 {
-	struct rte_mbuf *c = may_add(w) ? rte_pktmbuf_copy(m, w->pool, 0, UINT32_MAX) : NULL;
+	bool room = w->inject.n < INJECT_COPIES;
+	struct rte_mbuf *c = room ? rte_pktmbuf_copy(m, w->pool, 0, UINT32_MAX) : NULL;
 
 	w->c.made[MADE_REPLICA]++;
 	if (c == NULL) {
-		w->c.drop[DROP_NO_MBUF]++;
+		w->c.drop[room ? DROP_NO_MBUF : DROP_INJECT_FULL]++;
 		return NULL;
 	}
 	*meta(c) = *(const struct meta *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);

@@ -29,7 +29,7 @@
 #define HEARD_MS	   100	/* one event per host and place in this time */
 #define FRAG_HOMES	   64	/* fragmented packets of draining VMs whose home is remembered */
 #define PUNT_RING	   256	/* packets that wait for the kernel, per worker */
-#define INJECT_COPIES	   256	/* of flooded frames that may wait in w->inject: they leave room for orders */
+#define INJECT_COPIES	   256	/* that may wait in w->inject: they leave room for orders */
 #define VXLAN_FLAG_I	   0x08000000
 #define LOOP_HOLD_MS \
 	10000 /* nothing is flooded between tunnel and attachments so long after a loop was heard */
@@ -148,7 +148,7 @@ struct worker {
 		*hold[HOLD_MAX]; /* by meta.enter, for a neighbour or a fragment; in order of arrival */
 	uint16_t n_hold;
 	struct paths *paths; /* the vectors between stages */
-	uint16_t more; /* copies and fragments that this burst may still add, so that no vector overflows */
+	uint16_t more;	     /* fragments that this burst may still add, so that no vector overflows */
 	struct tunnel_hdr tunnel[TOPO_TUNNELS]; /* headers towards a peer or local VTEP; from 1 */
 } __rte_cache_aligned;
 
@@ -175,12 +175,12 @@ void worker_punt(struct worker *w, struct rte_mbuf *m, enum punt_class class);
 /* Gives a packet that the router made to the next burst; drops it by INJECT_FULL. meta->enter is set. meta->vm is
  * cleared: a record is not valid beyond this burst. */
 void worker_inject(struct worker *w, struct rte_mbuf *m);
-/* A deep copy of m with its metadata, counted as MADE_REPLICA. NULL when there is no mbuf; the copy then counts as made
- * and as dropped by NO_MBUF, so that the loss shows and the books balance. */
+/* A deep copy of m with its metadata, to be injected, counted as MADE_REPLICA. NULL when there is no mbuf or INJECT_COPIES
+ * wait; the copy then counts as made and as dropped by NO_MBUF or INJECT_FULL, so that the loss shows and the books balance. */
 struct rte_mbuf *worker_copy(struct worker *w, const struct rte_mbuf *m);
 /* A fresh mbuf, counted as made; NULL as above. Metadata zeroed, origin FROM_SELF, no segment. */
 struct rte_mbuf *worker_make(struct worker *w, enum made why);
-/* The same for one more packet in this burst's vectors, as copies are: there is a bound to these. */
+/* The same for one more packet in this burst's vectors: there is a bound to these. */
 struct rte_mbuf *worker_make_more(struct worker *w, enum made why);
 /* Rate limited by kind; lost ones (false) are counted. A scratch worker tells nothing. */
 bool worker_event(struct worker *w, const struct dp_event *ev);

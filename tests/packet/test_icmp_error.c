@@ -311,6 +311,32 @@ packet_to_a_vm_not_heard_yet_goes_in_fragments_everywhere(void **state)
 	expect_frame(DC1, with_vlan(fragment_of(&to, 1280, 128, true), VLAN_1B));
 }
 
+/* 20 attachments, a burst of packets for a VM that was not heard yet, and one for a VM that stands behind a narrow one. */
+static void
+fragments_of_others_do_not_suffer_from_copies_to_many_attachments(void **state)
+{
+	struct frame to = udp(TO_VM(6), .src = USER, .sport = 1, .dport = 2, .id = 9, .size = 1400, ROUTED),
+		     f[RX_MAX];
+
+	(void)state;
+	net.topo->segments[SEG1].att_mtu = 1300;
+	while (net.topo->segments[SEG1].n_attachments < 20)
+		net.topo->segments[SEG1].attachments[net.topo->segments[SEG1].n_attachments++] = ATT_1B;
+	vm_here(6);
+	vm(.mac = MAC_VM(5), .att = ATT_ANY, .n_addresses = 1, .addresses = {{PRIVATE(5), GLOBAL(5)}});
+	for (int i = 0; i < RX_MAX - 1; i++)
+		f[i] = udp(BY_ISP, .src = USER, .dst = GLOBAL(5), .sport = 1, .dport = 2);
+	f[RX_MAX - 1] =
+		udp(BY_ISP, .src = USER, .dst = GLOBAL(6), .sport = 1, .dport = 2, .id = 9, .size = 1400);
+	net_burst(WAN0, f, RX_MAX);
+	for (int i = 0; i < RX_MAX - 1; i++)
+		expect_frame(DC0, udp(TO_VM(5), .src = USER, .sport = 1, .dport = 2, ROUTED));
+	expect_frame(DC0, fragment_of(&to, 0, 1280, false));
+	expect_frame(DC0, fragment_of(&to, 1280, 128, true));
+	expect_drop(DROP_INJECT_FULL, (RX_MAX - 1) * 19 - INJECT_COPIES);
+	net_forget();
+}
+
 static void
 packet_that_cannot_be_cut_is_dropped(void **state)
 {
@@ -376,6 +402,7 @@ main(void)
 		net_rule(fragment_is_cut_further_and_keeps_its_place, "RFC 791 3.2"),
 		net_rule(carried_packet_without_df_goes_in_fragments, "RFC 791 3.2"),
 		net_rule(packet_to_a_vm_not_heard_yet_goes_in_fragments_everywhere, "RFC 791 3.2"),
+		net_test(fragments_of_others_do_not_suffer_from_copies_to_many_attachments),
 		net_test(packet_that_cannot_be_cut_is_dropped),
 		net_test(burst_adds_no_more_fragments_than_vectors_hold),
 	};

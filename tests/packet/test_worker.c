@@ -65,18 +65,23 @@ a_copy_that_finds_no_mbuf_counts_as_made_and_dropped(void **state)
 }
 
 static void
-copies_of_one_burst_are_bounded_so_that_no_vector_overflows(void **state)
+copies_that_wait_are_bounded_and_take_no_room_of_fragments(void **state)
 {
 	struct rte_mbuf *m = made();
 
 	(void)state;
 	net.w->more = 2;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < INJECT_COPIES; i++)
 		worker_inject(net.w, worker_copy(net.w, m));
 	assert_null(worker_copy(net.w, m));
-	expect_drop(DROP_NO_MBUF, 1);
+	expect_drop(DROP_INJECT_FULL, 1);
+	assert_int_equal(net.w->more, 2);
 	worker_drop(net.w, m, DROP_NO_MBUF);
 	expect_drop(DROP_NO_MBUF, 1);
+	rte_pktmbuf_free_bulk(net.w->inject.m, net.w->inject.n);
+	net.w->c.drop[DROP_NO_MBUF] += net.w->inject.n;
+	net.w->inject.n = 0;
+	net_forget();
 }
 
 static void
@@ -289,7 +294,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		net_test(a_copy_has_its_own_bytes_and_the_same_metadata),
 		net_test(a_copy_that_finds_no_mbuf_counts_as_made_and_dropped),
-		net_test(copies_of_one_burst_are_bounded_so_that_no_vector_overflows),
+		net_test(copies_that_wait_are_bounded_and_take_no_room_of_fragments),
 		net_test(an_injected_packet_forgets_the_record_of_its_vm),
 		net_test(what_the_inject_vector_cannot_take_is_dropped),
 		net_test(what_a_transmit_queue_does_not_take_is_dropped_and_counted_by_port),

@@ -214,10 +214,6 @@ send_copy(struct worker *w, const struct rte_mbuf *m, const struct way *y)
 
 	if (enter == ENTER_RX)
 		return;
-	if (w->inject.n >= INJECT_COPIES) {
-		worker_drop(w, c, DROP_INJECT_FULL);
-		return;
-	}
 	meta(c)->enter = (uint8_t)enter;
 	worker_inject(w, c);
 }

@@ -52,23 +52,37 @@ to_attachment(struct worker *w, struct rte_mbuf *m, uint16_t att, const struct o
 	ip4_send(w, m, w->topo->segments[meta(m)->seg].att_mtu, tunnel ? o->encap : o->port);
 }
 
-/* Not heard yet: to each attachment of its segment. */
+static void
+copy_to_others(struct worker *w, const struct rte_mbuf *m, const struct topo_segment *seg)
+{
+	for (uint16_t i = 1; i < seg->n_attachments; i++) {
+		struct rte_mbuf *c = worker_copy(w, m);
+
+		if (c == NULL)
+			continue;
+		attach_enter(w->topo, meta(c), seg->attachments[i]);
+		worker_inject(w, c);
+	}
+}
+
+/* Not heard yet: to each attachment of its segment. Copies, of each fragment, enter with the next burst: what one VM needs of
+ * them takes nothing from the fragments of others. */
 static void
 to_all_attachments(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 {
 	const struct topo_segment *seg = &w->topo->segments[meta(m)->seg];
+	struct vec *out;
+	uint16_t first;
 
 	if (seg->n_attachments == 0) {
 		worker_drop(w, m, DROP_NO_DESTINATION);
 		return;
 	}
-	for (uint16_t i = 1; i < seg->n_attachments; i++) {
-		struct rte_mbuf *c = worker_copy(w, m);
-
-		if (c != NULL)
-			to_attachment(w, c, seg->attachments[i], o);
-	}
+	out = attach_is_vtep(w->topo, seg->attachments[0]) ? o->encap : o->port;
+	first = out->n;
 	to_attachment(w, m, seg->attachments[0], o);
+	for (uint16_t i = first; i < out->n; i++)
+		copy_to_others(w, out->m[i], seg);
 }
 
 static void
