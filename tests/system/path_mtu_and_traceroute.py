@@ -45,9 +45,9 @@ BY_X, BY_Y = [GATEWAY, SITES['x']['next'], USER], [GATEWAY, SITES['y']['next'], 
 
 
 def hops(ns, to, *options):
-    """The routers that traceroute saw, one probe for each, '*' where none spoke."""
-    out = lab.exec(ns, ['traceroute', '-n', '-q', '1', '-N', '1', '-w', '2', *options, to]).stdout
-    return re.findall(r'^ *\d+ +(\S+)', out, re.M)
+    """The routers that traceroute saw, two probes for each, '*' where none spoke."""
+    out = lab.exec(ns, ['traceroute', '-n', '-q', '2', '-N', '1', '-w', '2', *options, to]).stdout
+    return re.findall(r'^ *\d+ +(?:\* +)?(\S+)', out, re.M)
 
 
 def tracepath(ns, to):
@@ -75,7 +75,8 @@ def reassembled(ns):
 def traces(ns, to, path, mtu):
     forget(ns)
     for kind in ((), ('-I',)):
-        expect(hops(ns, to, *kind) == path, f'{kind}: {hops(ns, to, *kind)}')
+        seen = hops(ns, to, *kind)
+        expect(seen == path, f'{kind}: {seen}; X {x.drops()}, Y {y.drops()}')
     seen, found = tracepath(ns, to)
     expect(seen == path and found == mtu, f'tracepath: {seen}, MTU {found}')
 
