@@ -6,7 +6,8 @@ usage: agent.py SOCKET    one JSON command a line, one JSON reply a line; one ev
 
 Sessions are `busy` (both ends send a pattern without pause), `idle` (silent; when woken, a checked exchange), `bulk` or
 `bulk-back` (the opener or the acceptor sends the pattern as fast as it is taken). A flow's numbers start anew at `mark`,
-so that each phase of a test is measured by itself.
+so that each phase of a test is measured by itself. A numbered question is `lost` while it has no answer after a second; one
+that comes still is `late`, not lost. So what is lost for ever is known when flows have paused.
 """
 import errno
 import json
@@ -25,6 +26,9 @@ IDLE_BYTES = 2048
 UDP_MAGIC = b'NWUD'
 BLOCK = 65521  # prime: a pattern that lost, doubled or moved bytes does not fit any more
 TICK = 0.002
+LATE = 1.0
+SO_RCVBUFFORCE = 33
+ROOM = 16 << 20  # of a socket's receive buffer: this process may have to wait for its CPU
 
 
 def pattern(seed):
@@ -156,6 +160,9 @@ class Tcp:
                     self.rtt.add(time.monotonic() - self.pending[1])
                     self.pending = None
 
+    def flows(self):
+        return not self.closed and (self.mode == 'busy' or bool(self.queue))
+
     def report(self):
         r = {'kind': 'tcp', 'mode': self.mode, 'opener': self.opener, 'error': self.error, 'alive': not self.closed,
              'sent': self.sent - self.sent0, 'received': self.received - self.received0,
@@ -173,29 +180,30 @@ class Tcp:
 
 
 class Numbered:
-    """Numbered questions at a fixed rate, each answered by the other end: UDP echo or ping."""
+    """Numbered questions at a fixed rate, each answered by the other end: UDP echo or ping. At most `window` wait for
+    their answers, when that is given: then no ring on the way can overflow while its reader waits for a CPU."""
 
-    def __init__(self, agent, name, to, rate):
-        self.agent, self.name, self.to, self.period = agent, name, to, 1.0 / rate
+    def __init__(self, agent, name, to, rate, window=None):
+        self.agent, self.name, self.to, self.period, self.window = agent, name, to, 1.0 / rate, window
         self.seq = 0
-        self.waiting, self.late = {}, 1.0
+        self.waiting = {}
         self.paused = False
         self.next_send = time.monotonic()
-        self.times = []
         self.mark()
 
     def mark(self):
-        self.sent = self.answered = self.stray = 0
+        self.sent = self.answered = self.late = self.stray = 0
         self.first = self.seq
-        self.lost_seqs = []
         self.rtt = Rtt()
         self.last_rx = time.monotonic()
         self.gap = 0.0
         self.senders = {}
 
     def tick(self, now):
-        while not self.paused and now >= self.next_send:
+        while self.flows() and now >= self.next_send:
             self.next_send = max(self.next_send + self.period, now - 10 * self.period)
+            if self.window and len(self.waiting) >= self.window:
+                continue
             self.waiting[self.seq] = time.monotonic()
             self.sent += 1
             try:
@@ -203,13 +211,14 @@ class Numbered:
             except OSError:
                 pass  # no route, host unreachable: counted as lost, as it is
             self.seq += 1
-        while self.waiting:
-            seq = next(iter(self.waiting))
-            if now - self.waiting[seq] < self.late:
-                break
-            del self.waiting[seq]
-            if seq >= self.first:
-                self.lost_seqs.append(seq)
+
+    def flows(self):
+        return not self.paused
+
+    def unanswered(self, seconds):
+        """Numbers since the mark that have waited so long."""
+        now = time.monotonic()
+        return [seq for seq, sent in self.waiting.items() if seq >= self.first and now - sent >= seconds]
 
     def answer(self, seq, sender):
         now = time.monotonic()
@@ -221,6 +230,7 @@ class Numbered:
         self.last_rx = now
         if seq >= self.first:
             self.answered += 1
+            self.late += now - sent >= LATE
             self.rtt.add(now - sent)
             self.senders[sender] = self.senders.get(sender, 0) + 1
 
@@ -228,26 +238,28 @@ class Numbered:
         pass
 
     def report(self):
-        return {'kind': self.kind, 'sent': self.sent, 'answered': self.answered, 'lost': len(self.lost_seqs),
-                'lost_seqs': self.lost_seqs[:50], 'waiting': len([s for s in self.waiting if s >= self.first]),
-                'stray': self.stray, 'gap_ms': round(max(self.gap, time.monotonic() - self.last_rx) * 1e3, 1),
+        lost = self.unanswered(LATE)
+        return {'kind': self.kind, 'sent': self.sent, 'answered': self.answered, 'lost': len(lost), 'lost_seqs': lost[:50],
+                'late': self.late, 'waiting': len(self.unanswered(0)), 'stray': self.stray, 'gap_ms': round(max(self.gap, time.monotonic() - self.last_rx) * 1e3, 1),
                 'rtt_ms': self.rtt.report(), 'senders': self.senders, 'to': self.to, 'seq': self.seq}
 
 
 class Udp(Numbered):
     kind = 'udp'
 
-    def __init__(self, agent, name, to, rate, port):
-        super().__init__(agent, name, to, rate)
+    def __init__(self, agent, name, to, rate, port, size=117, window=None):
+        super().__init__(agent, name, to, rate, window)
         self.port = port
+        self.filler = bytes(size - 17)
         self.flow = random.getrandbits(32)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         self.sock.bind(('0.0.0.0', 0))
         agent.watch(self.sock, self.readable)
 
     def transmit(self, seq):
-        self.sock.sendto(UDP_MAGIC + struct.pack('!cIQ', b'q', self.flow, seq) + bytes(100), (self.to, self.port))
+        self.sock.sendto(UDP_MAGIC + struct.pack('!cIQ', b'q', self.flow, seq) + self.filler, (self.to, self.port))
 
     def readable(self):
         while True:
@@ -282,6 +294,7 @@ class Ping(Numbered):
         super().__init__(agent, name, to, rate)
         self.id = random.randint(1, 65535)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         self.sock.setblocking(False)
         agent.watch(self.sock, self.readable)
 
@@ -310,6 +323,7 @@ class Echo:
     def __init__(self, agent, port):
         self.flows = {}
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER: answers never have DF
         self.sock.bind(('0.0.0.0', port))
@@ -337,13 +351,13 @@ class Echo:
 
 
 class Sniffer:
-    """What passes an interface: ARP replies about one address, and the numbered UDP packets, plain or in VXLAN."""
+    """What passes an interface: ARP replies about one address, ARP questions, and the numbered UDP packets, plain or in VXLAN."""
 
     def __init__(self, agent, dev, arp_ip):
         self.dev, self.arp_ip = dev, socket.inet_aton(arp_ip)
-        self.arps, self.packets = [], []
+        self.arps, self.questions, self.packets = [], [], []
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self.sock.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         self.sock.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS: several interfaces are read one after another
         self.sock.bind((dev, 0))
         self.sock.setblocking(False)
@@ -363,6 +377,8 @@ class Sniffer:
         if kind == b'\x08\x06' and len(f) >= 42 and f[20:22] == b'\0\2' and f[28:32] == self.arp_ip:
             self.arps.append({'at': self.at, 'way': way, 'src': f[6:12].hex(':'), 'dst': f[0:6].hex(':'),
                               'sha': f[22:28].hex(':'), 'tpa': socket.inet_ntoa(f[38:42]), 'tunnel': tunnel})
+        if kind == b'\x08\x06' and len(f) >= 42 and f[20:22] == b'\0\1':
+            self.questions.append({'way': way, 'spa': socket.inet_ntoa(f[28:32]), 'tpa': socket.inet_ntoa(f[38:42])})
         if kind != b'\x08\0' or len(f) < 42 or f[23] != 17:
             return
         at = 14 + (f[14] & 15) * 4
@@ -403,7 +419,6 @@ class Agent:
         self.listener.bind(path)
         self.listener.listen(4)
         self.watch(self.listener, self.command_client)
-        self.waits = []  # (deadline, client, function): replies that come later
 
     def watch(self, sock, cb):
         self.sel.register(sock, selectors.EVENT_READ, cb)
@@ -482,10 +497,10 @@ class Agent:
         table[flow.name] = flow
         self.watch(flow.sock, flow.readable)
 
-    def do_open(self, name, kind, to, mode='busy', rate=200, port=None):
-        """Starts a flow; for TCP, the time the handshake took."""
+    def do_open(self, name, kind, to, mode='busy', rate=200, port=None, size=117, window=None):
+        """Starts a flow; for TCP, the time the handshake took. `size`: bytes of a UDP datagram."""
         if kind == 'udp':
-            self.flows[name] = Udp(self, name, to, rate, port or UDP_PORT)
+            self.flows[name] = Udp(self, name, to, rate, port or UDP_PORT, size, window)
             return {'flow': self.flows[name].flow}
         if kind == 'ping':
             self.flows[name] = Ping(self, name, to, rate)
@@ -501,26 +516,31 @@ class Agent:
         self.add_session(self.flows, Tcp(self, s, name, mode, True))
         return {'connect_ms': round(t * 1e3, 3)}
 
-    def do_connect(self, to, n=5, port=None, wait=3.0):
-        """Handshake times of new sessions, which are closed again. Retransmitted SYNs would show as whole seconds."""
-        times, errors = [], []
+    def do_connect(self, to, n=5, port=None, wait=3.0, control=None):
+        """Handshake times of new sessions, which are closed again. Retransmitted SYNs would show as whole seconds.
+        `control`: an address that is asked in turn with the other, to know what the machine makes of a way that is known."""
+        times, errors = {to: [], control: []}, []
         for _ in range(n):
-            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            s.settimeout(wait)
-            t = time.monotonic()
-            try:
-                s.connect((to, port or TCP_PORT))
-                times.append((time.monotonic() - t) * 1e3)
-            except OSError as e:
-                errors.append(str(e))
-            s.close()
-        times.sort()
-        return {'median_ms': round(times[len(times) // 2], 3) if times else None,
-                'max_ms': round(times[-1], 3) if times else None, 'errors': errors}
+            for address in filter(None, (to, control)):
+                s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                s.settimeout(wait)
+                t = time.monotonic()
+                try:
+                    s.connect((address, port or TCP_PORT))
+                    times[address].append((time.monotonic() - t) * 1e3)
+                except OSError as e:
+                    errors.append(f'{address}: {e}')
+                s.close()
+        least = {a: round(min(v), 3) if v else None for a, v in times.items()}
+        return {'min_ms': least[to], 'control_ms': least[control], 'errors': errors,
+                'median_ms': round(sorted(times[to])[len(times[to]) // 2], 3) if times[to] else None,
+                'max_ms': round(max(times[to]), 3) if times[to] else None}
 
-    def do_pause(self, name, paused=True):
-        self.flows[name].paused = paused
-        self.flows[name].next_send = time.monotonic()
+    def do_pause(self, name=None, paused=True):
+        """One flow of numbered questions, or all."""
+        for f in [self.flows[name]] if name else [f for f in self.flows.values() if isinstance(f, Numbered)]:
+            f.paused = paused
+            f.next_send = time.monotonic()
 
     def do_wake(self, name):
         (self.flows.get(name) or self.accepted[name]).wake()
@@ -545,14 +565,14 @@ class Agent:
         if dev in self.sniffers:
             s = self.sniffers[dev]
             s.readable()
-            s.arps, s.packets = [], []
+            s.arps, s.questions, s.packets = [], [], []
             return
         self.sniffers[dev] = Sniffer(self, dev, arp_ip)
 
     def do_sniffed(self, dev):
         s = self.sniffers[dev]
         s.readable()
-        return {'arps': s.arps, 'packets': s.packets}
+        return {'arps': s.arps, 'questions': s.questions, 'packets': s.packets}
 
     def do_unsniff(self, dev):
         self.forget(self.sniffers.pop(dev).sock)
@@ -609,16 +629,18 @@ class Agent:
         with open(f'/sys/class/net/{dev}/address', encoding='ascii') as f:
             return bytes.fromhex(f.read().strip().replace(':', ''))
 
-    def do_arp(self, ip, own, dev='eth0', mac=None, wait=0.5):
-        """Asks who has `ip`, as `own`; every reply that came, not only the first."""
+    def do_arp(self, ip, own, dev='eth0', mac=None, wait=0.5, first=0.0):
+        """Asks who has `ip`, as `own`. Waits for the first reply, up to `first` seconds, and from then on (or from the
+        question on) for `wait` more: every reply that came."""
         me = bytes.fromhex(mac.replace(':', '')) if mac else self.mac_of(dev)
         s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
         s.bind((dev, 0x0806))
         t = time.monotonic()
+        end = t + max(first, wait)
         s.send(arp_frame(1, me, b'\xff' * 6, me, socket.inet_aton(own), bytes(6), socket.inet_aton(ip)))
         replies = []
-        while time.monotonic() - t < wait:
-            s.settimeout(max(0.001, t + wait - time.monotonic()))
+        while time.monotonic() < end:
+            s.settimeout(max(0.001, end - time.monotonic()))
             try:
                 f, addr = s.recvfrom(2048)
             except (TimeoutError, BlockingIOError):
@@ -626,6 +648,8 @@ class Agent:
             if addr[2] != socket.PACKET_OUTGOING and f[20:22] == b'\0\2' and f[28:32] == socket.inet_aton(ip):
                 replies.append({'src': f[6:12].hex(':'), 'sha': f[22:28].hex(':'),
                                 'ms': round((time.monotonic() - t) * 1e3, 2)})
+                if first and len(replies) == 1:
+                    end = time.monotonic() + wait
         s.close()
         return replies
 
@@ -651,7 +675,8 @@ class Agent:
     def run(self):
         last = 0.0
         while True:
-            for key, _ in self.sel.select(TICK):
+            busy = any(f.flows() for f in [*self.flows.values(), *self.accepted.values()])
+            for key, _ in self.sel.select(TICK if busy else None):
                 try:
                     key.data()
                 except (ConnectionError, BrokenPipeError):

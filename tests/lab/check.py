@@ -4,6 +4,8 @@ import contextlib
 import sys
 import traceback
 
+from lab import Lab
+
 failed = []
 
 
@@ -31,8 +33,13 @@ def skip(sentence, why):
 
 
 def finish(*processes):
-    """Ends the test; after a failure, with the ends of the programs' logs."""
+    """Takes the labs down and ends the test; after a failure, with the ends of the programs' logs."""
     if failed:
         for p in processes:
             print(f'---- {p.name}:\n{p.output()[-3000:]}')
+    if Lab.all:
+        with case('every router ends in order when it is told to'):
+            faults = [f for lab in Lab.all for f in lab.close()]
+            print(''.join(f'---- {f}\n' for f in faults), end='')
+            expect(not faults, '; '.join(f.split(':')[0] for f in faults))
     sys.exit(1 if failed else 0)

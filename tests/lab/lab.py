@@ -2,11 +2,13 @@
 """A lab of network namespaces: makes them, runs programs in them, takes all of it down again.
 
 Every run has its own prefix, so that labs stand side by side; what a lab started it ends by process id, and its
-namespaces by name. Nothing outside of them is touched.
+namespaces by name. Nothing outside of them is touched. What a killed run left is taken down by the next one: programs
+die with it, its folder and namespaces have its process id in their names.
 """
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +24,12 @@ PYTHON = '/usr/bin/python3'
 
 PROGRAMS = {'nearwayd': 'src/nearwayd/nearwayd', 'nearway': 'src/cli/nearway', 'nearway-clc': 'src/clc/nearway-clc',
             'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream'}
+
+
+ORDERLY = ('nearwayd', 'delay')
+# On tmpfs: the routers' session tables live here, and a socket's path must be short.
+BASE = '/dev/shm' if os.access('/dev/shm', os.W_OK) else tempfile.gettempdir()
+KEPT = 'kept'  # a file in the folder of a lab that outlives its run
 
 
 class LabError(Exception):
@@ -41,23 +49,56 @@ def run(argv, check=True, timeout=60, **kw):
     return p
 
 
-def wait_for(what, cond, seconds=10.0, step=0.02):
-    """Waits until cond() is true and returns its value; LabError names `what` when time is over."""
+def until(cond, seconds=10.0, step=0.02):
+    """Waits until cond() is true, at most so long; its last value."""
     end = time.monotonic() + seconds
     while True:
         value = cond()
-        if value:
+        if value or time.monotonic() > end:
             return value
-        if time.monotonic() > end:
-            raise LabError(f'{what}: not within {seconds:g} s')
         time.sleep(step)
 
 
-class Process:
-    """A program in a namespace, with its log."""
+def wait_for(what, cond, seconds=10.0, step=0.02):
+    """Waits until cond() is true and returns its value; LabError names `what` when time is over."""
+    value = until(cond, seconds, step)
+    if not value:
+        raise LabError(f'{what}: not within {seconds:g} s')
+    return value
 
-    def __init__(self, name, popen, log):
-        self.name, self.popen, self.log, self.pid = name, popen, log, popen.pid
+
+def stat_of(pid):
+    """Fields of /proc/PID/stat that follow the name: state first. Empty when there is no such process."""
+    try:
+        with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
+            return f.read().rpartition(')')[2].split()
+    except OSError:
+        return []
+
+
+def born(pid):
+    """When a process began, in clock ticks since boot: with its id, what no other process has. None: there is none."""
+    return int((stat_of(pid) or [0] * 20)[19]) or None
+
+
+def waited_ms(pid):
+    """For how long the threads of a process have been ready to run and had no CPU, since they began: the machine's doing."""
+    total = 0
+    for task in os.listdir(f'/proc/{pid}/task') if os.path.exists(f'/proc/{pid}/task') else ():
+        try:
+            with open(f'/proc/{pid}/task/{task}/schedstat', encoding='ascii') as f:
+                total += int(f.read().split()[1])
+        except OSError:
+            pass  # it ended meanwhile
+    return total / 1e6
+
+
+class Process:
+    """A program in a namespace, with its log. `orderly`: it must end by SIGTERM and with 0, if no test kills it."""
+
+    def __init__(self, name, popen, log, orderly):
+        self.name, self.popen, self.log, self.pid, self.orderly = name, popen, log, popen.pid, orderly
+        self.killed = self.slow = False
 
     def alive(self):
         return self.popen.poll() is None
@@ -68,16 +109,29 @@ class Process:
 
     def kill(self, sig):
         if self.alive():
+            self.killed |= sig == signal.SIGKILL
             self.popen.send_signal(sig)
 
-    def stop(self, sig=signal.SIGTERM, seconds=5.0):
+    def stop(self, sig=signal.SIGTERM, seconds=20.0):
         """Ends it; its exit code (negative: the signal that did it)."""
         self.kill(sig)
+        return self.wait(seconds)
+
+    def wait(self, seconds=20.0):
+        """Its exit code once it has ended; it is killed if it does not."""
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
+            self.slow = True
             self.popen.kill()
             return self.popen.wait(5)
+
+    def fault(self):
+        """What is wrong with the way in which it ended: a crash, a sanitizer's finding, no end at all. None: nothing."""
+        code = self.popen.returncode
+        if not self.orderly or code == 0 or (self.killed and code == -signal.SIGKILL and not self.slow):
+            return None
+        return f"{self.name} {'did not end' if self.slow else f'ended with {code}'}: {self.output()[-3000:]}"
 
 
 class Agent:
@@ -100,9 +154,13 @@ class Agent:
             return False
 
     def call(self, cmd, timeout=20.0, **args):
-        self.sock.settimeout(timeout)
-        self.sock.sendall((json.dumps({'cmd': cmd, **args}) + '\n').encode())
-        line = self.file.readline()
+        try:
+            self.sock.settimeout(timeout)
+            self.sock.sendall((json.dumps({'cmd': cmd, **args}) + '\n').encode())
+            line = self.file.readline()
+        except OSError as e:
+            self.sock.close()  # a late answer must not be taken for that of the next question
+            raise LabError(f'agent in {self.ns}: {cmd}: no answer ({e})') from e
         if not line:
             raise LabError(f'agent in {self.ns} is gone: {self.process.output()[-2000:]}')
         reply = json.loads(line)
@@ -112,37 +170,47 @@ class Agent:
 
 
 class Lab:
-    count = 0
+    all = []
+    outlives = False  # its programs go on when the run that made it has ended
 
     def __init__(self, name='lab'):
         if os.geteuid() != 0:
             raise LabError('namespaces need root')
-        self.prefix = f'nw{os.getpid()}{chr(97 + Lab.count)}-'
-        Lab.count += 1
-        # On tmpfs: the routers' session tables live here, and a socket's path must be short.
-        base = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
-        self.dir = tempfile.mkdtemp(prefix=f'nw-{name}-', dir=base)
+        if not Lab.all:
+            sweep()
+        self.prefix = f'nw{os.getpid()}{chr(97 + len(Lab.all))}-'
+        Lab.all.append(self)
+        self.dir = tempfile.mkdtemp(prefix=f'{self.prefix}{name}-', dir=BASE)
         self.namespaces, self.processes, self.agents = [], [], {}
-        self.keep = False
+        self.kept = False
         atexit.register(self.close)
         for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(sig, lambda s, _: sys.exit(128 + s))
 
     def close(self):
-        if self.keep or self.dir is None:
-            return
+        """Takes it down; says what was wrong with the way in which programs ended."""
+        if self.kept or self.dir is None:
+            return []
         for p in self.processes:
             p.kill(signal.SIGTERM)
         for p in self.processes:
-            p.stop(seconds=3.0)
+            p.wait()
+        faults = [p.fault() for p in self.processes if p.fault()]
         take_down({'dir': self.dir, 'namespaces': [self.prefix + n for n in self.namespaces], 'pids': []})
         self.dir = None
         self.namespaces, self.processes = [], []
+        return faults
 
-    def state(self):
-        """What `take_down` needs to end a lab that was kept."""
+    def keep(self):
+        """Leaves it up when the run ends. Returns what `take_down` needs."""
+        self.kept = True
+        self.file(KEPT)
         return {'dir': self.dir, 'namespaces': [self.prefix + n for n in self.namespaces],
-                'pids': [p.pid for p in self.processes if p.alive()]}
+                'pids': [(p.pid, born(p.pid)) for p in self.processes if p.alive()]}
+
+    def waited_ms(self):
+        """The time that this lab's programs have waited for a CPU, all together."""
+        return sum(waited_ms(p.pid) for p in self.processes)
 
     # ---- namespaces and links ----
 
@@ -202,13 +270,17 @@ class Lab:
 
     def spawn(self, ns, argv, name=None, nice=0, **kw):
         name = name or os.path.basename(argv[0])
-        if nice:
-            argv = ['nice', '-n', str(nice), *argv]
+        orderly = argv[0] in [program(n) for n in ORDERLY]
+        argv = ['ip', 'netns', 'exec', self.prefix + ns, *argv]
+        if not self.outlives:
+            argv = ['setpriv', '--pdeathsig', 'KILL', *argv]
+        if nice:  # of the session, too: where sessions share the CPU (sched_autogroup), that of a process means nothing
+            argv = ['sh', '-c', f'{{ echo {nice} >/proc/self/autogroup; }} 2>/dev/null; exec nice -n {nice} "$@"', 'sh', *argv]
         log = os.path.join(self.dir, f'{name}.log')
         with open(log, 'ab') as out:
-            popen = subprocess.Popen(['ip', 'netns', 'exec', self.prefix + ns, *argv], stdin=subprocess.DEVNULL,
-                                     stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **kw)
-        p = Process(name, popen, log)
+            popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                     start_new_session=True, **kw)
+        p = Process(name, popen, log, orderly)
         self.processes.append(p)
         return p
 
@@ -250,9 +322,10 @@ class Lab:
 
 def take_down(state):
     """Ends a lab: its processes by id, then what else runs in its namespaces, then these."""
-    for pid in state['pids']:
+    for pid, began in state['pids']:
         try:
-            os.kill(pid, signal.SIGTERM)
+            if born(pid) == began:  # else it is somebody else's by now
+                os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             pass
     for ns in state['namespaces']:
@@ -267,4 +340,21 @@ def take_down(state):
             while pids and time.monotonic() < end and run(['ip', 'netns', 'pids', ns], check=False).stdout.split():
                 time.sleep(0.05)
         run(['ip', 'netns', 'del', ns], check=False)
-    shutil.rmtree(state['dir'], ignore_errors=True)
+    if state['dir']:
+        shutil.rmtree(state['dir'], ignore_errors=True)
+
+
+def sweep():
+    """Takes down what runs left that were killed: their folders, and namespaces that have no folder any more."""
+    def dead(name):
+        m = re.match(r'(nw(\d+)[a-z]-)', name)
+        return m[1] if m and not stat_of(m[2]) else None
+
+    namespaces = [line.split()[0] for line in run(['ip', 'netns', 'list']).stdout.splitlines() if line]
+    folders = {f: dead(f) for f in os.listdir(BASE) if dead(f)}
+    kept = {prefix for f, prefix in folders.items() if os.path.exists(os.path.join(BASE, f, KEPT))}
+    left = [n for n in namespaces if dead(n) and dead(n) not in kept]
+    take_down({'dir': None, 'namespaces': left, 'pids': []})
+    for folder, prefix in folders.items():
+        if prefix not in kept:
+            shutil.rmtree(os.path.join(BASE, folder), ignore_errors=True)

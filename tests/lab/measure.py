@@ -2,8 +2,8 @@
 """What the demo and the move tests do in the two-site lab: sessions of all kinds, and what each phase of a move shows."""
 import time
 
-from lab import wait_for
-from sites import GATEWAY, SITES, USER, VM
+from lab import until, wait_for
+from sites import BY, GATEWAY, SITES, USER, VM
 
 TCP = [  # name, opener, mode, who speaks first when an idle one is woken
     ('user > VM, busy', 'user', 'busy', None),
@@ -15,6 +15,31 @@ TCP_MORE = [  # idle ones that the other end wakes
     ('user > VM, idle, VM wakes', 'user', 'idle', 'vm'),
     ('VM > user, idle, user wakes', 'vm', 'idle', 'user'),
 ]
+
+
+GAP_MS = 100  # a TCP session that sends every 10 ms and loses a packet is silent for 200 and more
+QUIET = 2.0  # seconds without an answer, after which none will come
+
+
+def quiesce(*agents):
+    """Stops the numbered flows of hosts until every question is answered, or no answer has come for QUIET seconds: what has
+    none by then is lost. Returns each agent's flows; resume() lets them go on."""
+    for a in agents:
+        a.call('pause')
+    best, since = None, time.monotonic()
+    while True:
+        flows = [a.call('stats')['flows'] for a in agents]
+        waiting = sum(f.get('waiting', 0) for table in flows for f in table.values())
+        if best is None or waiting < best:
+            best, since = waiting, time.monotonic()
+        if waiting == 0 or time.monotonic() - since > QUIET:
+            return flows
+        time.sleep(0.05)
+
+
+def resume(*agents):
+    for a in agents:
+        a.call('pause', paused=False)
 
 
 def key(name):
@@ -82,27 +107,71 @@ class Sessions:
         return None
 
     def numbered(self):
-        """UDP and ping, by who opened them."""
-        u, v = self.user.call('stats'), self.vm.call('stats')
-        return {('user', 'udp'): u['flows']['udp'], ('user', 'ping'): u['flows']['ping'],
-                ('vm', 'udp'): v['flows']['udp'], ('vm', 'ping'): v['flows']['ping'],
-                'senders': u['echo'].get(str(self.vm_flow), {})}
+        """UDP and ping, by who opened them, once they have come to rest; they go on after this."""
+        u, v = quiesce(self.user, self.vm)
+        senders = self.user.call('stats')['echo'].get(str(self.vm_flow), {})
+        resume(self.user, self.vm)
+        return {('user', 'udp'): u['udp'], ('user', 'ping'): u['ping'], ('vm', 'udp'): v['udp'], ('vm', 'ping'): v['ping'],
+                'senders': senders}
 
     def settle(self):
-        """Stops the numbered flows for as long as answers may be on their way; nothing waits after this."""
-        for a in (self.user, self.vm):
-            for name in ('udp', 'ping'):
-                a.call('pause', name=name)
-        time.sleep(1.1)
+        quiesce(self.user, self.vm)
 
-    def resume(self):
-        for a in (self.user, self.vm):
-            for name in ('udp', 'ping'):
-                a.call('pause', name=name, paused=False)
+    def answered(self, n, *who):
+        """Waits until `who` has had n answers by each of its numbered flows since the mark."""
+        def enough():
+            stats = [self.agent_of(w).call('stats')['flows'] for w in who]
+            return all(f[kind]['answered'] >= n for f in stats for kind in ('udp', 'ping'))
+        wait_for(f'{n} answers', enough, 30)
 
     def close(self):
         for name, opener, _, _ in self.tcp:
             self.agent_of(opener).call('close', name=key(name))
+
+
+class Bystanders:
+    """VMs that do not move and talk with the user and each other: `bx` at X and `by` at Y, which is near."""
+
+    def __init__(self, lab, bx, by):
+        self.lab, self.user, self.hosts = lab, lab.agent('user'), {h: lab.agent(h) for h in ('bx', 'by')}
+        for host, to in (('bx', bx), ('by', by)):
+            self.user.call('open', name=f'{host}-tcp', kind='tcp', mode='busy', to=to)
+            self.user.call('open', name=f'{host}-udp', kind='udp', to=to, rate=100)
+            self.hosts[host].call('open', name='ping', kind='ping', to=USER, rate=100)
+        self.hosts['bx'].call('open', name='l2', kind='ping', to=BY, rate=100)
+        self.mark()
+
+    def mark(self):
+        """The user's flows, too, have a new mark with this, whosever they are."""
+        for a in (self.user, *self.hosts.values()):
+            a.call('mark')
+        self.waited = self.lab.waited_ms()
+
+    def control(self):
+        """What the machine makes of a way that no move changes: longest gap of TCP, least round trip of UDP, user and `by`."""
+        flows = self.user.call('stats')['flows']
+        return flows['by-tcp']['gap_ms'], flows['by-udp']['rtt_ms']['min']
+
+    def seen(self):
+        """Since the mark, by host: packets sent, lost, answered by the flow that had fewest; the TCP session's state; and for
+        how long it may have been silent because the machine had other things to do."""
+        tcp = {h: self.user.call('stats')['flows'][f'{h}-tcp'] for h in self.hosts}
+        spent = self.lab.waited_ms() - self.waited
+        user, *own = quiesce(self.user, *self.hosts.values())
+        resume(self.user, *self.hosts.values())
+        out = {}
+        for host, flows in zip(self.hosts, own):
+            flows = [user[f'{host}-udp'], *flows.values()]
+            out[host] = {'sent': sum(f['sent'] for f in flows), 'lost': sum(f['lost'] for f in flows), 'tcp': tcp[host],
+                         'answered': min(f['answered'] for f in flows), 'spent_ms': round(spent, 1)}
+        return out
+
+    @staticmethod
+    def fine(seen):
+        """Nothing lost, the session alive and never silent for longer than GAP, but for what the machine took."""
+        tcp = seen['tcp']
+        return (seen['lost'] == 0 and seen['answered'] > 50 and tcp['alive'] and not tcp['error'] and
+                tcp['gap_ms'] < GAP_MS + seen['spent_ms'])
 
 
 def gateway_answers(lab, own=VM, host='vm'):
@@ -111,7 +180,7 @@ def gateway_answers(lab, own=VM, host='vm'):
     places = [('dcx', 'r'), ('dcy', 'r'), (lab.core, 'x'), (lab.core, 'y')]
     for ns, dev in places:
         lab.probe(ns).call('sniff', dev=dev, arp_ip=GATEWAY)
-    replies = lab.probe(host).call('arp', ip=GATEWAY, own=own, wait=0.4)
+    replies = lab.probe(host).call('arp', ip=GATEWAY, own=own, first=5, wait=0.3)
     seen = {p: lab.probe(p[0]).call('sniffed', dev=p[1])['arps'] for p in places}
     for ns, dev in places:
         lab.probe(ns).call('unsniff', dev=dev)
@@ -155,16 +224,28 @@ def path_text(packets, origin, target):
     return nodes[0] + ''.join(f' {j} {n}' for j, n in zip(joints, nodes[1:]))
 
 
-def phase(lab, sessions, address, name):
-    """One column of the table: `address` is where new sessions of the user go."""
+def near(value, away_ms, control_ms):
+    """Whether a round trip is that of a way with so much delay in it, beside one without at the same moment. All are the
+    least of several: what a busy machine adds is not the way's. The longest way has four turns of what the control has one."""
+    return value is not None and control_ms is not None and away_ms <= value < away_ms + 4 * control_ms + 5
+
+
+def phase(lab, sessions, bystanders, address, near_address):
+    """One column of the table: `address` is where new sessions of the user go, those to `near_address` are the control."""
     flow = sessions.user_flow
+    bystanders.mark()
     sessions.mark()
-    time.sleep(0.6)
-    ping = sessions.user.call('stats')['flows']['ping']['rtt_ms']
-    return {'name': name, 'at': lab.at, 'arp': gateway_answers(lab), 'address': address,
+    sessions.answered(60, 'user')
+    ping = sessions.user.call('stats')['flows']['ping']['rtt_ms']['min']
+    return {'at': lab.at, 'arp': gateway_answers(lab), 'address': address, 'old': (ping, bystanders.control()[1]),
             'in': path_of(lab, flow, 'q', 'user', 'VM'), 'out': path_of(lab, flow, 'a', 'VM', 'user'),
-            'rtt_new': lab.probe('user').call('connect', to=address, n=7),
-            'rtt_old': ping and ping['median']}
+            'new': new_session_rtt(lab, address, near_address)}
+
+
+def new_session_rtt(lab, address, control, n=9):
+    """Least round trip of new sessions of the user, and of the control's."""
+    c = lab.probe('user').call('connect', to=address, n=n, control=control)
+    return c['min_ms'], c['control_ms']
 
 
 def new_session_path(lab, address):

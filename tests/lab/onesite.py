@@ -62,6 +62,11 @@ class OneSite(Lab):
         return self.router.call('vm.register', segment='blue', mac=mac, addresses=[{'private': ip, 'global': glob}])
 
     def ping(self, ns, ip, n=5, *options):
-        """How many of n pings were answered."""
-        out = self.exec(ns, ['ping', '-n', '-c', str(n), '-i', '0.02', '-W', '1', *options, ip], check=False).stdout
+        """How many of the first n pings were answered, however late. (By itself ping does not wait for the last.)"""
+        out = self.exec(ns, ['ping', '-n', '-c', str(n), '-i', '0.02', '-w', '10', *options, ip], check=False).stdout
+        return len({s for s in map(int, re.findall(r'from .*icmp_seq=(\d+) ttl', out)) if s <= n})
+
+    def ping_in_vain(self, ns, ip, n=5):
+        """How many of n pings were answered, of which none should be: exactly n are sent."""
+        out = self.exec(ns, ['ping', '-n', '-c', str(n), '-i', '0.02', '-W', '1', ip], check=False).stdout
         return int(re.search(r'(\d+) received', out).group(1))

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from lab import LabError, program, run, wait_for
+from lab import LabError, program, run, until, wait_for
 
 
 def yaml(value, indent=0):
@@ -134,6 +134,17 @@ class Router:
     def drops(self):
         """Counters by reason."""
         return {row['reason']: row['packets'] for row in self.call('show.drops')['rows']}
+
+    def dropped(self, reason, n, action):
+        """By how much a drop counter grows through `action`. Waits until it has grown by n, then for what would be too many."""
+        def grown():
+            return self.drops().get(reason, 0) - before
+
+        before = self.drops().get(reason, 0)
+        action()
+        until(lambda: grown() >= n)
+        time.sleep(0.3)
+        return grown()
 
     def imbalance(self):
         """Packets that conservation misses: received + made + released - sent - dropped - held - punted."""
