@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import LabError
+from lab import LabError, until
 from measure import TCP, TCP_MORE, Sessions, vm_globals, wait_owner
 from router import Rpc
 from sites import USER, VM, VM_MAC, Sites
@@ -35,47 +35,53 @@ def vms_of(router):
     return {v['mac']: v for v in router.rows('vms')}
 
 
-def change_until_killed(router, changes):
-    """Registers and forgets VMs one by one until the socket dies. What was acknowledged: mac -> is registered."""
-    acknowledged, rpc, rnd = {}, Rpc(router.socket), random.Random(len(changes))
-    unsure = None
-    try:
-        for i in range(100000):
-            n = rnd.randrange(40)
-            mac = f'52:54:00:01:00:{n:02x}'
-            unsure = mac
-            if acknowledged.get(mac):
-                rpc.call('vm.unregister', segment='blue', mac=mac, epoch=0)
-                acknowledged[mac] = False
-            else:
-                rpc.call('vm.register', segment='blue', mac=mac,
-                         addresses=[{'private': f'10.1.0.{100 + n}', 'global': f'203.0.113.{20 + n}'}])
-                acknowledged[mac] = True
-            unsure = None
-    except (OSError, LabError):
-        pass
-    changes.append((acknowledged, unsure))
+class Changes(threading.Thread):
+    """Registers and forgets VMs one by one until the socket dies."""
+
+    def __init__(self, router, seed):
+        super().__init__(daemon=True)
+        self.router, self.rnd = router, random.Random(seed)
+        self.registered, self.unsure, self.n = set(), None, 0  # as acknowledged; the VM whose change was not
+        self.begun = threading.Event()
+        self.start()
+
+    def change(self, rpc):
+        n = self.rnd.randrange(40)
+        self.unsure = mac = f'52:54:00:01:00:{n:02x}'
+        if mac in self.registered:
+            rpc.call('vm.unregister', segment='blue', mac=mac, epoch=0)
+        else:
+            rpc.call('vm.register', segment='blue', mac=mac,
+                     addresses=[{'private': f'10.1.0.{100 + n}', 'global': f'203.0.113.{20 + n}'}])
+        self.registered ^= {mac}
+        self.unsure = None
+        self.n += 1
+        self.begun.set()
+
+    def run(self):
+        try:
+            rpc = Rpc(self.router.socket)
+            while True:
+                self.change(rpc)
+        except (OSError, LabError):
+            pass
 
 
 with case('ten times: every acknowledged change is there after kill -9, and no other'):
     total = 0
     for i in range(10):
-        changes = []
-        t = threading.Thread(target=change_until_killed, args=(x, changes))
-        t.start()
-        time.sleep(0.15 + 0.03 * i)
+        changes = Changes(x, i)
+        expect(changes.begun.wait(20), f'round {i}: no change was acknowledged')
+        time.sleep(0.03 * i)
         restart(x)
-        t.join()
-        acknowledged, unsure = changes[0]
-        total += len(acknowledged)
-        have = vms_of(x)
-        for mac, registered in acknowledged.items():
-            if mac != unsure:
-                expect((mac in have) == registered, f'round {i}: {mac} acknowledged as {registered}, found {mac in have}')
-        for mac in [m for m in have if m.startswith('52:54:00:01')]:
+        changes.join()
+        total += changes.n
+        have, want = set(vms_of(x)), {VM_MAC} | changes.registered
+        expect((have ^ want) <= {changes.unsure}, f'round {i}: acknowledged {want}, found {have}, unsure {changes.unsure}')
+        for mac in have - {VM_MAC}:
             x.call('vm.unregister', segment='blue', mac=mac, epoch=0)
     expect(total > 50, f'only {total} changes were made')
-    print(f'   {total} VMs changed in ten rounds')
+    print(f'   {total} changes in ten rounds')
 
 with case('the VM that was there before is still there, with its address'):
     expect(vm_globals(x, VM_MAC) == ([OLD], []), f'{vm_globals(x, VM_MAC)}')
@@ -96,15 +102,18 @@ with case('sessions opened before the move are alive after it'):
 
 # A session by the new address: after the restart its home is known from the session file alone.
 lab.probe('user').call('open', name='new', kind='tcp', mode='busy', to=NEW)
-time.sleep(0.3)
+
+
+def new_session():
+    return lab.probe('user').call('stats')['flows']['new']
 
 
 def all_alive(what):
     verdicts = sessions.exercise()
     expect(not any(verdicts.values()), f'{what}: {verdicts}')
     lab.probe('user').call('mark')
-    time.sleep(0.5)
-    new = lab.probe('user').call('stats')['flows']['new']
+    until(lambda: new_session()['received'] > 1000 or new_session()['error'], 20)
+    new = new_session()
     expect(new['alive'] and not new['error'] and new['received'] > 1000, f'{what}: session by the new address: {new}')
 
 
