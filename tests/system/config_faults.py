@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
@@ -51,7 +50,7 @@ segments:
     attachments:
       - port: nowhere
 """
-WHERE = {5: 'vtep', 6: 'colour', 9: 'poll', 15: 'name', 20: 'vni', 26: 'port'}
+WHERE = {5: 'vtep', 6: 'colour', 9: 'poll', 15: 'name', 20: 'vni', 23: 'address', 26: 'port'}
 
 with case('a file with many faults has every one of them named with line and column'):
     p = check(FAULTY)
@@ -92,7 +91,7 @@ with case('300 mutations of the annotated example are judged, never crashed on')
     with open(os.path.join(ROOT, 'conf/nearway.yaml'), 'rb') as f:
         good = f.read()
     rnd = random.Random(7)
-    judged, end = {0: 0, 1: 0}, time.monotonic() + 25
+    judged = {0: 0, 1: 0}
     for i in range(300):
         text = bytearray(good)
         for _ in range(rnd.randint(1, 8)):
@@ -109,8 +108,6 @@ with case('300 mutations of the annotated example are judged, never crashed on')
         p = check(bytes(text))
         expect(p.returncode >= 0 and p.returncode < 126, f'mutation {i}: exit {p.returncode}: {p.stdout[-300:]}')
         judged[int(p.returncode != 0)] += 1
-        if time.monotonic() > end:
-            break
-    expect(judged[1] > 50, f'{judged}')
+    expect(judged[1] > 200, f'{judged}')
 
 finish()

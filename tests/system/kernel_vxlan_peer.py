@@ -7,10 +7,11 @@ r"""A Linux kernel VXLAN device as the other router: the L2 extension speaks RFC
 import os
 import struct
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
+from lab import until, wait_for
+from measure import quiesce
 from onesite import HOSTS, ROUTER
 from peersite import FAR, FAR_MAC, PEER, PeerSite
 
@@ -32,34 +33,38 @@ with case('a host behind the kernel pings a VM'):
 with case('a host that nobody registered is reached by flooding, and learnt'):
     n = lab.ping('far', STRANGER, 5)
     expect(n == 5, f'{n} of 5 answered')
-    macs = {m['mac'] for m in router.rows('macs')}
-    expect({FAR_MAC, STRANGER_MAC} <= macs, f'learnt: {macs}')
+    def macs():
+        return {m['mac'] for m in router.rows('macs')}
+
+    expect(until(lambda: {FAR_MAC, STRANGER_MAC} <= macs()), f'learnt: {macs()}')
 
 with case('a registered VM is not learnt'):
-    macs = {m['mac'] for m in router.rows('macs')}
-    expect(VM_MAC not in macs, f'learnt: {macs}')
+    expect(VM_MAC not in macs(), f'learnt: {macs()}')
 
 with case('the kernel learnt both hosts behind our VTEP'):
-    fdb = lab.sh('peer', 'bridge fdb show dev vx0').stdout
+    def fdb():
+        return lab.sh('peer', 'bridge fdb show dev vx0').stdout
+
     for mac in (VM_MAC, STRANGER_MAC):
-        expect(any(mac in line and ROUTER in line for line in fdb.split('\n')), fdb)
+        expect(until(lambda: any(mac in line and ROUTER in line for line in fdb().split('\n'))), fdb())
 
 with case('unicast to a learnt host is not flooded'):
     lab.probe('other').call('sniff', dev='eth0')
     lab.probe('stranger').call('listen')
-    lab.agent('far').call('open', name='u', kind='udp', to=STRANGER, rate=100)
-    time.sleep(0.5)
+    far = lab.agent('far')
+    far.call('open', name='u', kind='udp', to=STRANGER, rate=100)
+    wait_for('40 answers', lambda: far.call('stats')['flows']['u']['answered'] >= 40, 30)
+    got = quiesce(far)[0]['u']
     seen = [p for p in lab.probe('other').call('sniffed', dev='eth0')['packets'] if p['dst'] == STRANGER]
-    got = lab.agent('far').call('stats')['flows']['u']
-    lab.agent('far').call('close', name='u')
-    expect(got['answered'] > 30, f'{got}')
+    far.call('close', name='u')
+    expect(got['lost'] == got['stray'] == 0, f'{got}')
     expect(len(seen) == 0, f'{len(seen)} packets at another host')
 
 with case('a TCP session fits the tunnel, whoever opens it'):
     for a, b, ip in (('vm', 'far', FAR), ('far', 'vm', VM)):
         lab.agent(b, f'server-{a}').call('listen')
         lab.agent(a).call('open', name='t', kind='tcp', mode='busy', to=ip)
-        time.sleep(0.7)
+        until(lambda: (t := lab.agent(a).call('stats')['flows']['t'])['received'] > 10000 or t['error'])
         r = lab.agent(a).call('stats')['flows']['t']
         lab.agent(a).call('close', name='t')
         expect(r['alive'] and r['received'] > 10000, f'{r}')
@@ -76,10 +81,7 @@ def vxlan(vni, source=PEER, src_mac=FAR_MAC):
 
 
 def dropped(reason, **how):
-    before = router.drops().get(reason, 0)
-    vxlan(**how)
-    time.sleep(0.3)
-    return router.drops().get(reason, 0) - before
+    return router.dropped(reason, 5, lambda: vxlan(**how))
 
 
 with case('a VNI that no segment has is dropped'):
