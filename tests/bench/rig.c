@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rig.h"
 
-#include <rte_eal.h>
+#include "testeal.h"
 #include <rte_udp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ rig_eal(const char *name, uint32_t megabytes, bool *huge)
 		argv[n++] = "--no-huge";
 		argv[n++] = "--no-shconf";
 	}
-	if (rte_eal_init(n, (char **)(uintptr_t)argv) < 0) {
+	if (test_eal_init(n, (char **)(uintptr_t)argv) < 0) {
 		fprintf(stderr, "%s: EAL does not start with %u MiB of %s\n", name, megabytes,
 			*huge ? "hugepages" : "memory without hugepages");
 		exit(1);

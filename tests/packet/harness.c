@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "harness.h"
 
+#include "testeal.h"
 #include <report.h>
-#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
 #include <sanitizer/asan_interface.h>
@@ -86,7 +86,7 @@ net_start(void)
 		"--file-prefix", prefix, "-l", "0", NULL};
 
 	snprintf(prefix, sizeof(prefix), "nwtest%d", (int)getpid());
-	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0) {
+	if (test_eal_init(RTE_DIM(argv) - 1, argv) < 0) {
 		fprintf(stderr, "EAL: %s\n", rte_strerror(rte_errno));
 		exit(1);
 	}

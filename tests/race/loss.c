@@ -5,6 +5,8 @@
  *                                                             \-> ring [wan] (in the tunnel)
  *   main: in the middle of the stream, 1,000 VMs move to the peer in one transaction, or back
  *
+ * The worker has one CPU, sender and main share another.
+ *
  * The ports are net_ring devices. 15 of 16 packets are to one VM that does not move: they must come out in order, none
  * missing, at 100,000 a second or more. The others are to VMs that move: each must come out too, at the DC port or in the
  * tunnel. LOSS_ROUNDS: how many batches, 20 unless set. */
@@ -56,6 +58,7 @@ work(void *arg)
 	struct vec rx = {0};
 
 	(void)arg;
+	cpus_place(0);
 	must(rte_thread_register() == 0, "no lcore for the worker");
 	rte_rcu_qsbr_thread_online(qsbr, 0);
 	while (!atomic_load_explicit(&worker_stop, memory_order_relaxed)) {
@@ -136,6 +139,7 @@ stream_packets(void *arg)
 	struct rng rng = {5};
 
 	(void)arg;
+	cpus_place(1);
 	must(rte_thread_register() == 0, "no lcore for the sender");
 	while (!atomic_load_explicit(&sender_stop, memory_order_relaxed)) {
 		uint64_t due = (uint64_t)((double)(rte_rdtsc() - start) / (double)hz * PACE);
@@ -253,7 +257,9 @@ main(int argc, char **argv)
 
 	(void)argc;
 	setvbuf(stdout, NULL, _IOLBF, 0); /* it may end by abort() */
+	cpus_keep();
 	rig_eal(argv[0], 384, &huge);
+	cpus_place(1);
 	rig = rig_new(0, VMS, MBUFS);
 	must(rig != NULL, "not enough memory");
 	make_ports();
@@ -273,6 +279,7 @@ main(int argc, char **argv)
 	atomic_store(&worker_stop, true);
 	pthread_join(worker, NULL);
 	report(rounds);
+	cpus_check();
 	rig_free(rig);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "tabtest.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,6 +37,44 @@ race_seconds(double otherwise)
 	const char *s = getenv("RACE_SECONDS");
 
 	return s != NULL ? atof(s) : otherwise;
+}
+
+/* ---- CPUs: rte_eal_init() pins its caller, and threads inherit that; then readers and writer only take turns.
+ *
+ * So each says where it runs: left alone, a busy machine's scheduler may put them on one CPU, too. */
+
+static cpu_set_t cpus_allowed;
+static atomic_ullong cpus_seen; /* as bits modulo 64 */
+
+static inline void
+cpus_keep(void) /* before EAL starts */
+{
+	must(sched_getaffinity(0, sizeof(cpus_allowed), &cpus_allowed) == 0, "affinity");
+}
+
+/* The calling thread goes to the n-th of the CPUs that the program may use, counted round. */
+static inline void
+cpus_place(uint32_t n)
+{
+	uint32_t left = n % (uint32_t)CPU_COUNT(&cpus_allowed);
+	cpu_set_t one;
+	int cpu = 0;
+
+	while (!CPU_ISSET(cpu, &cpus_allowed) || left-- > 0)
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	must(sched_setaffinity(0, sizeof(one), &one) == 0, "CPU %d", cpu);
+	atomic_fetch_or(&cpus_seen, 1ULL << (sched_getcpu() & 63));
+}
+
+static inline void
+cpus_check(void)
+{
+	int seen = __builtin_popcountll(atomic_load(&cpus_seen)), allowed = CPU_COUNT(&cpus_allowed);
+
+	printf("ran on %d of %d CPUs\n", seen, allowed);
+	must(seen >= 2 || allowed < 2, "readers and writer shared one CPU");
 }
 
 /* ---- jitter: stops threads for a moment at random instructions, in the middle of what they do ----

@@ -152,6 +152,7 @@ read_all(void *arg)
 	struct rng rng = {100 + me->id};
 	uint16_t version = 0;
 
+	cpus_place(me->id);
 	rte_rcu_qsbr_thread_online(rcu_qsbr(rcu), me->id);
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		read_burst(me, &rng, &version);
@@ -306,7 +307,9 @@ main(int argc, char **argv)
 	struct jitter jitter = {0};
 
 	(void)argc;
+	cpus_keep();
 	start_eal(argv[0], "64");
+	cpus_place(1);
 	rcu = rcu_new(READERS);
 	table = vmtab_new(VMS, rcu);
 	register_stable_ones();
@@ -330,6 +333,7 @@ main(int argc, char **argv)
 	}
 	printf("writer: %lu transactions, %lu exchanges\n", published, moved_keys);
 	must(published > 200 && moved_keys > 200, "the writer hardly wrote");
+	cpus_check();
 	vmtab_free(table);
 	rcu_free(rcu);
 	return 0;

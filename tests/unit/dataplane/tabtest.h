@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "testeal.h"
 #include <cmocka.h>
-#include <rte_eal.h>
 
 static inline void
 start_eal(const char *name, const char *megabytes)
@@ -23,7 +23,7 @@ start_eal(const char *name, const char *megabytes)
 		"--log-level=error", "--file-prefix", prefix, NULL};
 
 	snprintf(prefix, sizeof(prefix), "nwtest%d", getpid());
-	if (rte_eal_init((int)(sizeof(argv) / sizeof(argv[0])) - 1, (char **)(uintptr_t)argv) < 0) {
+	if (test_eal_init((int)(sizeof(argv) / sizeof(argv[0])) - 1, (char **)(uintptr_t)argv) < 0) {
 		fprintf(stderr, "EAL does not start\n");
 		exit(1);
 	}
