@@ -81,10 +81,11 @@ def born(pid):
     return int((stat_of(pid) or [0] * 20)[19]) or None
 
 
-def waited_ms(pid):
-    """For how long the threads of a process have been ready to run and had no CPU, since they began: the machine's doing."""
+def waited_ms(pid, but=None):
+    """For how long the threads of a process (`but` one) have been ready to run and had no CPU, since they began: the
+    machine's doing."""
     total = 0
-    for task in os.listdir(f'/proc/{pid}/task') if os.path.exists(f'/proc/{pid}/task') else ():
+    for task in set(os.listdir(f'/proc/{pid}/task')) - {str(but)} if os.path.exists(f'/proc/{pid}/task') else ():
         try:
             with open(f'/proc/{pid}/task/{task}/schedstat', encoding='ascii') as f:
                 total += int(f.read().split()[1])

@@ -7,9 +7,9 @@
  *   world (port 0) --- router's WAN port   router's DC port --- VM (port 1)
  *
  * Down: world -> GLOBAL-IP, must arrive at the VM as VM-IP. Up: VM -> world, must arrive from GLOBAL-IP. Each
- * direction is numbered by itself, and the receiver takes nothing but the next number as right. A packet that
- * the router's receive ring had no room for is lost, as a NIC would lose it. The world answers ARP for
- * whatever it is asked.
+ * direction is numbered by itself, and the receiver takes nothing but the next number as right. At most IN_FLIGHT
+ * of a direction are on their way, fewer than any ring has room for: while the router has no CPU the source waits, and
+ * what is missing then the router has lost. The world answers ARP for whatever it is asked.
  *
  * Counting begins when packets have passed both ways without a gap (links up, next hop resolved); then it
  * prints `ready` and a JSON line every 100 ms. SIGUSR1 stops the sources, waits for what is on its way and
@@ -34,6 +34,8 @@
 #define MAGIC	  0x4e5753545245414dULL
 #define BURST	  32
 #define RING	  8192
+#define IN_FLIGHT 12000
+#define STUCK_US  1000000 /* nothing came for so long: all that was on its way is lost */
 #define WORLD_IP  RTE_IPV4(192, 0, 2, 10)
 #define REPORT_MS 100
 #define DRAIN_MS  500
@@ -62,7 +64,7 @@ struct side { /* a port: the source of one direction and the sink of the other *
 	uint64_t pps;
 	uint32_t vms; /* the n-th packet is of VM n % vms */
 	bool to_vm;
-	uint64_t sent, refused, received, lost, late, wrong, next;
+	uint64_t sent, refused, received, lost, late, wrong, next, heard_us;
 };
 
 static volatile sig_atomic_t stopped, paused, stormy;
@@ -145,14 +147,15 @@ side_packet(const struct side *s, struct rte_mempool *pool, uint64_t seq)
 	return m;
 }
 
-/* Sends what is due since `start`; what the ring refuses is lost for ever, its number is used up. */
+/* Sends to `to` what is due; what the ring refuses is lost for ever, its number is used up. */
 static void
-side_send(struct side *s, uint16_t port, struct rte_mempool *pool, uint64_t elapsed_us)
+side_send(struct side *s, const struct side *to, uint16_t port, struct rte_mempool *pool, uint64_t elapsed_us)
 {
 	uint64_t due = elapsed_us * s->pps / 1000000;
+	bool stuck = now_us() - to->heard_us > STUCK_US;
 	struct rte_mbuf *m[BURST];
 
-	while (s->sent < due) {
+	while (s->sent < due && (stuck || s->sent - to->next < IN_FLIGHT)) {
 		uint16_t n = 0, took;
 
 		while (n < BURST && s->sent + n < due && (m[n] = side_packet(s, pool, s->sent + n)) != NULL)
@@ -201,6 +204,7 @@ side_check(struct side *s, const struct packet *p)
 		return;
 	}
 	s->received++;
+	s->heard_us = now_us();
 	if (seq < s->next) {
 		s->late++;
 		return;
@@ -268,7 +272,7 @@ warm_up(struct side s[SIDES], struct rte_mempool *pool)
 
 		for (uint16_t i = 0; i < SIDES; i++) {
 			if (end == 0)
-				side_send(&s[i], i, pool, now - start);
+				side_send(&s[i], &s[!i], i, pool, now - start);
 			side_receive(&s[i], i);
 			if (s[i].lost != lost[i]) {
 				lost[i] = s[i].lost;
@@ -299,7 +303,7 @@ run(struct side s[SIDES], struct rte_mempool *pool)
 		uint64_t now = now_us();
 
 		for (uint16_t i = 0; i < SIDES; i++) {
-			side_send(&s[i], i, pool, now - start);
+			side_send(&s[i], &s[!i], i, pool, now - start);
 			side_receive(&s[i], i);
 		}
 		storm_blow(stormy, VM, pool, now);
