@@ -8,7 +8,6 @@ r"""1,000 VMs move in one batch while a numbered stream of more than 100,000 pac
 
 The stream and the routers' control threads share CPU 0; CPU 1 forwards. X and the stream go before whatever else the machine
 does, as a router that polls has its CPU for itself; a batch that had to wait for a CPU all the same says so and is done again.
-
 """
 import os
 import sys
