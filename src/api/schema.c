@@ -398,7 +398,7 @@ field_allows(const struct field *f, char *buf, size_t size)
 		[F_IP4] = "an IPv4 address of a host, such as 192.0.2.1",
 		[F_HOSTPORT] = "an IPv4 address and a port, such as 192.0.2.1:7411",
 		[F_KEY] = "a key: 32 bytes, not all zero, as 44 characters of base64",
-		[F_JSON] = "any JSON value",
+		[F_JSON] = "any JSON value but null",
 	};
 	unsigned long long min = f->min, max = f->max;
 

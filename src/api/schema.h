@@ -30,7 +30,7 @@ enum field_type {
 	F_PREFIX4,  /* struct prefix4; min..max prefix length */
 	F_HOSTPORT, /* char[HOSTPORT_LEN + 1]; "address:port" */
 	F_KEY,	    /* uint8_t[32] as 43 or 44 characters of base64; all zero = absent */
-	F_JSON,	    /* json_t *, any value, owned */
+	F_JSON,	    /* json_t *, any value but null, owned; NULL = absent */
 	F_OBJECT,   /* embedded struct of .kind */
 	F_LIST,	    /* struct list of .kind objects */
 };

@@ -426,7 +426,9 @@ read_field(struct reader *r, struct place p, const struct field *f, json_t *valu
 {
 	void *at = (char *)obj + f->offset;
 
-	if (f->type == F_JSON)
+	if (f->type == F_JSON && json_is_null(value) && (f->flags & FIELD_REQUIRED) != 0)
+		fault_type(r, p, f, value);
+	else if (f->type == F_JSON)
 		*(json_t **)at = json_is_null(value) ? NULL : json_incref(value);
 	else if (f->type == F_OBJECT)
 		read_object(r, p, f->kind, value, at);
@@ -516,13 +518,13 @@ read_object(struct reader *r, struct place p, const struct kind *k, const json_t
 	const struct field all = {.type = F_OBJECT, .kind = k};
 	static json_t *const nothing = NULL;
 
-	if (!json_is_object(value) && !json_is_null(value)) {
+	if (value != NULL && !json_is_object(value) && !json_is_null(value)) {
 		fault_type(r, p, &all, value);
 		for (const struct field *f = k->fields; f->name != NULL; f++)
 			field_unset(f, obj);
 		return;
 	}
-	/* An empty mapping in YAML is null; it may still lack required keys. */
+	/* An empty mapping in YAML is null, as is one that is not there; it may still lack required keys. */
 	read_unknown(r, p, k, json_is_object(value) ? value : nothing);
 	for (const struct field *f = k->fields; f->name != NULL; f++)
 		read_one(r, p, f, json_is_object(value) ? value : nothing, obj);

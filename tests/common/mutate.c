@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mutate.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 uint64_t mutate_seed = 20250611;
@@ -157,4 +158,56 @@ mutate_tree(json_t *t)
 		mutate_object(t);
 	else if (json_is_array(t))
 		mutate_array(t);
+}
+
+static json_t *
+value_of_type(unsigned int type)
+{
+	switch (type) {
+	case 0:
+		return json_null();
+	case 1:
+		return json_integer(7);
+	case 2:
+		return json_string("seven");
+	case 3:
+		return json_pack("[n]");
+	default:
+		return json_pack("{s:n}", "seven");
+	}
+}
+
+static bool
+replace_nth(json_t *t, size_t *nth, unsigned int with)
+{
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	json_object_foreach(t, key, v)
+	{
+		if ((*nth)-- == 0)
+			return json_object_set_new(t, key, value_of_type(with)) == 0;
+		if (replace_nth(v, nth, with))
+			return true;
+	}
+	json_array_foreach(t, i, v)
+	{
+		if ((*nth)-- == 0)
+			return json_array_set_new(t, i, value_of_type(with)) == 0;
+		if (replace_nth(v, nth, with))
+			return true;
+	}
+	return false;
+}
+
+json_t *
+mutate_nth(const json_t *t, size_t nth, unsigned int with)
+{
+	json_t *copy = json_deep_copy(t);
+
+	if (replace_nth(copy, &nth, with))
+		return copy;
+	json_decref(copy);
+	return NULL;
 }

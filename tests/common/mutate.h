@@ -13,3 +13,7 @@ uint64_t mutate_random(uint64_t below);
 size_t mutate_text(char *text, size_t len, size_t size);
 /* Walks down by chance and changes, adds or takes away what it finds there. */
 void mutate_tree(json_t *t);
+/* A copy of `t` with one thing changed: its `nth` value, counted depth first, is null, a number, text, a list or
+ * an object now (`with` below MUTATE_TYPES). NULL: it has not so many values. */
+#define MUTATE_TYPES 5
+json_t *mutate_nth(const json_t *t, size_t nth, unsigned int with);

@@ -54,6 +54,7 @@ with case('noise, cut frames, great lengths and wrong JSON on the unix socket'):
     for text in (b'', b'{', b'[]', b'null', b'1', b'"x"', b'{}' * 100, b'{"jsonrpc":"2.0","id":1}', b'\0' * 64, b'[' * 5000,
                  b'{"jsonrpc":"2.0","id":1,"method":"vm.register","params":[]}',
                  b'{"jsonrpc":"2.0","id":1,"method":"vm.register","params":{"segment":1,"mac":{},"addresses":"x"}}',
+                 b'{"jsonrpc":"2.0","id":1,"method":"txn.apply","params":{"changes":[{"method":"route.delete","params":null}]}}',
                  b'{"jsonrpc":"2.0","id":{},"method":7,"params":null}',
                  b'{"jsonrpc":"2.0","id":1,"method":"no.such","params":{}}'):
         unix_talk(frame(text))

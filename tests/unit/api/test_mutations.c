@@ -213,12 +213,33 @@ damaged_json_never_crashes_the_reader(void **state)
 	assert_true(accepted > rounds / 100 && refused > rounds / 4);
 }
 
+static void
+any_value_of_a_message_may_be_of_another_type(void **state)
+{
+	(void)state;
+	accepted = refused = 0;
+	for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
+		const struct kind *k = method_find(messages[i][0])->params;
+		json_t *tree = json_loads(messages[i][1], 0, NULL), *other;
+
+		for (unsigned int with = 0; with < MUTATE_TYPES; with++) {
+			for (size_t nth = 0; (other = mutate_nth(tree, nth, with)) != NULL; nth++) {
+				read_as_json(k, other);
+				json_decref(other);
+			}
+		}
+		json_decref(tree);
+	}
+	assert_true(accepted > 5 && refused > 100);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(damaged_yaml_never_crashes_the_reader),
 		cmocka_unit_test(damaged_json_never_crashes_the_reader),
+		cmocka_unit_test(any_value_of_a_message_may_be_of_another_type),
 	};
 	int rc;
 

@@ -355,6 +355,8 @@ json_from_the_wire_must_have_json_types(void **state)
 	expect_json_fault(&kind_show_params, "{\"limit\": \"5\"}", "limit", "is text; allowed: a number");
 	expect_json_fault(&kind_show_params, "{\"limit\": 1.0}", "limit", "is a number with a fraction");
 	expect_json_fault(&kind_show_params, "{\"limit\": -1}", "limit", "-1 is out of range");
+	expect_json_fault(&kind_txn_params, "{\"changes\": [{\"method\": \"nat.set\", \"params\": null}]}",
+		"changes[0].params", "is empty; allowed: any JSON value but null");
 	expect_json_fault(&kind_show_params, "{\"limit\": null}", "limit", "is empty; allowed: a number");
 	expect_json_fault(&kind_show_params, "{\"cursor\": 5}", "cursor", "is a number; allowed: text");
 	expect_json_fault(&kind_show_params, "{\"cursor\": \"a\\u0000b\"}", "cursor", "has a NUL byte");

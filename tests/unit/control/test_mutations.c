@@ -284,6 +284,51 @@ damaged_words_of_a_controller_are_taken_or_refused(void **state)
 	world_free(w);
 }
 
+/* One by one, what chance may never come to. */
+static void
+try_each_type(struct caller *k)
+{
+	struct world *w = k->from->w;
+
+	answers = refusals = 0;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		json_t *params = json_loads(words[i][1], 0, NULL), *other;
+
+		for (unsigned int with = 0; with < MUTATE_TYPES; with++) {
+			for (size_t nth = 0; (other = mutate_nth(params, nth, with)) != NULL; nth++) {
+				rpc_call(k->rpc, words[i][0], other, answered, NULL);
+				world_run(w, 20);
+				if (!k->up || k->down || !model_is_true(k->to))
+					fail_msg("%s: %s%s", words[i][0], k->why, w->why);
+			}
+		}
+		json_decref(params);
+	}
+	world_run(w, 1000);
+	assert_true(answers > 300 && refusals > 100);
+	assert_int_equal(vm_register(k->to, 1, 0, vm_global(0, 1)), 0);
+}
+
+static void
+any_value_that_a_peer_or_controller_says_may_be_of_another_type(void **state)
+{
+	struct world *w = world_new(1, 3);
+	struct node *a = world_router(w, 0);
+	struct caller *k;
+
+	(void)state;
+	node_start(a);
+	world_run(w, 100);
+	k = caller_new(
+		world_router(w, 1), "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	try_each_type(k);
+	caller_free(k);
+	k = caller_new(world_controller(w), "clc", ROLE_CONTROLLER, a, json_pack("{s:i}", "term", 1));
+	try_each_type(k);
+	caller_free(k);
+	world_free(w);
+}
+
 /* Name, role and version are the channel's own matter: test_channel.c. */
 static void
 what_else_a_hello_says_may_be_anything(void **state)
@@ -326,6 +371,7 @@ main(void)
 		T(damaged_words_of_a_peer_are_taken_or_refused),
 		T(damaged_answers_of_a_peer_are_taken_or_refused),
 		T(damaged_words_of_a_controller_are_taken_or_refused),
+		T(any_value_that_a_peer_or_controller_says_may_be_of_another_type),
 		T(what_else_a_hello_says_may_be_anything),
 	};
 
