@@ -79,14 +79,14 @@ send_hello(struct channel *c)
 	enum channel_role role = c->initiator ? c->role : ROLE_PEER;
 	json_t *hello = json_pack("{s:s, s:s, s:i}", "name", c->name, "role", channel_role_name(role),
 		"version", HELLO_VERSION);
-	char text[4096];
+	char text[1 + PART_MAX]; /* a hello is one part, and stays one with all segments of a router in it */
 	size_t n;
 
 	if (c->extra != NULL)
 		json_object_update_missing(hello, c->extra);
-	n = json_dumpb(hello, text + 1, sizeof(text) - 1, JSON_COMPACT);
+	n = json_dumpb(hello, text + 1, PART_MAX, JSON_COMPACT);
 	json_decref(hello);
-	if (n == 0 || n > sizeof(text) - 1)
+	if (n == 0 || n > PART_MAX)
 		channel_fail(c, "own hello does not fit");
 	else if (secure_send(c, text + 1, n) != 0)
 		channel_fail(c, "cannot send hello");

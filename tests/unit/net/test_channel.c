@@ -220,6 +220,31 @@ right_keys_are_up_after_one_round_trip(void **state)
 	world_fini(&w);
 }
 
+/* As many segments as a router may have, of the longest names. */
+static void
+hello_has_room_for_all_segments(void **state)
+{
+	json_t *segments = json_object();
+	struct world w;
+
+	(void)state;
+	for (int i = 0; i < 256; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "segment-with-a-name-of-31-ch%03d", i);
+		json_object_set_new(segments, name, json_integer(16777215 - i));
+	}
+	world_init(&w);
+	w.clc.hello = w.router.hello = json_pack("{s:o}", "segments", segments);
+	connect_world(&w);
+	assert_int_equal(w.a.up, 1);
+	assert_int_equal(w.b.up, 1);
+	assert_true(json_equal(json_object_get(channel_hello(w.a.c), "segments"), segments));
+	assert_true(json_equal(json_object_get(channel_hello(w.b.c), "segments"), segments));
+	json_decref(w.clc.hello);
+	world_fini(&w);
+}
+
 static void
 one_byte_at_a_time_is_the_same(void **state)
 {
@@ -919,6 +944,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(right_keys_are_up_after_one_round_trip),
+		cmocka_unit_test(hello_has_room_for_all_segments),
 		cmocka_unit_test(one_byte_at_a_time_is_the_same),
 		cmocka_unit_test(right_psk_is_accepted_and_wrong_or_missing_ones_fail_at_message_two),
 		cmocka_unit_test(unknown_key_is_closed_without_a_reply),
