@@ -493,10 +493,40 @@ check_route_port(const struct config *c, const struct route *r, struct err *e)
 	return 0;
 }
 
+static bool
+same_prefix(const struct prefix4 *a, const struct prefix4 *b)
+{
+	return a->len == b->len && a->addr == b->addr;
+}
+
+/* What the router itself put into the table is no route of anybody's. */
+static int
+check_route_prefix(const struct config *c, const struct route *r, struct err *e)
+{
+	for (size_t i = 0; i < c->ports.n; i++) {
+		struct prefix4 p = connected(PORT(c, i));
+
+		if (is_wan(PORT(c, i)) && same_prefix(&p, &r->prefix))
+			return err_set(e, EINVAL, "%s is the connected prefix of port \"%s\"", PREFIX(&p),
+				PORT(c, i)->name);
+	}
+	for (size_t i = 0; i < c->segments.n; i++) {
+		const struct prefix4 *p = &SEG(c, i)->prefix;
+
+		if (p->len != 0 && same_prefix(p, &r->prefix))
+			return err_set(
+				e, EINVAL, "%s is the prefix of segment \"%s\"", PREFIX(p), SEG(c, i)->name);
+	}
+	return 0;
+}
+
 /* *field: where the fault is, or NULL. */
 static int
 check_route(const struct config *c, const struct route *r, const char **field, struct err *e)
 {
+	*field = "prefix";
+	if (check_route_prefix(c, r, e) < 0)
+		return -EINVAL;
 	*field = "port";
 	if (r->port[0] != '\0' && check_route_port(c, r, e) < 0)
 		return -EINVAL;

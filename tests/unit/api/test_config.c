@@ -539,6 +539,10 @@ routes_must_be_usable(void **state)
 		{{64, "    via: 198.51.100.2"}, 64, 10, "routes[0].via", "is an address of this router"},
 		{{64, "    via: 198.51.100.1\n    blackhole: on"}, 65, 16, "routes[0].blackhole",
 			"neither via nor port"},
+		{{63, "  - prefix: 198.51.100.0/30"}, 63, 13, "routes[0].prefix",
+			"is the connected prefix of port \"wan0\""},
+		{{63, "  - prefix: 10.0.2.0/24"}, 63, 13, "routes[0].prefix",
+			"is the prefix of segment \"seg2\""},
 	};
 
 	(void)state;
@@ -658,6 +662,8 @@ route_at_run_time_is_checked_like_one_of_the_file(void **state)
 	strcpy(r.port, "wan0");
 	assert_int_equal(config_check_route(&c, &r, &e), 0);
 	r.blackhole = true;
+	assert_int_equal(config_check_route(&c, &r, &e), -EINVAL);
+	r = (struct route){.prefix = {0x0a000000, 24}, .blackhole = true};
 	assert_int_equal(config_check_route(&c, &r, &e), -EINVAL);
 	kind_fini(&kind_config, &c);
 }
