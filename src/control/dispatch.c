@@ -72,7 +72,7 @@ static void
 term_done(struct core *c, struct txn *t, int code)
 {
 	(void)c;
-	(void)code; /* not stored: its changes will fail the same way, and it will come again */
+	(void)code; /* not stored: its next change brings it again */
 	fail_clear(&t->fail);
 	free(t);
 }
@@ -255,6 +255,8 @@ check_term(struct core *c, const struct change_txn *x, struct fail *f)
 {
 	if (x->role != ROLE_CONTROLLER)
 		return 0;
+	if (x->term > c->term.number) /* the store refused it when its channel came up */
+		term_set(c, x->term, x->name);
 	if (x->term < c->term.number)
 		return fail(f, RPC_SUPERSEDED, "superseded: controller %s has spoken with term %" PRIu64,
 			c->term.name, c->term.number);

@@ -100,10 +100,12 @@ a_term_that_cannot_be_stored_is_no_term_yet(void **state)
 	world_router(w, 0)->commits_to_fail = 1;
 	eight = controller(w, "clc-2", second(w), 8);
 	assert_int_equal(put(seven, 1), 0);
-	caller_free(eight);
-	eight = controller(w, "clc-2", second(w), 8);
-	assert_int_equal(put(eight, 2), 0);
-	assert_int_equal(put(seven, 3), RPC_SUPERSEDED);
+	world_router(w, 0)->commits_to_fail = 1;
+	assert_int_equal(put(eight, 2), RPC_STORE);
+	assert_int_equal(put(seven, 3), 0);
+	assert_int_equal(put(eight, 2), 0); /* and its term with it, on the same session */
+	assert_int_equal(put(seven, 4), RPC_SUPERSEDED);
+	assert_non_null(strstr(stored_row(world_router(w, 0), "meta", "router"), "\"clc-2\""));
 	caller_free(seven);
 	caller_free(eight);
 	world_free(w);
