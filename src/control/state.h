@@ -316,7 +316,7 @@ int check_own_global(struct core *c, uint16_t segment, ip4 a, struct fail *f);
 bool in_own_pool(struct core *c, ip4 a);
 /* Another VM that holds an address of `s`, and which. */
 struct vm_obj *vm_clash(struct core *c, const struct vm_state *s, ip4 *which);
-/* RPC_CONFLICT naming the holder. */
+/* RPC_CONFLICT naming the holder, which is f->data. */
 int check_clash(struct core *c, const struct vm_state *s, struct fail *f);
 
 /* ---- txn.c ---- */

@@ -210,10 +210,18 @@ an_address_of_another_vm_is_refused(void **state)
 {
 	struct world *w = routers(1);
 	struct node *r = world_router(w, 0);
+	json_t *v;
+	int code;
 
 	(void)state;
 	assert_int_equal(vm_register(r, 1, 0, vm_global(0, 1)), 0);
 	assert_int_equal(vm_register(r, 2, 0, vm_global(0, 1)), RPC_CONFLICT);
+	v = ask(r, &code, "vm.register", "{s:s, s:s, s:[{s:s}]}", "segment", "tenant-a", "mac",
+		"52:54:00:00:00:02", "addresses", "private", "10.0.0.6");
+	assert_int_equal(code, RPC_CONFLICT);
+	assert_string_equal(json_string_value(json_object_get(json_object_get(v, "data"), "mac")),
+		"52:54:00:00:00:01"); /* the VM in the way */
+	json_decref(v);
 	assert_int_equal(
 		call(r, "vm.register", VM("52:54:00:00:00:02", ADDRESSES("10.0.0.6", "198.51.0.99"))),
 		RPC_CONFLICT);
