@@ -150,30 +150,30 @@ moves_rows(struct core *c, const struct vm_state *old, const struct vm_state *no
 	return n;
 }
 
-static void
-move_forget(struct core *c, struct move *m)
-{
-	struct env_row row = {"move", m->id, NULL};
-
-	commit_aside(c, &row, 1);
-	HASH_DEL(c->moves, m);
-	DL_DELETE(c->moves_list, m);
-	c->n_moves_done--;
-	free(m);
-}
-
-static void
+void
 moves_trim(struct core *c)
 {
-	struct move *m, *next;
+	size_t n = 0, over = c->n_moves_done > MOVES_KEPT ? c->n_moves_done - MOVES_KEPT : 0;
+	struct move *m, *next, *gone = NULL;
+	struct env_row *rows;
 
+	if (over <= MOVES_SLACK)
+		return;
+	rows = zalloc(over * sizeof(*rows));
 	DL_FOREACH_SAFE(c->moves_list, m, next)
 	{
-		if (c->n_moves_done <= MOVES_KEPT)
-			return;
-		if (m->done)
-			move_forget(c, m);
+		if (n == over || !m->done)
+			continue;
+		HASH_DEL(c->moves, m);
+		DL_DELETE(c->moves_list, m);
+		DL_APPEND(gone, m);
+		rows[n++] = (struct env_row){"move", m->id, NULL};
 	}
+	commit_aside(c, rows, n);
+	c->n_moves_done -= n;
+	free(rows);
+	DL_FOREACH_SAFE(gone, m, next)
+	free(m);
 }
 
 static void
@@ -212,7 +212,6 @@ moves_follow(struct core *c, const struct vm_state *old, const struct vm_state *
 		log_info("control: move %s from %s to %s%s", begun.id, router_name(c, begun.from),
 			router_name(c, begun.to), begun.done ? "" : ": old addresses drain");
 	}
-	moves_trim(c);
 }
 
 /* ---- what follows from a change ---- */
@@ -294,6 +293,13 @@ move_load(struct core *c, const struct env_row *row, struct fail *f)
 	return 0;
 }
 
+/* Rows come in the order of their keys. */
+static int
+by_start(const struct move *a, const struct move *b)
+{
+	return a->started_ms < b->started_ms ? -1 : a->started_ms > b->started_ms;
+}
+
 void
 moves_start(struct core *c)
 {
@@ -307,6 +313,7 @@ moves_start(struct core *c)
 		drains_restore(c, o, same_boot);
 		drains_track(c, o);
 	}
+	DL_SORT(c->moves_list, by_start);
 	DL_FOREACH(c->moves_list, m)
 	{
 		o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);

@@ -31,7 +31,8 @@
 	(UINT64_C(124) * 60 * 1000) /* RFC 5382: an idle TCP session may live so long unseen */
 #define DRAIN_TICK_MS 1000
 #define CHECKPOINT_MS 60000 /* how often the clock row is written while something drains here */
-#define MOVES_KEPT    1000  /* moves that are done and still shown */
+#define MOVES_KEPT    1000  /* moves that are done and still shown, */
+#define MOVES_SLACK   100   /* and so many more, until all above are forgotten in one commit */
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
 #define VM_KEY_TEXT   (NAME_LEN + 1 + MAC_TEXT)
@@ -370,6 +371,7 @@ size_t moves_rows(
 	struct core *c, const struct vm_state *old, const struct vm_state *now, struct env_row *rows);
 /* The change is live: moves, timers, announcements, sessions of addresses that are gone. */
 void moves_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present);
+void moves_trim(struct core *c); /* forgets the oldest that are done, many at a time */
 int move_load(struct core *c, const struct env_row *row, struct fail *f);
 void moves_start(struct core *c); /* after the load: clocks of drains, moves that ended meanwhile */
 json_t *move_json(struct core *c, const struct move *m);

@@ -289,6 +289,7 @@ group_live(struct core *c)
 			!(u->present && vm_state_same(&u->old.vm, &u->vm->now)))
 			sync_changed(c, &u->vm->now);
 	}
+	moves_trim(c);
 	sync_flush(c);
 	c->n_log = 0;
 }

@@ -743,26 +743,41 @@ an_unregistered_vm_takes_its_drains_with_it(void **state)
 	world_free(w);
 }
 
+static bool
+moves_are_in_order(struct node *r)
+{
+	struct move *m;
+
+	DL_FOREACH(r->core->moves_list, m)
+	if (m->next && m->started_ms > m->next->started_ms)
+		return false;
+	return true;
+}
+
 static void
 moves_done_are_kept_up_to_a_bound_over_restarts(void **state)
 {
 	struct world *w = routers(2);
 	struct node *r[2] = {world_router(w, 0), world_router(w, 1)};
+	uint64_t commits;
 
 	(void)state;
 	assert_int_equal(vm_register(r[0], 1, 0, 0), 0); /* no global address: a move is done at once */
 	world_run(w, 100);
-	for (unsigned int i = 1; i <= MOVES_KEPT + 20; i++) {
+	commits = r[0]->n_commits;
+	for (unsigned int i = 1; i <= MOVES_KEPT + MOVES_SLACK + 20; i++) {
 		assert_int_equal(vm_move(r[i % 2], 1, 0, 0, 0, 0), 0);
 		world_run(w, 30);
 	}
 	world_run(w, 1000);
-	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT);
-	assert_int_equal(stored_count(r[0], "move"), MOVES_KEPT);
+	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT + 19);
+	assert_int_equal(stored_count(r[0], "move"), MOVES_KEPT + 19);
+	assert_int_equal(r[0]->n_commits - commits, MOVES_KEPT + MOVES_SLACK + 20 + 1);
 	node_crash(r[0]);
 	node_start(r[0]);
 	world_run(w, 1000);
-	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT);
+	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT + 19);
+	assert_true(moves_are_in_order(r[0])); /* which are the oldest is known again */
 	world_free(w);
 }
 
