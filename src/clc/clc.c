@@ -337,6 +337,21 @@ check_resume(const struct clc_vm *vm, const struct create_params *p, struct err 
 	return 0;
 }
 
+/* By the rule that its row is read with. */
+static int
+check_name(const struct clc *c, const char *name, struct err *e)
+{
+	char why[320];
+	struct clc_vm vm;
+
+	if (field_parse(kind_field(&kind_clc_vm, "name"), name, &vm, why, sizeof(why)) != 0)
+		return err_set(e, EINVAL, "name of the VM: %s", why);
+	if (json_object_get(c->state.skipped, name) != NULL)
+		return err_set(e, EEXIST, "the row of VM %s in %s cannot be read: use another name", name,
+			c->inv->clc.state);
+	return 0;
+}
+
 int
 clc_create(struct clc *c, const struct create_params *p, struct err *e)
 {
@@ -350,7 +365,7 @@ clc_create(struct clc *c, const struct create_params *p, struct err *e)
 		return e->code;
 	if (seg == NULL)
 		return err_set(e, ENOENT, "no segment %s in the inventory", p->segment);
-	rc = vm != NULL ? check_resume(vm, p, e) : 0;
+	rc = vm != NULL ? check_resume(vm, p, e) : check_name(c, p->name, e);
 	if (rc == 0)
 		rc = clc_look(c, site, &n, e);
 	if (rc != 0)

@@ -101,9 +101,6 @@ cmd_create(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	struct create_params p = {.name = a->words[0], .site = a->site, .segment = a->segment};
 	int rc;
 
-	if (strlen(p.name) > NAME_LEN || p.name[strspn(p.name, NAME_CHARACTERS)] != '\0' || p.name[0] == '\0')
-		return err_set(
-			e, EINVAL, "%s: a name is 1 to %d letters, digits, - _ and .", p.name, NAME_LEN);
 	if (a->mac != NULL && (mac_parse(a->mac, &p.mac) != 0 || !mac_is_unicast(&p.mac)))
 		return err_set(e, EINVAL, "--mac %s: not a unicast MAC", a->mac);
 	if (a->private_ip != NULL && ip4_parse(a->private_ip, &p.private_ip) != 0)

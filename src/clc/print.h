@@ -4,8 +4,6 @@
 
 #include "clc.h"
 
-#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-
 /* A VM with its router's name. */
 json_t *print_vm(const struct clc *c, const struct clc_vm *vm);
 json_t *print_list(const struct clc *c); /* {"vms": [...]} ordered by name */

@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include <api/fields.h>
+#include <common/log.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,8 @@ state_add(struct state *s, const char *name, const char *segment, const struct m
 {
 	struct clc_vm *vm;
 
-	if (state_find(s, name) != NULL || state_find_id(s, segment, mac) != NULL)
+	if (state_find(s, name) != NULL || state_find_id(s, segment, mac) != NULL ||
+		json_object_get(s->skipped, name) != NULL)
 		return NULL;
 	vm = calloc(1, sizeof(*vm));
 	if (vm == NULL)
@@ -148,41 +150,63 @@ vm_row(const struct clc_vm *vm)
 /* ---- database ---- */
 
 static int
-load_vm(struct state *s, const struct env_row *row)
+load_vm(struct state *s, const struct env_row *row, const json_t *v, struct err *e)
 {
 	struct clc_vm *vm = calloc(1, sizeof(*vm));
-	json_t *v = json_loads(row->value, 0, NULL);
 	struct faults f;
-	int rc = -EINVAL;
+	int rc;
 
+	if (vm == NULL)
+		return err_set(e, ENOMEM, "out of memory");
 	faults_init(&f);
-	if (vm != NULL && v != NULL && kind_read(&kind_clc_vm, v, NULL, vm, &f) == 0 &&
-		strcmp(vm->name, row->key) == 0) {
-		link_vm(s, vm);
-		rc = 0;
-	} else {
-		free(vm);
-	}
+	rc = kind_read(&kind_clc_vm, v, NULL, vm, &f);
+	if (rc != 0)
+		faults_err(&f, e);
 	faults_fini(&f);
-	json_decref(v);
+	if (rc == 0 && (strcmp(vm->name, row->key) != 0 || state_find_id(s, vm->segment, &vm->mac) != NULL)) {
+		kind_fini(&kind_clc_vm, vm);
+		rc = err_set(e, EINVAL, "another name than its key, or the MAC of another VM");
+	}
+	if (rc == 0)
+		link_vm(s, vm);
+	else
+		free(vm);
 	return rc;
+}
+
+static int
+load_tombstone(struct state *s, const struct env_row *row, const json_t *v, struct err *e)
+{
+	json_int_t epoch = json_integer_value(json_object_get(v, "epoch"));
+
+	if (epoch < 1)
+		return err_set(e, EINVAL, "no epoch");
+	return bury(s, row->key, (uint64_t)epoch) == 0 ? 0 : err_set(e, ENOMEM, "out of memory");
 }
 
 static int
 load_row(void *arg, const struct env_row *row)
 {
+	json_t *v = json_loads(row->value, 0, NULL);
 	struct state *s = arg;
-	json_t *v;
-	int rc = 0;
+	struct err e = {0};
+	int rc;
 
-	if (strcmp(row->kind, "vm") == 0)
-		return load_vm(s, row);
-	if (strcmp(row->kind, "tombstone") == 0) {
-		v = json_loads(row->value, 0, NULL);
-		rc = bury(s, row->key, (uint64_t)json_integer_value(json_object_get(v, "epoch")));
-		json_decref(v);
-	}
-	return rc;
+	if (v == NULL)
+		rc = err_set(&e, EINVAL, "not JSON");
+	else if (strcmp(row->kind, "vm") == 0)
+		rc = load_vm(s, row, v, &e);
+	else if (strcmp(row->kind, "tombstone") == 0)
+		rc = load_tombstone(s, row, v, &e);
+	else
+		rc = err_set(&e, EINVAL, "unknown kind");
+	json_decref(v);
+	if (rc == 0 || rc == -ENOMEM)
+		return rc;
+	log_error("%s: the row of %s %s is skipped, and kept: %s", s->inv->clc.state, row->kind, row->key,
+		e.text);
+	json_object_set_new(s->skipped, row->key, json_true());
+	return 0;
 }
 
 static struct store *
@@ -205,15 +229,17 @@ open_store(const struct inventory *inv, struct err *e)
 int
 state_open(struct state *s, const struct inventory *inv, struct err *e)
 {
-	*s = (struct state){.inv = inv};
+	int rc;
+
+	*s = (struct state){.inv = inv, .skipped = json_object()};
 	s->db = open_store(inv, e);
-	if (s->db == NULL)
-		return e->code;
-	if (store_load(s->db, NULL, load_row, s) == 0)
+	rc = s->db == NULL ? e->code : store_load(s->db, NULL, load_row, s);
+	if (rc == 0)
 		return 0;
+	if (s->db != NULL)
+		err_set(e, -rc, "%s: %s", inv->clc.state, strerror(-rc));
 	state_close(s);
-	return err_set(
-		e, EINVAL, "%s: a row is not what nearway-clc writes: another version's?", inv->clc.state);
+	return rc;
 }
 
 void
@@ -229,6 +255,8 @@ state_close(struct state *s)
 		free(t);
 	}
 	pool_free(s);
+	json_decref(s->skipped);
+	s->skipped = NULL;
 	if (s->db != NULL)
 		store_close(s->db);
 	s->db = NULL;

@@ -61,14 +61,17 @@ struct state {
 	struct clc_vm *ids;
 	struct tombstone *tombstones;
 	struct taken *taken; /* made by state_take_stock() */
+	json_t *skipped;     /* keys of rows that could not be read: an object */
 };
 
+/* A row that cannot be read is told, left alone and skipped: one must not cost the others. */
 int state_open(struct state *s, const struct inventory *inv, struct err *e);
 void state_close(struct state *s);
 
 struct clc_vm *state_find(const struct state *s, const char *name);
 struct clc_vm *state_find_id(const struct state *s, const char *segment, const struct mac *mac);
-/* A new VM in memory, to be committed; NULL when name or MAC are known or there is no memory. */
+/* A new VM in memory, to be committed; NULL when name or MAC are known, a row of the name was skipped, or
+ * there is no memory. */
 struct clc_vm *state_add(struct state *s, const char *name, const char *segment, const struct mac *mac);
 uint64_t state_last_epoch(
 	const struct state *s, const char *segment, const struct mac *mac); /* of a deleted VM */

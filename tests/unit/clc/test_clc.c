@@ -289,6 +289,40 @@ stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves(void **state)
 	assert_int_equal(state_last_epoch(&w->c.state, "seg1", &(struct mac){{2, 0x56, 0x4d, 0, 0, 2}}), 9);
 }
 
+static void
+name_that_could_not_be_read_back_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"", "_vm1", "-x", "a b", "vm/1", "aaaaaaaaaabbbbbbbbbbccccccccccdd"};
+	struct world *w = *state;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(create(w, bad[i], "x"), -EINVAL);
+	restart(w);
+	assert_int_equal(create(w, "vm_1.a-b", "x"), 0);
+	restart(w);
+	assert_at(w, "vm_1.a-b", "r-x");
+}
+
+static void
+row_that_cannot_be_read_is_skipped_and_kept(void **state)
+{
+	struct env_row bad[] = {{"vm", "_vm9", "{\"name\": \"_vm9\"}"}, {"vm", "vm2", "{\"name\": \"vm2\"}"},
+		{"tombstone", "seg1/02:56:4d:00:00:09", "null"}, {"vm", "vm3", "{"}, {"new", "thing", "1"}};
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(store_commit(w->c.state.db, bad, 5), 0);
+	restart(w);
+	assert_at(w, "vm1", "r-x");
+	assert_int_equal(json_object_size(w->c.state.skipped), 5);
+	assert_int_equal(create(w, "vm2", "x"), -EEXIST); /* nor overwritten */
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	restart(w);
+	assert_at(w, "vm1", "r-y");
+	assert_int_equal(json_object_size(w->c.state.skipped), 5);
+}
+
 /* ---- failures ---- */
 
 static void
@@ -576,6 +610,14 @@ private_addresses_that_cannot_be_a_vm_are_refused(void **state)
 	assert_int_equal(clc_create(&w->c, &p, &e), 0);
 }
 
+static void
+no_line(void *arg, enum log_level level, const char *line)
+{
+	(void)arg;
+	(void)level;
+	(void)line;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -587,6 +629,8 @@ main(int argc, char **argv)
 		TEST(move_to_where_it_is_changes_nothing),
 		TEST(many_vms_move_in_one_transaction),
 		TEST(stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves),
+		TEST(name_that_could_not_be_read_back_is_refused),
+		TEST(row_that_cannot_be_read_is_skipped_and_kept),
 		TEST(unreachable_router_is_said_and_nothing_is_changed),
 		TEST(wrong_key_is_said),
 		TEST(refusal_undoes_the_intent_and_frees_the_address),
@@ -605,6 +649,6 @@ main(int argc, char **argv)
 	if (argc != 2)
 		return 2;
 	conf = argv[1];
-	log_set_level(LOG_ERROR);
+	log_set_sink(no_line, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
