@@ -28,6 +28,8 @@ core_new(const struct core_start *s, struct err *e)
 	c->env = s->env;
 	env_call(c->env, random, key, sizeof(key));
 	gate_init(&c->gate, key);
+	env_call(c->env, random, &c->instance, sizeof(c->instance));
+	c->instance >>= 1; /* a JSON number */
 	c->conf = s->config;
 	memcpy(c->private_key, s->private_key, sizeof(c->private_key));
 	c->started_ms = now_ms(c);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* peers.c - the other routers of the group: who dials, back-off, sessions. Of two routers the one with the
- * lower name dials, so that there is one session; a new one replaces the old once both sides have proved who
- * they are. */
+ * lower name dials, and one that starts dials each until it has asked it once: who was up all the time may try
+ * seldom by now. There is one session: a new one replaces the old once both sides have proved who they are; of
+ * two that crossed, both keep the one that the lower name dialled. */
 #include "state.h"
 
 #include <common/log.h>
@@ -13,9 +14,15 @@
 #define BACKOFF_MAX_MS 60000
 
 static bool
-we_dial(const struct peer *p)
+lower(const struct peer *p)
 {
 	return strcmp(p->core->conf->router.name, p->conf->name) < 0;
+}
+
+static bool
+we_dial(const struct peer *p)
+{
+	return !p->dialling && (lower(p) || !p->asked);
 }
 
 void
@@ -62,7 +69,7 @@ local_end(struct core *c, struct channel_local *l)
 	l->role = ROLE_PEER;
 	snprintf(l->name, sizeof(l->name), "%s", c->conf->router.name);
 	memcpy(l->private_key, c->private_key, sizeof(l->private_key));
-	l->hello = json_pack("{s:o}", "segments", json_object());
+	l->hello = json_pack("{s:o, s:I}", "segments", json_object(), "instance", (json_int_t)c->instance);
 	for (size_t i = 0; i < c->conf->segments.n; i++) {
 		const struct conf_segment *s = segment_at(c, (uint16_t)i);
 
@@ -147,6 +154,7 @@ peer_dial(struct peer *p)
 		dial_later(p);
 		return;
 	}
+	p->dialling = s;
 	p->state = PEER_DIALLING;
 }
 
@@ -185,6 +193,16 @@ take_segments(struct peer *p, const json_t *hello)
 	}
 }
 
+/* Both sides called at once: each process sees the other once, in two sessions. */
+static bool
+crossed(const struct session *a, const struct session *b)
+{
+	const json_t *x = json_object_get(channel_hello(a->channel), "instance");
+
+	return a->dialled != b->dialled &&
+	       json_equal(x, json_object_get(channel_hello(b->channel), "instance"));
+}
+
 void
 peer_up(struct core *c, struct session *s)
 {
@@ -198,7 +216,13 @@ peer_up(struct core *c, struct session *s)
 		session_close(s);
 		return;
 	}
+	if (p->dialling == s)
+		p->dialling = NULL;
 	old = p->session;
+	if (old && crossed(old, s) && s->dialled != lower(p)) {
+		session_close(s);
+		return;
+	}
 	p->session = NULL;
 	if (old) {
 		sync_stop(p);
@@ -223,6 +247,8 @@ peer_down(struct core *c, struct session *s)
 {
 	struct peer *p = s->peer;
 
+	if (p->dialling == s)
+		p->dialling = NULL;
 	if (p->session == s) {
 		p->session = NULL;
 		sync_stop(p);
@@ -231,9 +257,7 @@ peer_down(struct core *c, struct session *s)
 	}
 	if (p->session)
 		return;
-	p->state = PEER_AWAY;
-	p->asked = true;
-	core_ready(c, false);
+	p->state = p->dialling ? PEER_DIALLING : PEER_AWAY;
 	if (we_dial(p))
 		dial_later(p);
 }

@@ -187,7 +187,7 @@ struct peer {
 	uint8_t index; /* router index */
 	const struct conf_peer *conf;
 	struct channel_identity identity;
-	struct session *session;
+	struct session *session, *dialling; /* the one that is up; the one on its way */
 	enum peer_state state;
 	struct env_timer *timer; /* next dial, or next exchange after refused claims */
 	uint64_t backoff_ms;
@@ -208,7 +208,7 @@ struct core {
 	struct env *env;
 	const struct config *conf;
 	uint8_t private_key[32];
-	uint64_t started_ms;
+	uint64_t started_ms, instance; /* in hellos: another with each start */
 	bool running;
 
 	struct vm_obj *vms;

@@ -10,7 +10,7 @@
  * clocks. Then all is healed, and after a time: every router knows the same of every VM, at its highest
  * epoch; nothing acknowledged is lost forwarding is what the core wants; no address has led to two VMs at any
  * moment no drain has outlived its time; at the end none is left; no router has gone back to an older epoch
- *   a restart from the store changes nothing
+ *   a router that starts has soon asked all peers; a restart from the store changes nothing
  */
 #include "world.h"
 
@@ -24,6 +24,7 @@
 #define CHAOS_MS 120000
 #define HEAL_MS	 150000
 #define SLACK_MS 4000 /* a drain ends with the second and its transaction, on a disk that takes it */
+#define ASKED_MS 3000 /* the wait at start, and some for lines of 180 ms */
 #define PREFIXES 5
 
 enum op { OP_REGISTER, OP_MOVE, OP_UNREGISTER };
@@ -60,8 +61,10 @@ struct sim {
 		uint32_t asked;
 		int prefix; /* -1: none on its way */
 	} routes[ROUTERS];
-	uint64_t up_since[ROUTERS];	 /* since then without a restart or a fault of the disk */
-	uint64_t epochs[ROUTERS][SLOTS]; /* of the slot's VM, as last seen at the router */
+	uint64_t up_since[ROUTERS]; /* since then without a restart or a fault of the disk */
+	uint64_t started[ROUTERS];
+	uint64_t line_fault[ROUTERS + 1][ROUTERS + 1]; /* when the last one between two was made or healed */
+	uint64_t epochs[ROUTERS][SLOTS];	       /* of the slot's VM, as last seen at the router */
 	uint8_t generations[ROUTERS][SLOTS];
 	uint64_t restart_at[ROUTERS];
 	uint64_t acks, refusals, unknown, crashes, moves;
@@ -311,7 +314,7 @@ restart_due(struct sim *s, bool all)
 		if (world_router(s->w, i)->core || (!all && s->w->now < s->restart_at[i]))
 			continue;
 		node_start(world_router(s->w, i));
-		s->up_since[i] = s->w->now;
+		s->up_since[i] = s->started[i] = s->w->now;
 	}
 }
 
@@ -322,8 +325,11 @@ fault(struct sim *s)
 	unsigned int b =
 		(a + 1 + (unsigned int)world_random(s->w, ROUTERS)) % (ROUTERS + 1); /* the controller, too */
 	struct node *n = world_router(s->w, a);
+	uint64_t what = world_random(s->w, 8);
 
-	switch (world_random(s->w, 8)) {
+	if (what < 5)
+		s->line_fault[a][b] = s->line_fault[b][a] = s->w->now;
+	switch (what) {
 	case 0:
 		world_reset(s->w, a, b);
 		break;
@@ -411,12 +417,32 @@ check_epochs(struct sim *s, unsigned int i)
 	}
 }
 
+/* A router that starts, or whose peer does, has soon asked it, if nothing was between them at the later start and
+ * since: however long the other had been trying in vain. */
+static void
+check_asked(struct sim *s, unsigned int i)
+{
+	struct core *c = world_router(s->w, i)->core;
+
+	for (unsigned int j = 0; j < ROUTERS; j++) {
+		uint64_t later = s->started[i] > s->started[j] ? s->started[i] : s->started[j];
+
+		if (i == j || !c || !world_router(s->w, j)->core || s->w->cut[i][j] ||
+			s->line_fault[i][j] >= later || s->w->now < later + ASKED_MS)
+			continue;
+		if (!c->peers[j - (j > i)].asked)
+			broken(s, "%s has not asked %s", world_router(s->w, i)->name,
+				world_router(s->w, j)->name);
+	}
+}
+
 static void
 check_always(struct sim *s)
 {
 	for (unsigned int i = 0; i < ROUTERS; i++) {
 		check_drains(s, i);
 		check_epochs(s, i);
+		check_asked(s, i);
 	}
 }
 
@@ -566,6 +592,9 @@ heal(struct sim *s)
 	for (unsigned int a = 0; a < s->w->n_nodes; a++)
 		for (unsigned int b = 0; b < s->w->n_nodes; b++)
 			s->w->cut[a][b] = false;
+	for (unsigned int a = 0; a <= ROUTERS; a++)
+		for (unsigned int b = 0; b <= ROUTERS; b++)
+			s->line_fault[a][b] = s->w->now;
 	for (unsigned int i = 0; i < ROUTERS; i++)
 		world_router(s->w, i)->commits_to_fail = 0;
 	restart_due(s, true);

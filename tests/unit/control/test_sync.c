@@ -689,7 +689,7 @@ ready_waits_for_peers_but_not_for_ever(void **state)
 	uint64_t began;
 
 	(void)state;
-	node_start(b); /* the lower name dials: b can only wait */
+	node_start(b); /* a is down */
 	world_run(w, 1900);
 	assert_false(b->ready);
 	world_run(w, 200);
@@ -703,6 +703,88 @@ ready_waits_for_peers_but_not_for_ever(void **state)
 	world_free(w);
 }
 
+/* Of two routers each may be the one that was down; who was up has long ceased to dial often. */
+static void
+a_router_that_was_down_starts_with_what_its_peers_know(void **state)
+{
+	(void)state;
+	for (unsigned int down = 0; down < 2; down++) {
+		struct world *w = routers(2);
+		struct node *n = world_router(w, down), *up = world_router(w, 1 - down);
+		uint64_t began;
+
+		assert_int_equal(vm_register(n, 1, 0, vm_global(down, 1)), 0);
+		world_run(w, 200);
+		node_crash(n);
+		assert_int_equal(vm_move(up, 1, 0, vm_global(1 - down, 1), HOUR, HOUR), 0);
+		world_run(w, HOUR / 2);
+		node_start(n);
+		for (began = w->now; !n->ready && w->now < began + 5000;)
+			world_run(w, 10);
+		assert_true(w->now < began + 1000);
+		assert_int_equal(fwd_at(n, 1)->owner, 1);
+		assert_int_equal(fwd_at(n, 1)->drains[0].home, FWD_SELF);
+		assert_agreed(w, 2);
+		world_free(w);
+	}
+}
+
+/* One session with each peer; its serial, or 0. */
+static uint64_t
+one_session(struct node *n, unsigned int peer, unsigned int peers)
+{
+	const struct peer *p = &n->core->peers[peer];
+	struct session *s;
+	size_t count;
+
+	DL_COUNT(n->core->sessions, s, count);
+	return count == peers && p->state == PEER_SYNCED ? p->up_serial : 0;
+}
+
+static void
+routers_that_dial_each_other_at_once_keep_the_session_of_the_lower_name(void **state)
+{
+	struct world *w = world_new(1, 3);
+
+	(void)state;
+	w->delay_min = w->delay_max = 20; /* each hello comes up at its dialler's end first */
+	for (unsigned int i = 0; i < 3; i++)
+		node_start(world_router(w, i));
+	world_run(w, 300);
+	for (unsigned int i = 0; i < 3; i++) {
+		for (unsigned int j = 0; j < 2; j++) {
+			assert_true(one_session(world_router(w, i), j, 2) > 0);
+			assert_int_equal(world_router(w, i)->core->peers[j].session->dialled, j >= i);
+		}
+	}
+	assert_false(logged("is away"));
+	world_free(w);
+}
+
+static void
+routers_that_start_at_any_time_come_to_one_session(void **state)
+{
+	(void)state;
+	for (unsigned int round = 0; round < 40; round++) {
+		struct world *w = world_new(round + 1, 2);
+		struct node *a = world_router(w, round % 2), *b = world_router(w, 1 - round % 2);
+		uint64_t serial[2];
+
+		w->delay_max = 1 + 10 * (round % 10);
+		node_start(a);
+		world_run(w, world_random(w, 8 * w->delay_max));
+		node_start(b);
+		world_run(w, 5000);
+		serial[0] = one_session(a, 0, 1);
+		serial[1] = one_session(b, 0, 1);
+		assert_true(serial[0] > 0 && serial[1] > 0);
+		world_run(w, 300000);
+		assert_int_equal(one_session(a, 0, 1), serial[0]); /* and stay with it */
+		assert_int_equal(one_session(b, 0, 1), serial[1]);
+		world_free(w);
+	}
+}
+
 static void
 ready_waits_for_each_peer(void **state)
 {
@@ -710,7 +792,7 @@ ready_waits_for_each_peer(void **state)
 
 	(void)state;
 	node_start(world_router(w, 0));
-	node_start(world_router(w, 2)); /* r-a dials it; r-b, which would dial it, is down */
+	node_start(world_router(w, 2)); /* r-b is down */
 	world_run(w, 1800);
 	assert_int_equal(world_router(w, 2)->core->peers[0].state, PEER_SYNCED);
 	assert_false(world_router(w, 2)->ready);
@@ -748,6 +830,9 @@ main(void)
 		T(a_peer_is_not_told_what_the_store_does_not_have_yet),
 		T(a_new_session_replaces_the_old_one),
 		T(ready_waits_for_peers_but_not_for_ever),
+		T(a_router_that_was_down_starts_with_what_its_peers_know),
+		T(routers_that_dial_each_other_at_once_keep_the_session_of_the_lower_name),
+		T(routers_that_start_at_any_time_come_to_one_session),
 		T(ready_waits_for_each_peer),
 	};
 
