@@ -56,15 +56,6 @@ conflict(struct core *c, const struct vm_obj *known, struct fail *f)
 		known->now.epoch);
 }
 
-static bool
-has_private(const struct vm_state *s, ip4 private)
-{
-	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
-		if (s->fwd.addresses[i].private_ip == private)
-			return true;
-	return false;
-}
-
 static int
 take_addresses(struct core *c, const struct list *l, struct vm_state *s, struct fail *f)
 {
@@ -81,9 +72,10 @@ take_addresses(struct core *c, const struct list *l, struct vm_state *s, struct 
 			rc = check_own_global(c, s->fwd.segment, a->global_ip, f);
 		if (rc != 0)
 			return rc;
-		if (has_private(s, a->private_ip) || (a->global_ip && vm_has_global(s, a->global_ip)))
+		if (vm_has_private(s, a->private_ip) || (a->global_ip && vm_has_global(s, a->global_ip)))
 			return fail(f, RPC_INVALID_PARAMS, "addresses: %s is given twice",
-				ip4_format(has_private(s, a->private_ip) ? a->private_ip : a->global_ip, ip));
+				ip4_format(
+					vm_has_private(s, a->private_ip) ? a->private_ip : a->global_ip, ip));
 		s->fwd.addresses[s->fwd.n_addresses++] =
 			(struct fwd_address){a->private_ip, a->global_ip, s->epoch};
 	}
@@ -143,7 +135,7 @@ keep_drains(const struct vm_state *old, struct vm_state *s)
 	for (unsigned int i = 0; i < old->fwd.n_drains; i++) {
 		const struct fwd_drain *d = &old->fwd.drains[i];
 
-		if (has_private(s, d->private_ip) && !vm_has_global(s, d->global_ip))
+		if (vm_has_private(s, d->private_ip) && !vm_has_global(s, d->global_ip))
 			drain_add(s, d, &old->drain[i]);
 	}
 }
@@ -267,7 +259,7 @@ start_drains(struct core *c, const struct vm_state *old, const struct drain_time
 		struct fwd_drain d = {a->private_ip, a->global_ip, old->fwd.owner, a->since};
 		struct drain_time t = *time;
 
-		if (!a->global_ip || vm_has_global(s, a->global_ip) || !has_private(s, a->private_ip))
+		if (!a->global_ip || vm_has_global(s, a->global_ip) || !vm_has_private(s, a->private_ip))
 			continue;
 		if (s->fwd.n_drains == FWD_DRAINS_MAX)
 			return fail(f, RPC_LIMIT, "%d old addresses drain already: move.finish ends one",

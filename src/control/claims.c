@@ -45,32 +45,49 @@ strip(struct core *c, const struct vm_obj *o, ip4 which)
 	vm_set(c, &s);
 }
 
-static int
-own_drain_of(const struct vm_obj *mine, ip4 global, uint64_t epoch)
+static const struct drain_time *
+own_drain_of(const struct vm_obj *mine, ip4 global)
 {
 	for (unsigned int i = 0; vm_live(mine) && i < mine->now.fwd.n_drains; i++)
-		if (mine->now.fwd.drains[i].global_ip == global && mine->now.drain[i].epoch == epoch)
-			return (int)i;
-	return -1;
+		if (mine->now.fwd.drains[i].global_ip == global && mine->now.fwd.drains[i].home == FWD_SELF)
+			return &mine->now.drain[i];
+	return NULL;
 }
 
-/* A drain that we are the home of goes on, begins, or is over already: then the claimant has not heard of it
- * yet. */
+static bool
+live_here(const struct vm_obj *mine, const struct fwd_drain *d)
+{
+	const struct fwd_vm *f = vm_live(mine) ? &mine->now.fwd : NULL;
+
+	for (unsigned int i = 0; f && f->owner == FWD_SELF && i < f->n_addresses; i++)
+		if (f->addresses[i].private_ip == d->private_ip && f->addresses[i].global_ip == d->global_ip)
+			return true;
+	return false;
+}
+
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* A drain that we are the home of goes on, or begins with an address that was live here. Any other is over
+ * already, and the claimant has not heard of it yet; or it never was: nobody makes us translate what we did not. */
 static bool
 take_own_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
 {
-	ip4 global = s->fwd.drains[i].global_ip;
-	struct vm_obj *holder = vm_by_global(c, global);
-	int known = own_drain_of(mine, global, s->drain[i].epoch);
+	const struct drain_time *known = own_drain_of(mine, s->fwd.drains[i].global_ip);
+	struct drain_time *t = &s->drain[i];
 
-	if (known >= 0) {
-		s->drain[i] = mine->now.drain[known]; /* our clock counts */
+	if (known) { /* our clock counts; a claimant that did not know of our move gives it its own number */
+		t->min_at = sooner(t->min_at, known->min_at);
+		t->max_at = sooner(t->max_at, known->max_at);
+		t->quiet_at = known->quiet_at;
 		return true;
 	}
-	if (in_own_pool(c, global) && (!holder || holder == mine) &&
-		(!mine || mine->now.epoch < s->drain[i].epoch))
+	if (live_here(mine, &s->fwd.drains[i]))
 		return true;
-	sync_drain_done(c, s, global, s->drain[i].epoch);
+	sync_drain_done(c, s, s->fwd.drains[i].global_ip, t->epoch);
 	return false;
 }
 
@@ -101,11 +118,18 @@ check_claim_addresses(struct core *c, const struct vm_state *s, struct fail *f)
 			rc = fail(f, RPC_INVALID_PARAMS, "global address %s is not one of its own",
 				ip4_format(v->addresses[i].global_ip, ip));
 	}
-	for (unsigned int i = 0; i < v->n_drains && rc == 0; i++)
+	for (unsigned int i = 0; i < v->n_drains && rc == 0; i++) {
 		if ((v->drains[i].home != FWD_SELF && in_own_pool(c, v->drains[i].global_ip)) ||
 			ip4_is_martian(v->drains[i].global_ip))
 			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s is not its home's",
 				ip4_format(v->drains[i].global_ip, ip));
+		else if (!vm_has_private(s, v->drains[i].private_ip))
+			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s leads to none of its addresses",
+				ip4_format(v->drains[i].global_ip, ip));
+		else if (s->drain[i].epoch > s->epoch)
+			rc = fail(f, RPC_INVALID_PARAMS, "address %s drains by a move that is still to come",
+				ip4_format(v->drains[i].global_ip, ip));
+	}
 	return rc;
 }
 

@@ -294,6 +294,7 @@ void row_free(struct env_row *row);
 json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
 void vms_free(struct core *c);
 bool vm_has_own_drain(const struct vm_state *s);
+bool vm_has_private(const struct vm_state *s, ip4 private);
 bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
 /* Live global addresses that lived or drained before are as old as they were; the others keep the age that they have. */
 void vm_keep_ages(const struct vm_state *old, struct vm_state *s);

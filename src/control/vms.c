@@ -177,6 +177,15 @@ vm_live(const struct vm_obj *o)
 }
 
 bool
+vm_has_private(const struct vm_state *s, ip4 private)
+{
+	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
+		if (s->fwd.addresses[i].private_ip == private)
+			return true;
+	return false;
+}
+
+bool
 vm_has_global(const struct vm_state *s, ip4 global)
 {
 	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)

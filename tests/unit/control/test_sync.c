@@ -362,25 +362,69 @@ a_peer_may_end_only_drains_whose_home_it_is(void **state)
 	world_free(w);
 }
 
+/* With one drain of router a's. */
+static json_t *
+drain_claim(unsigned int n, uint64_t epoch, const char *private, const char *old_private, const char *old,
+	uint64_t old_epoch)
+{
+	json_t *vm = claim(n, "r-b", epoch, private, NULL);
+
+	json_object_set_new(vm, "drains",
+		json_pack("[{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i}]", "private", old_private, "global", old,
+			"router", "r-a", "epoch", (json_int_t)old_epoch, "min", 1000, "max", 1000, "left-min",
+			1000, "left-max", 1000));
+	return vm;
+}
+
 static void
-a_claim_with_a_drain_of_ours_that_we_never_had_is_told_so(void **state)
+a_peer_makes_us_translate_nothing_that_we_did_not(void **state)
 {
 	struct world *w;
 	struct caller *k = false_peer(&w);
 	struct node *a = world_router(w, 0);
-	json_t *vm;
 
 	(void)state;
 	assert_int_equal(vm_register(a, 1, 5, vm_global(0, 1)), 0);
-	vm = claim(1, "r-b", 6, "10.0.0.6", "198.52.0.6");
-	json_object_set_new(vm, "drains",
-		json_pack("[{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i}]", "private", "10.0.0.6", "global",
-			"198.51.0.6", "router", "r-a", "epoch", 3 /* older than our own epoch */, "min", 0,
-			"max", 1000, "left-min", 0, "left-max", 1000));
-	tell(k, vm);
+	tell(k, drain_claim(
+			2, 1, "10.0.0.7", "10.0.0.7", "198.51.0.7", 1)); /* a VM of its own, a free address */
+	assert_int_equal(fwd_at(a, 2)->n_drains, 0);
+	assert_string_equal(k->last, "sync.done");
+	tell(k, drain_claim(2, 2, "10.0.0.7", "10.0.0.7", "198.51.0.6", 2)); /* that of our VM */
+	assert_int_equal(fwd_at(a, 2)->n_drains, 0);
+	tell(k, drain_claim(
+			1, 6, "10.0.0.6", "10.0.0.9", "198.51.0.6", 6)); /* to another's private address */
+	tell(k, drain_claim(1, 6, "10.0.0.6", "10.0.0.6", "198.51.0.6", 7)); /* by a move to come */
+	assert_int_equal(fwd_at(a, 1)->owner, FWD_SELF);
+	tell(k, drain_claim(1, 6, "10.0.0.6", "10.0.0.6", "198.51.0.8", 6)); /* our VM, not its address */
 	assert_int_equal(fwd_at(a, 1)->owner, 1);
 	assert_int_equal(fwd_at(a, 1)->n_drains, 0);
-	assert_string_equal(k->last, "sync.done");
+	tell(k, drain_claim(1, 7, "10.0.0.6", "10.0.0.6", "198.51.0.6", 7)); /* it was live here, once */
+	assert_int_equal(fwd_at(a, 1)->n_drains, 0);
+	assert_int_equal(vm_register(a, 3, 0, vm_global(0, 1)), 0); /* all is free */
+	assert_true(model_is_true(a));
+	caller_free(k);
+	world_free(w);
+}
+
+/* A claimant that has not heard of the move that began a drain gives it the number of its own. */
+static void
+a_drain_goes_on_by_its_homes_clock_whatever_move_it_is_named_by(void **state)
+{
+	struct world *w;
+	struct caller *k = false_peer(&w);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 5, vm_global(0, 1)), 0);
+	tell(k, drain_claim(1, 6, "10.0.0.6", "10.0.0.6", "198.51.0.6", 6));
+	assert_int_equal(fwd_at(a, 1)->drains[0].home, FWD_SELF);
+	world_run(w, 700);
+	tell(k, drain_claim(1, 7, "10.0.0.6", "10.0.0.6", "198.51.0.6", 7));
+	assert_int_equal(vm_at(a, 1)->now.drain[0].epoch, 7);
+	assert_true(drain_left(a->core, vm_at(a, 1)->now.drain[0].max_at) <= 300);
+	assert_int_equal(a->n_freed, 0);
+	world_run(w, 2500);
+	assert_int_equal(fwd_at(a, 1)->n_drains, 0);
 	caller_free(k);
 	world_free(w);
 }
@@ -818,7 +862,8 @@ main(void)
 		T(a_peer_may_claim_for_itself_only),
 		T(a_peer_may_call_nothing_but_sync),
 		T(a_peer_may_end_only_drains_whose_home_it_is),
-		T(a_claim_with_a_drain_of_ours_that_we_never_had_is_told_so),
+		T(a_peer_makes_us_translate_nothing_that_we_did_not),
+		T(a_drain_goes_on_by_its_homes_clock_whatever_move_it_is_named_by),
 		T(of_two_claims_at_one_epoch_the_lower_name_keeps_it_everywhere),
 		T(an_address_that_moves_between_vms_of_a_peer_follows_its_last_word),
 		T(a_claim_whose_address_another_router_still_has_is_taken_later),
