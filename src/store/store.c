@@ -185,7 +185,8 @@ move_file(const char *from, const char *to, const char *suffix)
 	return rename(a, b) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-/* The log goes with its database, so that what is moved aside can still be looked into. */
+/* The log goes with its database, so that what is moved aside can still be looked into; after it: a database that a
+ * kill left without its log would be taken for a whole one. */
 static int
 set_file_aside(const char *file, const char *why, struct err *e)
 {
@@ -198,11 +199,11 @@ set_file_aside(const char *file, const char *why, struct err *e)
 	snprintf(to, sizeof(to), "%s.corrupt-%s", file, stamp);
 	for (int i = 1; access(to, F_OK) == 0; i++)
 		snprintf(to, sizeof(to), "%s.corrupt-%s.%d", file, stamp, i);
-	rc = move_file(file, to, "-wal");
+	rc = move_file(file, to, "");
+	if (rc == 0)
+		rc = move_file(file, to, "-wal");
 	if (rc == 0)
 		rc = move_file(file, to, "-shm");
-	if (rc == 0)
-		rc = move_file(file, to, "");
 	if (rc != 0)
 		return err_set(e, -rc, "store: %s is unusable (%s) and cannot be moved to %s: %s", file, why,
 			to, strerror(-rc));
