@@ -2,6 +2,8 @@
 /* claims.c - what a peer says of its VMs: what it may say, and what is taken of it. */
 #include "state.h"
 
+#include <common/log.h>
+
 struct claims {
 	struct txn txn;
 	uint8_t peer;
@@ -11,6 +13,7 @@ struct claims {
 	size_t from, n;
 	uint64_t accepted, refused;
 	bool retry;
+	bool returned; /* not of its own VMs, but of ours */
 };
 
 /* Of this VM, an address that another VM of the claimant's own has: its word on both is newer. */
@@ -65,16 +68,27 @@ live_here(const struct vm_obj *mine, const struct fwd_drain *d)
 	return false;
 }
 
+static bool
+is_free_own(struct core *c, const struct vm_state *s, ip4 global)
+{
+	struct fail f = {0};
+	bool free = check_own_global(c, s->fwd.segment, global, &f) == 0 && !vm_by_global(c, global);
+
+	fail_clear(&f);
+	return free;
+}
+
 static uint64_t
 sooner(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-/* A drain that we are the home of goes on, or begins with an address that was live here. Any other is over
- * already, and the claimant has not heard of it yet; or it never was: nobody makes us translate what we did not. */
+/* A drain that we are the home of goes on, or begins with an address that was live here, or our store is empty and
+ * we believe it. Any other is over already, and the claimant has not heard of it yet; or it never was: nobody makes
+ * us translate what we did not. */
 static bool
-take_own_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
+take_own_drain(struct core *c, struct peer *p, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
 {
 	const struct drain_time *known = own_drain_of(mine, s->fwd.drains[i].global_ip);
 	struct drain_time *t = &s->drain[i];
@@ -87,20 +101,44 @@ take_own_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, un
 	}
 	if (live_here(mine, &s->fwd.drains[i]))
 		return true;
+	if (!mine && peer_gives_back(p) && is_free_own(c, s, s->fwd.drains[i].global_ip))
+		return true;
 	sync_drain_done(c, s, s->fwd.drains[i].global_ip, t->epoch);
 	return false;
 }
 
 /* A drain whose home has given the address to another VM is over, too. */
 static bool
-take_drain(struct core *c, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
+take_drain(struct core *c, struct peer *p, const struct vm_obj *mine, struct vm_state *s, unsigned int i)
 {
 	const struct fwd_drain *d = &s->fwd.drains[i];
 	struct vm_obj *holder = vm_by_global(c, d->global_ip);
 
 	if (d->home == FWD_SELF)
-		return take_own_drain(c, mine, s, i);
+		return take_own_drain(c, p, mine, s, i);
 	return !holder || holder == mine || holder->now.fwd.owner != d->home;
+}
+
+static int
+check_claim_drains(struct core *c, const struct vm_state *s, struct fail *f)
+{
+	const struct fwd_vm *v = &s->fwd;
+	char ip[IP4_TEXT];
+	int rc = 0;
+
+	for (unsigned int i = 0; i < v->n_drains && rc == 0; i++) {
+		if ((v->drains[i].home != FWD_SELF && in_own_pool(c, v->drains[i].global_ip)) ||
+			ip4_is_martian(v->drains[i].global_ip))
+			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s is not its home's",
+				ip4_format(v->drains[i].global_ip, ip));
+		else if (!vm_has_private(s, v->drains[i].private_ip))
+			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s leads to none of its addresses",
+				ip4_format(v->drains[i].global_ip, ip));
+		else if (s->drain[i].epoch > s->epoch)
+			rc = fail(f, RPC_INVALID_PARAMS, "address %s drains by a move that is still to come",
+				ip4_format(v->drains[i].global_ip, ip));
+	}
+	return rc;
 }
 
 static int
@@ -118,19 +156,7 @@ check_claim_addresses(struct core *c, const struct vm_state *s, struct fail *f)
 			rc = fail(f, RPC_INVALID_PARAMS, "global address %s is not one of its own",
 				ip4_format(v->addresses[i].global_ip, ip));
 	}
-	for (unsigned int i = 0; i < v->n_drains && rc == 0; i++) {
-		if ((v->drains[i].home != FWD_SELF && in_own_pool(c, v->drains[i].global_ip)) ||
-			ip4_is_martian(v->drains[i].global_ip))
-			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s is not its home's",
-				ip4_format(v->drains[i].global_ip, ip));
-		else if (!vm_has_private(s, v->drains[i].private_ip))
-			rc = fail(f, RPC_INVALID_PARAMS, "draining address %s leads to none of its addresses",
-				ip4_format(v->drains[i].global_ip, ip));
-		else if (s->drain[i].epoch > s->epoch)
-			rc = fail(f, RPC_INVALID_PARAMS, "address %s drains by a move that is still to come",
-				ip4_format(v->drains[i].global_ip, ip));
-	}
-	return rc;
+	return rc ? rc : check_claim_drains(c, s, f);
 }
 
 /* At an equal epoch the owner's own word on its VM is the newest; of two owners the lower router name keeps
@@ -191,12 +217,33 @@ claim_take(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
 	if (rc != 0)
 		return rc;
 	for (unsigned int i = s->fwd.n_drains; i-- > 0;)
-		if (!take_drain(c, mine, s, i))
+		if (!take_drain(c, p, mine, s, i))
 			drain_remove(s, i);
 	if (!s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
 		return fail(f, RPC_LIMIT, "limits.vms is reached");
 	rc = clear_addresses(c, s, f);
 	if (rc == 0 && !(mine && mine->present && vm_state_same(&mine->now, s)))
+		vm_set(c, s);
+	return rc;
+}
+
+/* A VM of ours that we have lost with our store. What we know by now is newer. */
+static int
+take_returned(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
+{
+	struct vm_obj *mine = vm_find(c, s->fwd.segment, &s->fwd.mac);
+	int rc;
+
+	if (s->fwd.owner != FWD_SELF || !p->shared[s->fwd.segment])
+		return fail(f, RPC_DENIED, "we have asked for VMs of our own");
+	if (mine && mine->now.epoch >= s->epoch)
+		return 0;
+	rc = check_claim_drains(c, s, f);
+	if (rc == 0)
+		rc = vm_check(c, s, f);
+	if (rc == 0 && !s->deleted && c->n_live >= c->conf->limits.vms)
+		rc = fail(f, RPC_LIMIT, "limits.vms is reached");
+	if (rc == 0)
 		vm_set(c, s);
 	return rc;
 }
@@ -236,7 +283,8 @@ claims_apply(struct core *c, struct txn *t)
 		struct vm_state s;
 		size_t mark = txn_mark(c);
 
-		if (claim_read(c, v, &s, &f) == 0 && claim_take(c, p, &s, &f) == 0) {
+		if (claim_read(c, v, &s, &f) == 0 &&
+			(x->returned ? take_returned(c, p, &s, &f) : claim_take(c, p, &s, &f)) == 0) {
 			x->accepted++;
 			continue;
 		}
@@ -280,6 +328,9 @@ claims_end(struct core *c, struct claims *x, int code)
 	p->accepted += x->accepted;
 	p->refused += x->refused;
 	p->retry |= x->retry || code != 0;
+	if (x->returned)
+		log_warn("control: the store was empty: peer %s gives back %" PRIu64 " VMs of ours",
+			p->conf->name, x->accepted);
 	if (x->request)
 		rpc_reply(x->request, json_object());
 	if (sync_go_on(p, x->exchange))
@@ -311,6 +362,14 @@ void
 claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r)
 {
 	struct claims x = {.peer = p->index, .exchange = exchange, .request = r, .vms = vms};
+
+	claims_submit(p->core, &x, 0, json_array_size(vms), true);
+}
+
+void
+claims_returned(struct peer *p, json_t *vms, uint64_t exchange)
+{
+	struct claims x = {.peer = p->index, .exchange = exchange, .vms = vms, .returned = true};
 
 	claims_submit(p->core, &x, 0, json_array_size(vms), true);
 }

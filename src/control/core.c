@@ -75,6 +75,7 @@ core_load_row(struct core *c, const struct env_row *row)
 	struct fail f = {0};
 	int rc;
 
+	c->remembers = true;
 	if (strcmp(row->kind, "vm") == 0)
 		rc = vm_load(c, row, &f);
 	else if (strcmp(row->kind, "route") == 0)
@@ -118,8 +119,8 @@ started(void *arg)
 	peers_start(c);
 }
 
-/* After a reboot what is left of drains is written down by the new clock, with the row that names that clock.
- */
+/* After a reboot what is left of drains is written down by the new clock, with the row that names that clock. An
+ * empty store stays so until something is worth a row: it still shows that all was lost. */
 static void
 rebase(struct core *c)
 {
@@ -127,6 +128,8 @@ rebase(struct core *c)
 	struct vm_obj *o;
 	size_t n = 0, max = 1;
 
+	if (!c->remembers)
+		return;
 	if (c->stored.present && strcmp(c->stored.boot_id, env_call(c->env, boot_id)) == 0)
 		return;
 	DL_FOREACH2(c->draining, o, drain_next)

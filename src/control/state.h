@@ -201,6 +201,7 @@ struct peer {
 	bool lagging;			 /* updates were left out: it is told to ask again */
 	bool retry;			 /* claims were refused that may be taken later */
 	uint64_t alarm_at, alarms_quiet; /* one alarm line a second */
+	bool gave_back;			 /* the first exchange is through: see peer_gives_back() */
 	bool asked;			 /* one exchange finished or failed since the start */
 };
 
@@ -209,7 +210,7 @@ struct core {
 	const struct config *conf;
 	uint8_t private_key[32];
 	uint64_t started_ms, instance; /* in hellos: another with each start */
-	bool running;
+	bool running, remembers;       /* the store had rows */
 
 	struct vm_obj *vms;
 	struct address *addresses;
@@ -286,6 +287,8 @@ bool vm_from_api(struct core *c, const struct vm *vm, struct vm_state *s, struct
  */
 size_t vm_sorted(struct core *c, const char *cursor);
 bool vm_live(const struct vm_obj *o);
+/* May it stand here: MAC, addresses, and nobody else's? */
+int vm_check(struct core *c, const struct vm_state *s, struct fail *f);
 int vm_load(struct core *c, const struct env_row *row, struct fail *f);
 /* Fills a row of malloc'ed strings. */
 void vm_row(struct core *c, const struct vm_state *s, struct env_row *row);
@@ -419,9 +422,13 @@ void peer_exchanged(struct peer *p, bool whole);
 
 void sync_start(struct peer *p); /* a full exchange, unless one runs */
 void sync_stop(struct peer *p);
+/* Our store was empty: until its first exchange is through, a peer is believed what it says of our past. */
+bool peer_gives_back(const struct peer *p);
 bool sync_go_on(struct peer *p, uint64_t serial); /* the exchange with this serial, if it still runs */
 /* VMs that a peer told us: in answer to an exchange, or by a request that waits for the outcome. */
 void claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r);
+/* VMs of our own that a peer remembers, in answer to an exchange. */
+void claims_returned(struct peer *p, json_t *vms, uint64_t exchange);
 void sync_request(struct session *s, struct rpc_request *r, const char *method, json_t *params);
 /* News: our VMs that changed, and our drains that are over. Collected while a group is made live, then sent.
  */

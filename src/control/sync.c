@@ -7,6 +7,7 @@
  *   sync.update {vms: [vm...]}          -> {}           these of mine have changed
  *   sync.done   {drains: [{segment, mac, global, epoch}]} -> {}   these old addresses of mine are gone
  *   sync.again  {}                      -> {}           I left updates out: ask for my digest
+ *   sync.mine   {cursor}                -> {vms, next}  what you know to be owned by me: my store was empty
  *
  * An exchange (at each connection, and after claims that were refused) pages through the peer's digest and
  * pulls what differs. One stream carries all of it in order, so what a router last said of its VM is the
@@ -28,6 +29,7 @@ struct exchange { /* ours, of the peer's state */
 	char cursor[VM_KEY_TEXT]; /* "" = the last page */
 	json_t *wanted;		  /* [[segment, mac]...] of this page, still to be pulled */
 	bool again;		  /* asked for meanwhile */
+	bool mine;		  /* first of all: what it knows to be ours */
 };
 
 struct reply_to { /* an answer of the peer's, unless exchange or session is over */
@@ -35,6 +37,12 @@ struct reply_to { /* an answer of the peer's, unless exchange or session is over
 	uint8_t peer;
 	uint64_t serial;
 };
+
+bool
+peer_gives_back(const struct peer *p)
+{
+	return !p->core->remembers && !p->gave_back;
+}
 
 static struct reply_to *
 reply_new(struct peer *p, uint64_t serial)
@@ -96,6 +104,7 @@ exchange_end(struct peer *p, bool whole)
 
 	whole = whole && !p->retry;
 	p->retry = false;
+	p->gave_back = true;
 	exchange_free(p);
 	peer_exchanged(p, whole);
 	if (again && p->session && !p->exchange)
@@ -161,22 +170,31 @@ differs(struct peer *p, const json_t *row)
 	return vm_hash(p->core, &o->now) != hash;
 }
 
+/* To the next page, or "" behind the last; false: that leads nowhere. */
+static bool
+take_cursor(struct exchange *x, const json_t *v)
+{
+	const char *next = json_string_value(json_object_get(v, "next"));
+
+	if (next && (strlen(next) >= sizeof(x->cursor) || strcmp(next, x->cursor) <= 0))
+		return false;
+	strcpy(x->cursor, next ? next : "");
+	return true;
+}
+
 static void
 digest_came(void *arg, int code, json_t *v)
 {
 	struct peer *p = reply_exchange(arg);
 	json_t *rows = json_object_get(v, "rows"), *row;
-	const char *next = json_string_value(json_object_get(v, "next"));
 	size_t i;
 
 	if (!p)
 		return;
-	if (code != 0 || !json_is_array(rows) || (next && strlen(next) >= sizeof(p->exchange->cursor)) ||
-		(next && strcmp(next, p->exchange->cursor) <= 0)) {
+	if (code != 0 || !json_is_array(rows) || !take_cursor(p->exchange, v)) {
 		exchange_end(p, false);
 		return;
 	}
-	strcpy(p->exchange->cursor, next ? next : "");
 	json_array_foreach(rows, i, row) if (differs(p, row)) json_array_append_new(
 		p->exchange->wanted, json_pack("[s, s]", text_at(row, 0), text_at(row, 1)));
 	exchange_next(p);
@@ -189,10 +207,41 @@ digest_ask(struct peer *p)
 }
 
 static void
+mine_came(void *arg, int code, json_t *v)
+{
+	struct peer *p = reply_exchange(arg);
+	json_t *vms = json_object_get(v, "vms");
+
+	if (!p)
+		return;
+	if (code != 0 || json_array_size(vms) > PULL_VMS || !take_cursor(p->exchange, v))
+		exchange_end(p, false);
+	else if (json_array_size(vms) == 0)
+		exchange_next(p);
+	else
+		claims_returned(p, vms, p->exchange->serial);
+}
+
+static void
+mine_ask(struct peer *p)
+{
+	exchange_call(p, "sync.mine", json_pack("{s:s}", "cursor", p->exchange->cursor), mine_came);
+}
+
+static void
 exchange_next(struct peer *p)
 {
 	struct exchange *x = p->exchange;
 
+	if (x->mine && x->cursor[0]) {
+		mine_ask(p);
+		return;
+	}
+	if (x->mine) {
+		x->mine = false;
+		digest_ask(p);
+		return;
+	}
 	if (json_array_size(x->wanted) > 0)
 		exchange_call(
 			p, "sync.pull", json_pack("{s:o}", "vms", take_front(x->wanted, PULL_VMS)), pulled);
@@ -221,8 +270,12 @@ sync_start(struct peer *p)
 	p->exchange = zalloc(sizeof(*p->exchange));
 	p->exchange->serial = ++p->core->serials;
 	p->exchange->wanted = json_array();
+	p->exchange->mine = peer_gives_back(p);
 	p->retry = false;
-	digest_ask(p);
+	if (p->exchange->mine)
+		mine_ask(p);
+	else
+		digest_ask(p);
 }
 
 void
@@ -239,12 +292,24 @@ speaks_of(const struct peer *p, const struct vm_obj *o)
 	return o->present && o->now.fwd.owner == FWD_SELF && p->shared[o->key.segment];
 }
 
+/* Puts the next page's cursor into `v`, when VM i of all in order is not the end. */
+static void
+set_next(struct core *c, json_t *v, size_t i)
+{
+	char key[VM_KEY_TEXT];
+
+	if (i >= HASH_COUNT(c->vms))
+		return;
+	vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, key);
+	json_object_set_new(v, "next", json_string(key));
+}
+
 static json_t *
 digest(struct core *c, const struct peer *p, const char *cursor)
 {
 	json_t *rows = json_array(), *v = json_pack("{s:o}", "rows", rows);
 	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor);
-	char key[VM_KEY_TEXT], mac[MAC_TEXT];
+	char mac[MAC_TEXT];
 
 	for (; i < n && json_array_size(rows) < DIGEST_ROWS; i++) {
 		const struct vm_obj *o = c->sorted[i];
@@ -255,10 +320,24 @@ digest(struct core *c, const struct peer *p, const char *cursor)
 						    mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch,
 						    (json_int_t)vm_hash(c, &o->now)));
 	}
-	if (i < n) {
-		vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, key);
-		json_object_set_new(v, "next", json_string(key));
+	set_next(c, v, i);
+	return v;
+}
+
+/* What a peer that has lost its store owned, its tombstones too. */
+static json_t *
+give_back(struct core *c, const struct peer *p, const char *cursor)
+{
+	json_t *vms = json_array(), *v = json_pack("{s:o}", "vms", vms);
+	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor);
+
+	for (; i < n && json_array_size(vms) < PULL_VMS; i++) {
+		const struct vm_obj *o = c->sorted[i];
+
+		if (o->present && o->now.fwd.owner == p->index && p->shared[o->key.segment])
+			json_array_append_new(vms, vm_json(c, &o->now));
 	}
+	set_next(c, v, i);
 	return v;
 }
 
@@ -290,14 +369,18 @@ struct read_txn {
 	uint8_t peer;
 	struct rpc_request *request;
 	json_t *params;
+	bool back; /* sync.mine */
 };
 
 static void
-read_reply(struct core *c, const struct peer *p, struct rpc_request *r, const json_t *params)
+read_reply(struct core *c, const struct peer *p, struct rpc_request *r, const json_t *params, bool back)
 {
 	const char *cursor = json_string_value(json_object_get(params, "cursor"));
 
-	rpc_reply(r, cursor ? digest(c, p, cursor) : pull(c, p, json_object_get(params, "vms")));
+	if (back)
+		rpc_reply(r, give_back(c, p, cursor));
+	else
+		rpc_reply(r, cursor ? digest(c, p, cursor) : pull(c, p, json_object_get(params, "vms")));
 }
 
 static int
@@ -314,7 +397,7 @@ read_done(struct core *c, struct txn *t, int code)
 	struct read_txn *x = (struct read_txn *)t;
 
 	if (code == 0)
-		read_reply(c, &c->peers[x->peer - 1], x->request, x->params);
+		read_reply(c, &c->peers[x->peer - 1], x->request, x->params, x->back);
 	else
 		rpc_fail(x->request, code, NULL, "%s", t->fail.text);
 	json_decref(x->params);
@@ -323,12 +406,12 @@ read_done(struct core *c, struct txn *t, int code)
 }
 
 static void
-read_new(struct peer *p, struct rpc_request *r, json_t *params)
+read_new(struct peer *p, struct rpc_request *r, json_t *params, bool back)
 {
 	struct read_txn *x;
 
 	if (!p->core->group) {
-		read_reply(p->core, p, r, params);
+		read_reply(p->core, p, r, params, back);
 		return;
 	}
 	x = zalloc(sizeof(*x));
@@ -337,6 +420,7 @@ read_new(struct peer *p, struct rpc_request *r, json_t *params)
 	x->peer = p->index;
 	x->request = r;
 	x->params = json_incref(params);
+	x->back = back;
 	txn_submit(p->core, &x->txn);
 }
 
@@ -419,9 +503,11 @@ sync_request(struct session *s, struct rpc_request *r, const char *method, json_
 	const char *cursor = json_string_value(json_object_get(params, "cursor"));
 	json_t *vms = json_object_get(params, "vms"), *drains = json_object_get(params, "drains");
 
-	if ((strcmp(method, "sync.digest") == 0 && cursor) ||
+	bool back = strcmp(method, "sync.mine") == 0;
+
+	if (((back || strcmp(method, "sync.digest") == 0) && cursor) ||
 		(strcmp(method, "sync.pull") == 0 && !cursor && json_array_size(vms) <= PULL_VMS)) {
-		read_new(s->peer, r, params);
+		read_new(s->peer, r, params, back);
 	} else if (strcmp(method, "sync.update") == 0 && json_is_array(vms) &&
 		   json_array_size(vms) <= CLAIMS_MAX) {
 		claims_new(s->peer, vms, 0, r);

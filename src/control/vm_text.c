@@ -296,8 +296,8 @@ vm_row(struct core *c, const struct vm_state *s, struct env_row *row)
 	row_set(row, "vm", key, vm);
 }
 
-static int
-vm_check_loaded(struct core *c, const struct vm_state *s, struct fail *f)
+int
+vm_check(struct core *c, const struct vm_state *s, struct fail *f)
 {
 	int rc = check_mac(c, &s->fwd.mac, f);
 
@@ -334,7 +334,7 @@ vm_load(struct core *c, const struct env_row *row, struct fail *f)
 	json_decref(v);
 	if (rc != 0)
 		return fail(f, RPC_INVALID_PARAMS, "%s", e.text);
-	rc = vm_from_api(c, &vm, &s, f) ? vm_check_loaded(c, &s, f) : f->code;
+	rc = vm_from_api(c, &vm, &s, f) ? vm_check(c, &s, f) : f->code;
 	kind_fini(&kind_vm, &vm);
 	if (rc != 0)
 		return rc;

@@ -221,12 +221,20 @@ caller_called(void *arg, struct rpc_request *r, const char *method, json_t *para
 struct caller *
 caller_new(struct node *from, const char *name, enum channel_role role, struct node *to, json_t *hello)
 {
+	return caller_with(from, name, role, to, hello, NULL);
+}
+
+struct caller *
+caller_with(struct node *from, const char *name, enum channel_role role, struct node *to, json_t *hello,
+	json_t *(*answer)(const char *method))
+{
 	struct channel_local local = {.env = &from->env, .role = role, .hello = hello};
 	struct channel_identity id = {.role = ROLE_PEER};
 	struct caller *k = calloc(1, sizeof(*k));
 	uint64_t until = from->w->now + 20000;
 
 	k->from = from;
+	k->answer = answer;
 	k->to = to;
 	snprintf(local.name, sizeof(local.name), "%s", name);
 	memcpy(local.private_key, from->private_key, 32);

@@ -55,6 +55,9 @@ struct caller {
 /* Dials as `name` in this role; hello is stolen. Runs the world until it is up or down. */
 struct caller *caller_new(
 	struct node *from, const char *name, enum channel_role role, struct node *to, json_t *hello);
+/* The same; `answer` from its first call on. */
+struct caller *caller_with(struct node *from, const char *name, enum channel_role role, struct node *to,
+	json_t *hello, json_t *(*answer)(const char *method));
 void caller_free(struct caller *k);
 /* The error's code or 0; the params are stolen. */
 int caller_call(struct caller *k, const char *method, json_t *params);

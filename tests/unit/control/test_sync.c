@@ -429,6 +429,133 @@ a_drain_goes_on_by_its_homes_clock_whatever_move_it_is_named_by(void **state)
 	world_free(w);
 }
 
+/* ---- a store that was lost ---- */
+
+/* Router a has VMs of each kind; then it is down, VM 5 moves on, and it starts without its store. */
+static struct world *
+store_lost(void)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	for (unsigned int i = 1; i <= 5; i++)
+		assert_int_equal(vm_register(a, i, 0, vm_global(0, i)), 0);
+	assert_int_equal(vm_unregister(a, 2, 0), 0);
+	world_run(w, 200);
+	assert_int_equal(vm_move(b, 3, 0, vm_global(1, 3), HOUR, HOUR), 0);
+	world_run(w, 200);
+	assert_int_equal(vm_move(b, 4, 0, vm_global(1, 4), HOUR, HOUR), 0);
+	world_run(w, 200);
+	assert_int_equal(vm_move(a, 4, 0, vm_global(0, 4), HOUR, HOUR), 0);
+	world_run(w, 200);
+	node_crash(a);
+	assert_int_equal(vm_move(b, 5, 0, vm_global(1, 5), HOUR, HOUR), 0);
+	world_run(w, 200);
+	stored_clear(a);
+	return w;
+}
+
+static void
+a_router_that_lost_its_store_gets_its_vms_back_from_its_peers(void **state)
+{
+	struct world *w = store_lost();
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	node_start(a);
+	for (uint64_t began = w->now; !a->ready && w->now < began + 5000;)
+		world_run(w, 10);
+	assert_int_equal(fwd_at(a, 1)->owner, FWD_SELF); /* before its ports start */
+	assert_int_equal(fwd_at(a, 1)->addresses[0].global_ip, vm_global(0, 1));
+	assert_true(vm_at(a, 2)->now.deleted);
+	assert_int_equal(fwd_at(a, 3)->owner, 1);
+	assert_int_equal(fwd_at(a, 3)->drains[0].global_ip, vm_global(0, 3)); /* and still translates */
+	assert_int_equal(fwd_at(a, 4)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(a, 4)->drains[0].home, 1);
+	assert_int_equal(fwd_at(a, 5)->owner, 1); /* it went on: a higher epoch */
+	assert_true(logged("gives back 3 VMs of ours"));
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0); /* above the old epoch, or the same */
+	world_run(w, 1000);
+	assert_agreed(w, 3);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 3000);
+	assert_agreed(w, 3);
+	world_run(w, HOUR + 60000);
+	assert_int_equal(fwd_at(a, 3)->n_drains, 0);
+	assert_false(logged("is refused"));
+	world_free(w);
+}
+
+static void
+a_router_that_has_its_store_takes_no_word_on_its_own_vms(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct caller *k;
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	node_crash(b);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 100);
+	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	world_run(w, 500);
+	assert_string_equal(k->last, "sync.digest"); /* and nothing before */
+	assert_int_equal(k->calls, 1);
+	caller_free(k);
+	world_free(w);
+}
+
+/* The first exchange with a router whose store is empty: what a peer's key can say of that router's past. */
+static json_t *
+false_past(const char *method)
+{
+	json_t *vms;
+
+	if (strcmp(method, "sync.mine") != 0)
+		return strcmp(method, "sync.digest") == 0 ? json_pack("{s:[]}", "rows") : json_object();
+	vms = json_array();
+	json_array_append_new(vms, claim(1, "r-a", 1, "10.0.0.6", "198.51.0.6")); /* this is right */
+	json_array_append_new(vms, claim(2, "r-b", 1, "10.0.0.7", NULL));	  /* its own */
+	json_array_append_new(vms, claim(3, "r-c", 1, "10.0.0.8", NULL));
+	json_array_append_new(vms, claim(4, "r-a", 1, "10.0.0.9", "198.52.0.9")); /* not our pool */
+	json_array_append_new(vms, claim(5, "r-a", 1, "10.0.0.6", NULL));	  /* twice */
+	json_array_append_new(vms, claim(6, "r-a", 1, "10.0.0.1", NULL));	  /* the gateway */
+	return json_pack("{s:o}", "vms", vms);
+}
+
+static void
+an_empty_router_believes_of_its_past_what_could_have_been(void **state)
+{
+	struct world *w = world_new(1, 3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct caller *k;
+
+	(void)state;
+	node_start(a);
+	world_run(w, 100);
+	caller_free(caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100)));
+	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	assert_string_equal(k->last, "sync.digest"); /* the first exchange is over */
+	caller_free(k);
+	node_crash(a);
+	stored_clear(a);
+	node_start(a);
+	world_run(w, 100);
+	k = caller_with(
+		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_past);
+	world_run(w, 500);
+	assert_int_equal(fwd_at(a, 1)->owner, FWD_SELF);
+	assert_int_equal(HASH_COUNT(a->core->vms), 1);
+	assert_true(logged("is refused"));
+	assert_true(model_is_true(a));
+	caller_free(k);
+	world_free(w);
+}
+
 /* ---- equal epochs ---- */
 
 static void
@@ -864,6 +991,9 @@ main(void)
 		T(a_peer_may_end_only_drains_whose_home_it_is),
 		T(a_peer_makes_us_translate_nothing_that_we_did_not),
 		T(a_drain_goes_on_by_its_homes_clock_whatever_move_it_is_named_by),
+		T(a_router_that_lost_its_store_gets_its_vms_back_from_its_peers),
+		T(a_router_that_has_its_store_takes_no_word_on_its_own_vms),
+		T(an_empty_router_believes_of_its_past_what_could_have_been),
 		T(of_two_claims_at_one_epoch_the_lower_name_keeps_it_everywhere),
 		T(an_address_that_moves_between_vms_of_a_peer_follows_its_last_word),
 		T(a_claim_whose_address_another_router_still_has_is_taken_later),
