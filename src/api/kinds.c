@@ -369,6 +369,17 @@ static const struct field fields_vm_register[] = {
 const struct kind kind_vm_register_params = {
 	"vm_register", sizeof(struct vm_register_params), fields_vm_register, "registration of a VM"};
 
+static const struct field fields_vm_old[] = {
+	{"private", F_IP4, REQ, AT(vm_old, private_ip), .help = "address of the VM in its segment"},
+	{"global", F_IP4, KEYED, AT(vm_old, global_ip), .help = "its global address there"},
+	{"router", F_NAME, REQ, AT(vm_old, router), .help = "the router that translates it"},
+	{"epoch", F_INT, 0, AT(vm_old, epoch), 0, EPOCH_MAX, "0",
+		.help = "number of the move that made it old; 0 is this one"},
+	END,
+};
+static const struct kind kind_vm_old = {
+	"old", sizeof(struct vm_old), fields_vm_old, "a global address of a VM at another router"};
+
 static const struct field fields_vm_move[] = {
 	{"segment", F_NAME, REQ, AT(vm_move_params, segment), .help = HELP_SEGMENT},
 	{"mac", F_MAC, REQ, AT(vm_move_params, mac), .help = HELP_MAC},
@@ -381,6 +392,9 @@ static const struct field fields_vm_move[] = {
 		.help = "least time that old global addresses work; else the router's drain.min"},
 	{"drain-max", F_DURATION, FIELD_UNSET, AT(vm_move_params, drain_max_ms), 0, DURATION_MAX,
 		.help = "most time that old global addresses work; else the router's drain.max"},
+	{"old", F_LIST, 0, AT(vm_move_params, old), 0, VM_DRAINS_MAX, .kind = &kind_vm_old,
+		.help = "its global addresses elsewhere, oldest first, for a router that has not heard of "
+			"them"},
 	END,
 };
 const struct kind kind_vm_move_params = {

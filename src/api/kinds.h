@@ -202,12 +202,20 @@ struct vm_register_params {
 	struct list addresses;
 };
 
+struct vm_old { /* a global address of the VM at another router, live or draining there */
+	ip4 private_ip;
+	ip4 global_ip;
+	char router[NAME_LEN + 1];
+	uint64_t epoch; /* of the move that makes it old; 0: the one that it is told with */
+};
+
 struct vm_move_params { /* told to the new router alone */
 	char segment[NAME_LEN + 1];
 	struct mac mac;
 	uint64_t epoch;			     /* 0: one more than what is known */
 	struct list addresses;		     /* with the new site's global addresses */
 	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = the router's configured default */
+	struct list old;		     /* vm_old, oldest first, at most VM_DRAINS_MAX */
 };
 
 struct vm_key_params {

@@ -29,12 +29,47 @@ register_params(const struct clc_vm *vm)
 	return v;
 }
 
+static void
+add_old(const struct clc *c, const struct clc_vm *vm, const struct held *h, json_t *list)
+{
+	const struct inv_site *site = inventory_site(c->inv, h->site);
+	char private[IP4_TEXT], global[IP4_TEXT];
+
+	if (site == NULL || strcmp(h->site, vm->to) == 0 || h->global_ip == 0 ||
+		json_array_size(list) == VM_DRAINS_MAX)
+		return;
+	json_array_insert_new(list, 0,
+		json_pack("{s:s, s:s, s:s, s:I}", "private", ip4_format(h->private_ip, private), "global",
+			ip4_format(h->global_ip, global), "router", site->router, "epoch",
+			(json_int_t)h->epoch));
+}
+
+/* What may still be live or drain elsewhere, oldest first: the new router may not have heard of it. */
 static json_t *
-move_params(const struct clc_vm *vm)
+old_addresses(const struct clc *c, const struct clc_vm *vm)
+{
+	json_t *list = json_array();
+
+	for (size_t i = vm->addresses.n; i-- > 0;) {
+		const struct vm_address *a = list_at(vm->addresses, struct vm_address, i);
+		struct held live = {
+			.private_ip = a->private_ip, .global_ip = a->global_ip, .epoch = vm->to_epoch};
+
+		memcpy(live.site, vm->site, sizeof(live.site));
+		add_old(c, vm, &live, list);
+	}
+	for (size_t i = vm->held.n; i-- > 0;)
+		add_old(c, vm, list_at(vm->held, struct held, i), list);
+	return list;
+}
+
+static json_t *
+move_params(const struct clc *c, const struct clc_vm *vm)
 {
 	json_t *v = key_params(vm, vm->to_epoch);
 
 	json_object_set_new(v, "addresses", field_write(kind_field(&kind_clc_vm, "to-addresses"), vm));
+	json_object_set_new(v, "old", old_addresses(c, vm));
 	if (vm->drain_min_ms != UINT64_MAX)
 		json_object_set_new(v, "drain-min", json_integer((json_int_t)vm->drain_min_ms));
 	if (vm->drain_max_ms != UINT64_MAX)
@@ -427,7 +462,8 @@ tell_moves(struct clc *c, struct mover *m, size_t n, const struct inv_site *to, 
 		if (m[i].vm->step != VM_MOVING)
 			continue;
 		of[k] = i;
-		ch[k++] = (struct change){.method = "vm.move", .params = move_params(m[i].vm), .vm = m[i].vm};
+		ch[k++] = (struct change){
+			.method = "vm.move", .params = move_params(c, m[i].vm), .vm = m[i].vm};
 	}
 	rc = k > 0 ? tell(&c->links, to->router, ch, k, e) : 0;
 	for (size_t i = 0; i < k; i++) {

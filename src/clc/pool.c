@@ -236,14 +236,14 @@ copy_addresses(struct list *to, const struct list *from)
 	return 0;
 }
 
-/* What a move that was told to a router, and then given up, may have put into use there. */
+/* What a move that was told to a router, and then given up, may have put into use there until this epoch. */
 static void
-hold_target(struct clc_vm *vm)
+hold_target(struct clc_vm *vm, uint64_t epoch)
 {
 	for (size_t i = 0; i < vm->to_addresses.n; i++) {
 		const struct vm_address *a = list_at(vm->to_addresses, struct vm_address, i);
 
-		vm_hold(vm, a->private_ip, a->global_ip, vm->to, vm->to_epoch);
+		vm_hold(vm, a->private_ip, a->global_ip, vm->to, epoch);
 	}
 }
 
@@ -252,9 +252,10 @@ vm_begin_move(struct state *s, struct clc_vm *vm, const struct inv_site *to, str
 {
 	const struct inv_segment *seg = inventory_segment(s->inv, vm->segment);
 	bool turned = vm->step == VM_MOVING;
+	uint64_t epoch = (turned && vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch) + 1;
 
 	if (turned)
-		hold_target(vm);
+		hold_target(vm, epoch);
 	if (copy_addresses(&vm->to_addresses, &vm->addresses) != 0)
 		return err_set(e, ENOMEM, "out of memory");
 	for (size_t i = 0; i < vm->to_addresses.n; i++) {
@@ -270,7 +271,7 @@ vm_begin_move(struct state *s, struct clc_vm *vm, const struct inv_site *to, str
 		if (a->global_ip == 0)
 			return e->code;
 	}
-	vm->to_epoch = (turned && vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch) + 1;
+	vm->to_epoch = epoch;
 	snprintf(vm->to, sizeof(vm->to), "%s", to->name);
 	vm->step = VM_MOVING;
 	vm->dirty = true;
@@ -332,7 +333,7 @@ vm_adopt(const struct inventory *inv, struct clc_vm *vm, const struct vm *seen)
 		(vm->step == VM_MOVING && seen->epoch <= vm->to_epoch))
 		return false;
 	if (vm->step == VM_MOVING)
-		hold_target(vm);
+		hold_target(vm, seen->epoch);
 	for (size_t i = 0; i < vm->addresses.n; i++) {
 		const struct vm_address *a = list_at(vm->addresses, struct vm_address, i);
 

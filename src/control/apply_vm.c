@@ -114,30 +114,39 @@ begin(struct core *c, const struct ask *ask, struct vm_state *s, struct vm_obj *
 	return rc;
 }
 
-/* In its place: the oldest address first, which is not always the one that began to drain first. */
-static void
-drain_add(struct vm_state *s, const struct fwd_drain *d, const struct drain_time *t)
+/* In its place: the oldest address first, which is not always the one that began to drain first. Not if the address is
+ * live again, drains already, or the VM gave up what it leads to. */
+static int
+drain_add(struct vm_state *s, const struct fwd_drain *d, const struct drain_time *t, struct fail *f)
 {
-	unsigned int i = s->fwd.n_drains++;
+	unsigned int i;
 
-	for (; i > 0 && s->fwd.drains[i - 1].since > d->since; i--) {
+	if (!d->global_ip || vm_has_global(s, d->global_ip) || !vm_has_private(s, d->private_ip))
+		return 0;
+	for (i = 0; i < s->fwd.n_drains; i++)
+		if (s->fwd.drains[i].global_ip == d->global_ip)
+			return 0;
+	if (s->fwd.n_drains == FWD_DRAINS_MAX)
+		return fail(
+			f, RPC_LIMIT, "%d old addresses drain already: move.finish ends one", FWD_DRAINS_MAX);
+	for (i = s->fwd.n_drains++; i > 0 && s->fwd.drains[i - 1].since > d->since; i--) {
 		s->fwd.drains[i] = s->fwd.drains[i - 1];
 		s->drain[i] = s->drain[i - 1];
 	}
 	s->fwd.drains[i] = *d;
 	s->drain[i] = *t;
+	return 0;
 }
 
-/* Drains that go on: all whose private address the VM keeps, but for those that become live again. */
-static void
-keep_drains(const struct vm_state *old, struct vm_state *s)
+/* Drains that go on. */
+static int
+keep_drains(const struct vm_state *old, struct vm_state *s, struct fail *f)
 {
-	for (unsigned int i = 0; i < old->fwd.n_drains; i++) {
-		const struct fwd_drain *d = &old->fwd.drains[i];
+	int rc = 0;
 
-		if (vm_has_private(s, d->private_ip) && !vm_has_global(s, d->global_ip))
-			drain_add(s, d, &old->drain[i]);
-	}
+	for (unsigned int i = 0; i < old->fwd.n_drains && rc == 0; i++)
+		rc = drain_add(s, &old->fwd.drains[i], &old->drain[i], f);
+	return rc;
 }
 
 static bool
@@ -193,13 +202,13 @@ apply_vm_register(struct core *c, const struct vm_register_params *p, json_t *ou
 		return already(known, out);
 	if (known && s.epoch == known->now.epoch)
 		return conflict(c, known, f);
+	if (vm_live(known))
+		vm_keep_ages(&known->now, &s);
 	rc = check_room(c, known, f);
+	if (rc == 0 && vm_live(known))
+		rc = keep_drains(&known->now, &s, f);
 	if (rc != 0)
 		return rc;
-	if (vm_live(known)) {
-		vm_keep_ages(&known->now, &s);
-		keep_drains(&known->now, &s);
-	}
 	if (vm_live(known) && known->now.fwd.owner == FWD_SELF) { /* it has not moved */
 		s.fwd.location = known->now.fwd.location;
 		s.fwd.attachment = known->now.fwd.attachment;
@@ -253,38 +262,118 @@ start_drains(struct core *c, const struct vm_state *old, const struct drain_time
 	struct fail *f)
 {
 	uint64_t now = now_ms(c);
+	int rc = 0;
 
-	for (unsigned int i = 0; i < old->fwd.n_addresses; i++) {
+	for (unsigned int i = 0; i < old->fwd.n_addresses && rc == 0; i++) {
 		const struct fwd_address *a = &old->fwd.addresses[i];
 		struct fwd_drain d = {a->private_ip, a->global_ip, old->fwd.owner, a->since};
 		struct drain_time t = *time;
 
-		if (!a->global_ip || vm_has_global(s, a->global_ip) || !vm_has_private(s, a->private_ip))
-			continue;
-		if (s->fwd.n_drains == FWD_DRAINS_MAX)
-			return fail(f, RPC_LIMIT, "%d old addresses drain already: move.finish ends one",
-				FWD_DRAINS_MAX);
 		if (d.home == FWD_SELF) {
 			t.min_at = now + t.min_ms;
 			t.max_at = now + t.max_ms;
 			t.quiet_at = now + SESSION_QUIET_MS;
 		}
-		drain_add(s, &d, &t);
+		rc = drain_add(s, &d, &t, f);
 	}
+	return rc;
+}
+
+/* What an address is to its home only that one knows: it ends a drain that it never had (claims.c). */
+static int
+check_old(struct core *c, const struct vm_old *o, const struct vm_state *s, struct fail *f)
+{
+	char ip[IP4_TEXT];
+
+	ip4_format(o->global_ip, ip);
+	if (router_index(c, o->router) <= FWD_SELF)
+		return fail(f, RPC_INVALID_PARAMS, "old: router %s is no peer of this router", o->router);
+	if (segment_at(c, s->fwd.segment)->access != ACCESS_NAT)
+		return fail(f, RPC_INVALID_PARAMS, "old: %s: the segment is routed and has no NAT", ip);
+	if (in_own_pool(c, o->global_ip))
+		return fail(f, RPC_INVALID_PARAMS, "old: %s is of this router's own pools, not of %s's", ip,
+			o->router);
+	if (!vm_has_private(s, o->private_ip))
+		return fail(f, RPC_INVALID_PARAMS, "old: %s leads to none of the VM's addresses", ip);
+	if (o->epoch > s->epoch)
+		return fail(f, RPC_INVALID_PARAMS, "old: %s: epoch %" PRIu64 " is above that of the move", ip,
+			o->epoch);
 	return 0;
+}
+
+/* The epoch at which the VM got an address: one that we never heard of is younger than all that we know. */
+static uint64_t
+age_of(const struct vm_obj *known, ip4 global)
+{
+	const struct fwd_vm *f = known ? &known->now.fwd : NULL;
+
+	if (!f)
+		return 0;
+	for (unsigned int i = 0; i < f->n_addresses; i++)
+		if (f->addresses[i].global_ip == global)
+			return f->addresses[i].since;
+	return known->now.epoch + 1; /* a drain that we know is kept as we know it */
+}
+
+struct takeover { /* by vm.move */
+	const struct vm_move_params *p;
+	const struct vm_obj *known;
+	struct drain_time time; /* of the drains that begin */
+};
+
+/* What the controller knows to be live or to drain elsewhere. */
+static int
+take_old(struct core *c, const struct takeover *t, struct vm_state *s, struct fail *f)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < t->p->old.n && rc == 0; i++) {
+		const struct vm_old *o = list_at(t->p->old, const struct vm_old, i);
+		struct fwd_drain d = {o->private_ip, o->global_ip, 0, age_of(t->known, o->global_ip)};
+		struct drain_time time = t->time;
+
+		rc = check_old(c, o, s, f);
+		if (rc != 0)
+			break;
+		d.home = (uint8_t)router_index(c, o->router);
+		time.epoch = o->epoch ? o->epoch : s->epoch;
+		rc = drain_add(s, &d, &time, f);
+	}
+	return rc;
+}
+
+/* Who knows the VM at the epoch before knows what is old now. Else the controller's word is added to what we know;
+ * what of it is over, its home will tell. */
+static int
+make_old(struct core *c, struct takeover *t, struct vm_state *s, struct fail *f)
+{
+	const struct vm_obj *known = t->known;
+	bool current = known && known->now.epoch + 1 == s->epoch;
+	int rc = 0;
+
+	t->time.epoch = s->epoch;
+	if (vm_live(known)) {
+		vm_keep_ages(&known->now, s);
+		rc = keep_drains(&known->now, s, f);
+	}
+	if (rc == 0 && !current)
+		rc = take_old(c, t, s, f);
+	if (rc == 0 && vm_live(known))
+		rc = start_drains(c, &known->now, &t->time, s, f);
+	return rc;
 }
 
 int
 apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f)
 {
 	struct ask ask = {p->segment, p->mac, p->epoch, &p->addresses};
-	struct drain_time t = {0};
+	struct takeover t = {.p = p};
 	struct vm_obj *known;
 	struct vm_state s;
 	int rc = begin(c, &ask, &s, &known, f);
 
 	if (rc == 0)
-		rc = drain_times(c, p, &t, f);
+		rc = drain_times(c, p, &t.time, f);
 	if (rc != 0)
 		return rc;
 	if (vm_live(known))
@@ -294,12 +383,9 @@ apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struc
 	if (known && s.epoch == known->now.epoch)
 		return conflict(c, known, f);
 	rc = check_room(c, known, f);
-	if (rc == 0 && vm_live(known)) {
-		t.epoch = s.epoch;
-		vm_keep_ages(&known->now, &s);
-		keep_drains(&known->now, &s);
-		rc = start_drains(c, &known->now, &t, &s, f);
-	}
+	t.known = known;
+	if (rc == 0)
+		rc = make_old(c, &t, &s, f);
 	return rc ? rc : finish(c, &s, out, f);
 }
 

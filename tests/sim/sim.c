@@ -201,6 +201,19 @@ slot_params(const struct slot *t, const struct change *ch)
 	return v;
 }
 
+/* Where its address was live when a change was last acknowledged. */
+static json_t *
+slot_old(const struct slot *t)
+{
+	static const char *const names[] = {"r-a", "r-b", "r-c"};
+	char private[24], global[24];
+
+	snprintf(private, sizeof(private), "10.0.0.%u", 10 + t->number);
+	snprintf(global, sizeof(global), "198.%u.0.%u", 51 + t->acked.router, 10 + t->number);
+	return json_pack(
+		"[{s:s, s:s, s:s}]", "private", private, "global", global, "router", names[t->acked.router]);
+}
+
 static void
 send_change(struct sim *s, struct slot *t)
 {
@@ -211,6 +224,8 @@ send_change(struct sim *s, struct slot *t)
 
 	*a = (struct asked){s, t, t->asked.router};
 	if (t->asked.op == OP_MOVE) {
+		if (t->acked.epoch > 0 && t->acked.router != t->asked.router)
+			json_object_set_new(v, "old", slot_old(t));
 		json_object_set_new(v, "drain-min", json_integer((json_int_t)world_random(s->w, 10000)));
 		json_object_set_new(
 			v, "drain-max", json_integer((json_int_t)(10000 + world_random(s->w, 30000))));

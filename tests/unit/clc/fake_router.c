@@ -80,6 +80,8 @@ change(struct fake_router *r, const char *method, const json_t *params, json_t *
 
 	*data = NULL;
 	r->changes++;
+	json_decref(r->last);
+	r->last = json_deep_copy(params);
 	if (strcmp(method, "route.replace") == 0)
 		return json_object_set(r->routes, text(params, "prefix"), json_object_get(params, "via"));
 	if (strcmp(method, "route.delete") == 0)
@@ -297,6 +299,7 @@ fake_group_fini(struct fake_group *g)
 	for (int i = 0; i < FAKE_ROUTERS; i++) {
 		fake_router_down(&g->r[i]);
 		json_decref(g->r[i].routes);
+		json_decref(g->r[i].last);
 	}
 	json_decref(g->vms);
 	fake_run(&g->f);

@@ -27,6 +27,7 @@ struct fake_router {
 	struct channel *channel;
 	struct rpc *rpc;
 	json_t *routes; /* prefix -> via */
+	json_t *last;	/* parameters of the last change */
 	enum fake_fault fault;
 	unsigned int calls, txns, changes;
 };

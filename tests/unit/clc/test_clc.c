@@ -226,6 +226,39 @@ vm_that_returns_gets_its_draining_address_back(void **state)
 	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
 }
 
+/* "GLOBAL ROUTER EPOCH" of each. */
+static void
+assert_old(struct world *w, unsigned int router, const char *want)
+{
+	const json_t *list = json_object_get(w->g.r[router].last, "old"), *o;
+	char got[400] = "";
+	size_t i, n = 0;
+
+	json_array_foreach(list, i, o) n += (size_t)snprintf(got + n, sizeof(got) - n, "%s%s %s %d",
+		i ? ", " : "", json_string_value(json_object_get(o, "global")),
+		json_string_value(json_object_get(o, "router")),
+		(int)json_integer_value(json_object_get(o, "epoch")));
+	assert_string_equal(got, want);
+}
+
+static void
+move_tells_the_new_router_what_may_be_in_use_elsewhere(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_old(w, Y, "203.0.113.1 r-x 2");
+	assert_int_equal(move(w, "vm1", "x"), 0); /* what it has there itself the router knows */
+	assert_old(w, X, "203.0.113.65 r-y 3");
+	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_old(w, Y, "203.0.113.1 r-x 4");
+	w->g.r[X].fault = FAULT_LOSE_REPLY;
+	assert_int_equal(move(w, "vm1", "x"), -EHOSTUNREACH);
+	assert_int_equal(move(w, "vm1", "y"), 0); /* x may have taken it back */
+	assert_old(w, Y, "203.0.113.1 r-x 4");
+}
+
 static void
 move_to_where_it_is_changes_nothing(void **state)
 {
@@ -626,6 +659,7 @@ main(int argc, char **argv)
 		TEST(create_gives_addresses_from_the_pools_and_registers_at_the_sites_router),
 		TEST(move_registers_at_the_new_router_alone_and_holds_the_old_address),
 		TEST(vm_that_returns_gets_its_draining_address_back),
+		TEST(move_tells_the_new_router_what_may_be_in_use_elsewhere),
 		TEST(move_to_where_it_is_changes_nothing),
 		TEST(many_vms_move_in_one_transaction),
 		TEST(stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves),

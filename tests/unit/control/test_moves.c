@@ -304,6 +304,145 @@ drain_times_that_contradict_are_refused(void **state)
 	world_free(w);
 }
 
+/* ---- a move to a router that has not heard of what was before ---- */
+
+/* VM 1 to router i at this epoch, with an hour to drain, and what the controller says of old addresses. */
+static int
+move_with_old(struct world *w, unsigned int i, uint64_t epoch, const char *old)
+{
+	char text[800], g[IP4_TEXT];
+
+	snprintf(text, sizeof(text),
+		"{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": %" PRIu64
+		", \"addresses\": [{\"private\": \"10.0.0.6\", \"global\": \"%s\"}], \"drain-max\": \"1h\", "
+		"\"old\": [%s]}",
+		epoch, ip4_format(vm_global(i, 1), g), old);
+	return call(world_router(w, i), "vm.move", text);
+}
+
+#define OLD(global, router, epoch)                                                      \
+	"{\"private\": \"10.0.0.6\", \"global\": \"" global "\", \"router\": \"" router \
+	"\", \"epoch\": " #epoch "}"
+
+static void
+a_vm_that_the_new_router_never_heard_of_drains_at_the_old_one(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	world_cut(w, 0, 1, true);
+	assert_int_equal(vm_register(a, 1, 1, vm_global(0, 1)), 0);
+	assert_int_equal(move_with_old(w, 1, 2, OLD("198.51.0.6", "r-a", 0)), 0);
+	assert_int_equal(fwd_at(b, 1)->drains[0].home, 1);
+	assert_int_equal(move_with_old(w, 1, 2, OLD("198.51.0.6", "r-a", 0)), 0); /* once more: is so */
+	world_cut(w, 0, 1, false);
+	world_run(w, 70000);
+	assert_int_equal(fwd_at(a, 1)->owner, 1);
+	assert_int_equal(fwd_at(a, 1)->drains[0].home, FWD_SELF);
+	assert_false(freed(a, vm_global(0, 1)));
+	assert_agreed(w, 2);
+	world_run(w, 2 * HOUR);
+	assert_false(drains(a, 1) || drains(b, 1));
+	world_free(w);
+}
+
+/* From a to b, then to c, which knows nothing of b. */
+static void
+a_chain_whose_last_router_missed_a_move_drains_at_both_homes(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 1, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	world_cut(w, 1, 2, true);
+	assert_int_equal(move_with_old(w, 1, 2, OLD("198.51.0.6", "r-a", 0)), 0);
+	world_run(w, 10 * MINUTE);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 1);
+	assert_int_equal(
+		move_with_old(w, 2, 3, OLD("198.51.0.6", "r-a", 2) ", " OLD("198.52.0.6", "r-b", 0)), 0);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(a, 1)->owner, 2);
+	assert_int_equal(fwd_at(a, 1)->n_drains, 2);
+	assert_true(drain_left(a->core, vm_at(a, 1)->now.drain[0].max_at) <= 50 * MINUTE);
+	world_cut(w, 1, 2, false);
+	world_run(w, 70000);
+	assert_int_equal(fwd_at(b, 1)->owner, 2);
+	assert_int_equal(fwd_at(b, 1)->drains[1].home, FWD_SELF);
+	assert_int_equal(a->n_freed + b->n_freed, 0);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+static void
+a_vm_that_returns_to_who_never_heard_that_it_left_keeps_the_older_address(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 1, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	world_cut(w, 0, 1, true);
+	assert_int_equal(move_with_old(w, 1, 2, ""), 0);
+	assert_int_equal(move_with_old(w, 0, 3, OLD("198.52.0.6", "r-b", 0)), 0);
+	assert_int_equal(fwd_at(a, 1)->drains[0].home, 1);
+	assert_true(fwd_at(a, 1)->addresses[0].since < fwd_at(a, 1)->drains[0].since);
+	world_cut(w, 0, 1, false);
+	world_run(w, 70000);
+	assert_int_equal(fwd_at(b, 1)->drains[0].home, FWD_SELF);
+	assert_false(freed(a, vm_global(0, 1)) || freed(b, vm_global(1, 1)));
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
+who_knows_the_epoch_before_needs_no_old_addresses_told(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 1, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	assert_int_equal(move_with_old(w, 1, 2, OLD("198.53.0.6", "r-c", 0)), 0);
+	assert_int_equal(fwd_at(b, 1)->n_drains, 1);
+	assert_int_equal(fwd_at(b, 1)->drains[0].global_ip, vm_global(0, 1));
+	world_free(w);
+}
+
+static void
+old_addresses_that_cannot_be_are_refused_or_ended_by_their_home(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(move_with_old(w, 1, 5, OLD("198.51.0.6", "r-x", 0)), RPC_INVALID_PARAMS);
+	assert_int_equal(
+		move_with_old(w, 1, 5, OLD("198.51.0.6", "r-b", 0)), RPC_INVALID_PARAMS); /* itself */
+	assert_int_equal(
+		move_with_old(w, 1, 5, OLD("198.52.0.9", "r-a", 0)), RPC_INVALID_PARAMS); /* its pool */
+	assert_int_equal(move_with_old(w, 1, 5, OLD("198.51.0.6", "r-a", 6)), RPC_INVALID_PARAMS);
+	assert_int_equal(move_with_old(w, 1, 5, OLD("224.0.0.6", "r-a", 0)), RPC_INVALID_PARAMS);
+	assert_int_equal(
+		move_with_old(w, 1, 5,
+			"{\"private\": \"10.0.0.7\", \"global\": \"198.51.0.6\", \"router\": \"r-a\"}"),
+		RPC_INVALID_PARAMS);
+	assert_null(vm_at(b, 1));
+	assert_int_equal(vm_register(a, 2, 1, vm_global(0, 2)), 0);
+	assert_int_equal(move_with_old(w, 1, 5, OLD("198.51.0.7", "r-a", 0)), RPC_CONFLICT); /* VM 2 has it */
+	assert_int_equal(move_with_old(w, 1, 5, OLD("198.51.0.99", "r-a", 0)), 0); /* nobody has, and had */
+	world_run(w, 500);
+	assert_false(drains(a, 1) || drains(b, 1));
+	assert_int_equal(vm_register(a, 3, 1, 0xc6330063), 0);
+	world_run(w, 500);
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
 static unsigned int
 announcements(struct node *r, enum fwd_announce what, uint64_t since)
 {
@@ -798,6 +937,11 @@ main(void)
 		T(an_address_that_a_vm_returned_to_keeps_its_age),
 		T(a_fifth_drain_is_refused),
 		T(drain_times_that_contradict_are_refused),
+		T(a_vm_that_the_new_router_never_heard_of_drains_at_the_old_one),
+		T(a_chain_whose_last_router_missed_a_move_drains_at_both_homes),
+		T(a_vm_that_returns_to_who_never_heard_that_it_left_keeps_the_older_address),
+		T(who_knows_the_epoch_before_needs_no_old_addresses_told),
+		T(old_addresses_that_cannot_be_are_refused_or_ended_by_their_home),
 		T(the_new_router_probes_at_0_50_200_and_500_ms_and_the_old_one_sends_one_rarp),
 		T(with_per_site_macs_the_vm_is_told_of_its_new_gateway_once_it_is_heard),
 		T(the_old_router_leaves_the_switches_of_an_external_segment_alone),

@@ -142,7 +142,9 @@ static const char *const words[][2] = {
 	{"vm.register", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:05\", \"epoch\": 1,"
 			"\"addresses\": [{\"private\": \"10.0.0.10\", \"global\": \"198.51.0.10\"}]}"},
 	{"vm.move", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:03\", \"drain-min\": \"1h\","
-		    "\"addresses\": [{\"private\": \"10.0.0.8\", \"global\": \"198.51.0.8\"}]}"},
+		    "\"addresses\": [{\"private\": \"10.0.0.8\", \"global\": \"198.51.0.8\"}], \"old\": ["
+		    "{\"private\": \"10.0.0.8\", \"global\": \"198.52.0.8\", \"router\": \"r-b\", \"epoch\": "
+		    "0}]}"},
 	{"vm.unregister", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:05\"}"},
 	{"nat.set", "{\"segment\": \"tenant-a\", \"private\": \"10.0.0.6\", \"global\": \"198.51.0.6\"}"},
 	{"route.replace", "{\"prefix\": \"10.9.0.0/16\", \"via\": \"192.0.2.7\"}"},
