@@ -264,13 +264,15 @@ field_is_unset(const struct field *f, const void *obj)
 	}
 }
 
+static json_t *write_object(const struct kind *k, const void *obj, bool text);
+
 static json_t *
-list_write(const struct list *l, const struct kind *k)
+list_write(const struct list *l, const struct kind *k, bool text)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; array != NULL && i < l->n; i++) {
-		if (json_array_append_new(array, kind_write(k, item(l, k, i))) < 0) {
+		if (json_array_append_new(array, write_object(k, item(l, k, i), text)) < 0) {
 			json_decref(array);
 			return NULL;
 		}
@@ -301,12 +303,14 @@ scalar_write(const struct field *f, const void *p, char buf[64])
 	}
 }
 
-json_t *
-field_write(const struct field *f, const void *obj)
+static json_t *
+write_field(const struct field *f, const void *obj, bool text)
 {
 	const void *p = at_const(f, obj);
 	char buf[64];
 
+	if (f->type == F_DURATION && !text)
+		return json_integer((json_int_t)(*(const uint64_t *)p));
 	switch (f->type) {
 	case F_BOOL:
 		return json_boolean(*(const bool *)p);
@@ -315,9 +319,9 @@ field_write(const struct field *f, const void *obj)
 	case F_JSON:
 		return *(json_t *const *)p != NULL ? json_incref(*(json_t *const *)p) : json_null();
 	case F_OBJECT:
-		return kind_write(f->kind, p);
+		return write_object(f->kind, p, text);
 	case F_LIST:
-		return list_write(p, f->kind);
+		return list_write(p, f->kind, text);
 	default:
 		return json_string(scalar_write(f, p, buf));
 	}
@@ -331,8 +335,8 @@ left_out(const struct field *f, const void *obj)
 	return field_is_unset(f, obj);
 }
 
-json_t *
-kind_write(const struct kind *k, const void *obj)
+static json_t *
+write_object(const struct kind *k, const void *obj, bool text)
 {
 	json_t *o = json_object();
 
@@ -342,12 +346,30 @@ kind_write(const struct kind *k, const void *obj)
 	{
 		if (left_out(f, obj))
 			continue;
-		if (json_object_set_new(o, f->name, field_write(f, obj)) < 0) {
+		if (json_object_set_new(o, f->name, write_field(f, obj, text)) < 0) {
 			json_decref(o);
 			return NULL;
 		}
 	}
 	return o;
+}
+
+json_t *
+field_write(const struct field *f, const void *obj)
+{
+	return write_field(f, obj, false);
+}
+
+json_t *
+kind_write(const struct kind *k, const void *obj)
+{
+	return write_object(k, obj, false);
+}
+
+json_t *
+kind_write_text(const struct kind *k, const void *obj)
+{
+	return write_object(k, obj, true);
 }
 
 const struct field *

@@ -123,6 +123,8 @@ int kind_read_partial(const struct kind *k, const json_t *value, const struct so
 
 /* The object as JSON, fields in table order, absent optional fields left out. New reference or NULL. */
 json_t *kind_write(const struct kind *k, const void *obj);
+/* The same as YAML has it: durations as text, where the wire has a number of milliseconds. */
+json_t *kind_write_text(const struct kind *k, const void *obj);
 /* The same for one field. */
 json_t *field_write(const struct field *f, const void *obj);
 
@@ -140,6 +142,7 @@ int field_parse(const struct field *f, const char *text, void *obj, char *why, s
 const char *field_allows(const struct field *f, char *buf, size_t size);
 /* "VLAN on this port; a number from 0 to 4094; default 0": one line for people. */
 const char *field_describe(const struct field *f, char *buf, size_t size);
+const char *duration_to_text(uint64_t ms, char buf[32]); /* "90m" */
 /* Appends a zeroed, defaulted item; NULL on ENOMEM. */
 void *list_add(struct list *l, const struct kind *k);
 #define list_at(list, type, i) (&((type *)(list).items)[i])

@@ -9,6 +9,5 @@ int text_to_duration(const char *s, uint64_t *ms); /* a number and one of ms s m
 int text_to_bool(const char *s, bool *out);
 bool text_is_name(const char *s);
 bool text_is_hostport(const char *s);
-const char *duration_to_text(uint64_t ms, char buf[32]);
 /* Was `s` probably meant to be `word`? '_' and '-' are alike. */
 bool text_is_near(const char *s, const char *word);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "output.h"
 
+#include <api/kinds.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -270,8 +271,37 @@ put_beside(const json_t *result, FILE *out)
 	json_decref(rest);
 }
 
-void
-output_text(const json_t *result, FILE *out)
+/* ---- durations: milliseconds on the wire, "90m" for people ---- */
+
+static bool
+is_duration(const char *key, const json_t *v)
+{
+	const struct field *f = kind_field(&kind_vm_drain, key);
+
+	return f != NULL && f->type == F_DURATION && json_is_integer(v) && json_integer_value(v) >= 0;
+}
+
+static void
+durations_to_text(json_t *v)
+{
+	const char *key;
+	char text[32];
+	json_t *x;
+	size_t i;
+
+	json_object_foreach(v, key, x)
+	{
+		if (is_duration(key, x))
+			json_object_set_new(
+				v, key, json_string(duration_to_text((uint64_t)json_integer_value(x), text)));
+		else
+			durations_to_text(x);
+	}
+	json_array_foreach(v, i, x) durations_to_text(x);
+}
+
+static void
+put_result(const json_t *result, FILE *out)
 {
 	const json_t *rows = json_object_get(result, "rows");
 
@@ -284,6 +314,16 @@ output_text(const json_t *result, FILE *out)
 		put_value(result, out);
 		fputc('\n', out);
 	}
+}
+
+void
+output_text(const json_t *result, FILE *out)
+{
+	json_t *copy = json_deep_copy(result);
+
+	durations_to_text(copy);
+	put_result(copy, out);
+	json_decref(copy);
 }
 
 void

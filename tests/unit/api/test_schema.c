@@ -231,7 +231,7 @@ every_kind_survives_yaml(void **state)
 			char *text;
 
 			random_object(k, obj);
-			tree = kind_write(k, obj);
+			tree = kind_write_text(k, obj);
 			text = yaml_format(tree);
 			json_decref(tree);
 			assert_non_null(text);
@@ -414,7 +414,11 @@ duration_is_text_or_milliseconds_in_json(void **state)
 	assert_int_equal(kind_read(&kind_vm_move_params, tree, NULL, &p, &f), 0);
 	assert_int_equal(p.drain_min_ms, 5400000);
 	assert_int_equal(p.drain_max_ms, 6000000);
-	again = kind_write(&kind_vm_move_params, &p);
+	again = kind_write(&kind_vm_move_params, &p); /* the wire */
+	assert_int_equal(json_integer_value(json_object_get(again, "drain-min")), 5400000);
+	assert_int_equal(json_integer_value(json_object_get(again, "drain-max")), 6000000);
+	json_decref(again);
+	again = kind_write_text(&kind_vm_move_params, &p);
 	assert_string_equal(json_string_value(json_object_get(again, "drain-min")), "90m");
 	assert_string_equal(json_string_value(json_object_get(again, "drain-max")), "100m");
 	json_decref(again);
@@ -433,7 +437,7 @@ drain_that_is_not_given_is_told_apart_from_zero(void **state)
 	assert_true(p.drain_min_ms == UINT64_MAX);
 	p.drain_min_ms = 0;
 	tree = kind_write(&kind_vm_move_params, &p);
-	assert_string_equal(json_string_value(json_object_get(tree, "drain-min")), "0ms");
+	assert_true(json_is_integer(json_object_get(tree, "drain-min")));
 	assert_null(json_object_get(tree, "drain-max"));
 	json_decref(tree);
 	kind_fini(&kind_vm_move_params, &p);

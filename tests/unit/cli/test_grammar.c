@@ -100,7 +100,7 @@ addresses_are_written_as_private_and_global(void **state)
 		"vm.move",
 		"{\"segment\": \"seg1\", \"mac\": \"02:00:00:00:00:05\", \"epoch\": 0, \"addresses\": "
 		"[{\"private\": \"10.0.0.5\", \"global\": \"203.0.113.70\"}, {\"private\": \"10.0.0.6\"}], "
-		"\"drain-min\": \"1h\"}");
+		"\"drain-min\": 3600000}");
 	expect_call(
 		"vm register segment s mac 02:00:00:00:00:05 epoch 7 addresses [{\"private\":\"10.0.0.5\"}]",
 		"vm.register",
@@ -213,7 +213,7 @@ completion_follows_the_tables(void **state)
 	expect_choices("", "s", "show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");
-	expect_choices("vm move", "", "segment* mac* epoch addresses* drain-min drain-max");
+	expect_choices("vm move", "", "segment* mac* epoch addresses* drain-min drain-max old");
 	expect_choices("vm move segment seg1", "dr", "drain-min drain-max");
 	expect_choices("route delete prefix 10.0.0.0/8", "", "<enter>");
 	expect_choices("route replace prefix 10.0.0.0/8 blackhole", "", "on off");

@@ -52,6 +52,18 @@ nested_values_fit_in_a_cell(void **state)
 }
 
 static void
+durations_are_text_for_people_and_numbers_for_programs(void **state)
+{
+	(void)state;
+	expect_output(output_text,
+		"{\"rows\": [{\"state\": \"draining\", \"left-min\": 0, \"left-max\": 5400000, "
+		"\"uptime-ms\": 7}]}",
+		"state     left-min  left-max  uptime-ms\n"
+		"draining  0ms       90m               7\n");
+	expect_output(output_json, "{\"left-max\": 5400000}", "{\n  \"left-max\": 5400000\n}\n");
+}
+
+static void
 listing_without_rows_says_none(void **state)
 {
 	(void)state;
@@ -123,6 +135,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_are_a_table_with_aligned_columns),
 		cmocka_unit_test(nested_values_fit_in_a_cell),
+		cmocka_unit_test(durations_are_text_for_people_and_numbers_for_programs),
 		cmocka_unit_test(listing_without_rows_says_none),
 		cmocka_unit_test(what_stands_beside_rows_is_not_lost),
 		cmocka_unit_test(objects_are_lines),

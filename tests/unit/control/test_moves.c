@@ -41,6 +41,7 @@ a_moved_vm_belongs_to_the_new_router_and_its_old_address_drains_at_the_old_one(v
 	struct world *w = moved(HOUR, 2 * HOUR);
 	struct node *a = world_router(w, 0), *b = world_router(w, 1);
 	const struct fwd_vm *vm = fwd_at(b, 1);
+	json_t *v, *d;
 
 	(void)state;
 	assert_int_equal(vm->owner, FWD_SELF);
@@ -54,6 +55,12 @@ a_moved_vm_belongs_to_the_new_router_and_its_old_address_drains_at_the_old_one(v
 	assert_int_equal(vm->location, 1);
 	assert_int_equal(vm->drains[0].home, FWD_SELF);
 	assert_int_equal(vm->drains[0].global_ip, vm_global(0, 1));
+	v = get(b, "show.vms", "{}");
+	d = json_array_get(json_object_get(json_array_get(json_object_get(v, "rows"), 0), "drains"), 0);
+	assert_int_equal(
+		json_integer_value(json_object_get(d, "max")), 2 * HOUR); /* milliseconds, as documented */
+	assert_true(json_is_integer(json_object_get(d, "left-min")));
+	json_decref(v);
 	assert_agreed(w, 2);
 	world_free(w);
 }
