@@ -255,6 +255,19 @@ need_site(struct clc *c, const char *name, struct err *e)
 
 /* ---- create ---- */
 
+/* Goes above what a router knows, and stores that. */
+static int
+next_epoch(struct clc *c, struct clc_vm *vm, uint64_t known, struct err *e)
+{
+	uint64_t epoch = epoch_after(known, e);
+
+	if (epoch == 0)
+		return e->code;
+	vm->epoch = epoch;
+	vm->dirty = true;
+	return state_commit(&c->state, e);
+}
+
 /* Registers; when the router remembers a deleted VM of this MAC, once more above its epoch. */
 static int
 tell_register(
@@ -276,9 +289,7 @@ tell_register(
 		if (!vm->gone || vm->step != VM_CREATING)
 			break;
 		vm->gone = false;
-		vm->epoch++;
-		vm->dirty = true;
-		rc = state_commit(&c->state, e);
+		rc = next_epoch(c, vm, vm->epoch, e);
 		if (rc != 0)
 			break;
 	}
@@ -350,8 +361,8 @@ begin_create(struct clc *c, const struct create_params *p, const struct inv_segm
 		return err_set(e, ENOMEM, "out of memory");
 	snprintf(vm->site, sizeof(vm->site), "%s", site->name);
 	vm->step = VM_CREATING;
-	vm->epoch = state_last_epoch(&c->state, seg->name, &mac) + 1;
-	rc = allocate(c, vm, seg, site, p->private_ip, e);
+	vm->epoch = epoch_after(state_last_epoch(&c->state, seg->name, &mac), e);
+	rc = vm->epoch == 0 ? e->code : allocate(c, vm, seg, site, p->private_ip, e);
 	if (rc == 0)
 		rc = state_commit(&c->state, e);
 	if (rc != 0)
@@ -570,10 +581,15 @@ tell_unregister(struct clc *c, struct clc_vm *vm, const struct inv_site *site, s
 			break;
 		}
 		json_decref(data);
-		vm->epoch = seen.deleted ? seen.epoch : seen.epoch + 1;
-		vm->dirty = true;
-		rc = seen.deleted ? 0 : state_commit(&c->state, e);
-		attempt += seen.deleted;
+		if (seen.deleted) {
+			vm->epoch = seen.epoch;
+			vm->dirty = true;
+			rc = 0;
+			attempt++;
+		} else if (next_epoch(c, vm, seen.epoch, e) != 0) {
+			rc = RPC_STALE_EPOCH;
+			attempt++;
+		}
 		kind_fini(&kind_vm, &seen);
 	}
 	return rc == 0 ? 0 : e->code;
@@ -610,12 +626,14 @@ clc_delete(struct clc *c, const char *name, struct err *e)
 	if (rc != 0)
 		return rc;
 	if (vm->step != VM_DELETING) {
+		uint64_t known = vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch;
+
 		site = gateway_site(c, vm);
-		vm->epoch = (vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch) + 1;
+		if (epoch_after(known, e) == 0)
+			return e->code;
 		snprintf(vm->site, sizeof(vm->site), "%s", site->name);
 		vm->step = VM_DELETING;
-		vm->dirty = true;
-		rc = state_commit(&c->state, e);
+		rc = next_epoch(c, vm, known, e);
 	}
 	return rc == 0 ? finish_delete(c, vm, e) : rc;
 }

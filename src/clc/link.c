@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CALL_MS 60000 /* a router that keeps its channel up has so long to answer */
+
 struct link {
 	struct link *next;
 	struct links *all;
@@ -149,6 +151,20 @@ down(const struct link *k, const char *how, struct err *e)
 	return LINK_DOWN;
 }
 
+/* Gives up on a router that lives and does not answer: no command waits for ever. */
+static void
+wait_for_answer(struct links *l, struct link *k)
+{
+	uint64_t until = env_call(l->env, now_ms) + CALL_MS;
+
+	while (!k->done && env_call(l->env, now_ms) < until)
+		l->turn(l->turn_arg); /* heartbeats alone end it in time */
+	if (k->done)
+		return;
+	channel_close(k->channel);
+	on_down(k, k->channel, "no answer within 60 s");
+}
+
 /* The error object's data go to the caller, its message to the person. */
 static int
 refused(struct link *k, const char *method, json_t **result, struct err *e)
@@ -191,8 +207,7 @@ link_call(struct links *l, const char *router, const char *method, json_t *param
 		snprintf(k->why, sizeof(k->why), "%s", strerror(-rc));
 		return down(k, "cannot be asked", e);
 	}
-	while (!k->done)
-		l->turn(l->turn_arg);
+	wait_for_answer(l, k);
 	if (k->code == -ECONNRESET)
 		return down(k, "was lost before it answered", e);
 	if (k->code != 0)

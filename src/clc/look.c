@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 1000
+#define PAGE	 1000
+#define VIEW_MAX 1000000 /* as many as a router's limits.vms may be */
 
 int
 vm_from_json(const json_t *v, struct vm *vm)
@@ -63,6 +64,7 @@ view_get(struct links *l, const char *router, struct sight **view, struct err *e
 {
 	char cursor[64] = "";
 	json_t *page = NULL;
+	size_t n;
 	int rc = 0;
 
 	*view = NULL;
@@ -71,6 +73,7 @@ view_get(struct links *l, const char *router, struct sight **view, struct err *e
 
 		if (cursor[0] != '\0')
 			json_object_set_new(params, "cursor", json_string(cursor));
+		n = HASH_COUNT(*view);
 		rc = link_call(l, router, "show.vms", params, &page, e);
 		if (rc == 0 && add_page(view, page) != 0)
 			rc = err_set(e, EPROTO,
@@ -81,6 +84,8 @@ view_get(struct links *l, const char *router, struct sight **view, struct err *e
 				: "");
 		json_decref(page);
 		page = NULL;
+		if (rc == 0 && cursor[0] != '\0' && (HASH_COUNT(*view) == n || HASH_COUNT(*view) > VIEW_MAX))
+			rc = err_set(e, EPROTO, "router %s shows its VMs without an end", router);
 	} while (rc == 0 && cursor[0] != '\0');
 	if (rc != 0)
 		view_free(view);

@@ -198,6 +198,8 @@ vm_hold(struct clc_vm *vm, ip4 private_ip, ip4 global_ip, const char *site, uint
 	for (size_t i = 0; i < vm->held.n; i++)
 		if (list_at(vm->held, struct held, i)->global_ip == global_ip)
 			return;
+	if (vm->held.n == HELD_MAX) /* a router that tells wonders */
+		drop_held(vm, 0);
 	h = list_add(&vm->held, &kind_held);
 	if (h == NULL)
 		abort();
@@ -252,8 +254,10 @@ vm_begin_move(struct state *s, struct clc_vm *vm, const struct inv_site *to, str
 {
 	const struct inv_segment *seg = inventory_segment(s->inv, vm->segment);
 	bool turned = vm->step == VM_MOVING;
-	uint64_t epoch = (turned && vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch) + 1;
+	uint64_t epoch = epoch_after(turned && vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch, e);
 
+	if (epoch == 0)
+		return e->code;
 	if (turned)
 		hold_target(vm, epoch);
 	if (copy_addresses(&vm->to_addresses, &vm->addresses) != 0)

@@ -32,7 +32,8 @@ static const struct field fields_vm[] = {
 	{"state", F_ENUM, REQ, AT(clc_vm, step), .words = words_step, .help = "what is under way"},
 	{"addresses", F_LIST, 0, AT(clc_vm, addresses), 0, VM_ADDRESSES_MAX, .kind = &kind_vm_address,
 		.help = "its addresses"},
-	{"held", F_LIST, 0, AT(clc_vm, held), 0, 1024, .kind = &kind_held, .help = "old global addresses"},
+	{"held", F_LIST, 0, AT(clc_vm, held), 0, HELD_MAX, .kind = &kind_held,
+		.help = "old global addresses"},
 	{"to", F_NAME, 0, AT(clc_vm, to), .help = "site that it moves to"},
 	{"to-epoch", F_INT, 0, AT(clc_vm, to_epoch), 0, INT64_MAX, "0",
 		.help = "epoch of the move under way"},
@@ -122,6 +123,15 @@ state_last_epoch(const struct state *s, const char *segment, const struct mac *m
 	id_of(segment, mac, id);
 	HASH_FIND_STR(s->tombstones, id, t);
 	return t != NULL ? t->epoch : 0;
+}
+
+uint64_t
+epoch_after(uint64_t epoch, struct err *e)
+{
+	if (epoch < INT64_MAX)
+		return epoch + 1;
+	err_set(e, EOVERFLOW, "a router has told the last epoch, 2^63-1: nothing can come after it");
+	return 0;
 }
 
 static int

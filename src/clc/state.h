@@ -13,6 +13,8 @@
 #include <store/store.h>
 #include <uthash.h>
 
+#define HELD_MAX 1024 /* old addresses of a VM: far more than routers let drain */
+
 enum vm_step { VM_ACTIVE, VM_CREATING, VM_MOVING, VM_DELETING };
 
 struct held { /* an old global address that may still be translated, and must not be given to another VM */
@@ -77,6 +79,8 @@ uint64_t state_last_epoch(
 	const struct state *s, const char *segment, const struct mac *mac); /* of a deleted VM */
 /* Writes dirty rows, removes those that are gone (and remembers their epochs): all or nothing. */
 int state_commit(struct state *s, struct err *e);
+/* The epoch after this one; 0 and `e` when that was the last, which only a router can have told. */
+uint64_t epoch_after(uint64_t epoch, struct err *e);
 /* Drops a VM that was never committed. */
 void state_forget(struct state *s, struct clc_vm *vm);
 json_t *vm_row(const struct clc_vm *vm);

@@ -3,6 +3,7 @@
 
 #include <api/methods.h>
 #include <assert.h>
+#include <mutate.h>
 #include <net/keys.h>
 #include <net/rpc.h>
 #include <stdio.h>
@@ -158,12 +159,21 @@ page(struct fake_router *r, const json_t *params)
 }
 
 static void
-lose(struct fake_router *r)
+free_rpc(struct fake_router *r)
 {
-	channel_close(r->channel);
 	r->channel = NULL;
 	rpc_free(r->rpc);
 	r->rpc = NULL;
+	if (r->unanswered != NULL) /* to nobody any more */
+		rpc_reply(r->unanswered, json_null());
+	r->unanswered = NULL;
+}
+
+static void
+lose(struct fake_router *r)
+{
+	channel_close(r->channel);
+	free_rpc(r);
 }
 
 static void
@@ -176,6 +186,69 @@ answer(struct fake_router *r, struct rpc_request *q, int rc, json_t *data)
 	(void)r;
 }
 
+/* One of them at an epoch that may be the last; deleted or not. */
+static json_t *
+some_vm(struct fake_router *r)
+{
+	static const json_int_t epochs[] = {1, 7, INT64_MAX - 1, INT64_MAX};
+	uint64_t skip = mutate_random(json_object_size(r->group->vms) + 1);
+	const char *id;
+	json_t *vm;
+
+	json_object_foreach(r->group->vms, id, vm)
+	{
+		if (skip-- > 0)
+			continue;
+		vm = json_deep_copy(vm);
+		json_object_set_new(vm, "epoch", json_integer(epochs[mutate_random(4)]));
+		json_object_set_new(vm, "deleted", json_boolean(mutate_random(2)));
+		return vm;
+	}
+	return json_object();
+}
+
+static json_t *
+damaged(json_t *v)
+{
+	static const char *const others[] = {
+		"[]", "null", "7", "\"\"", "{}", "[[[[]]]]", "{\"rows\": 7}", "1e99"};
+
+	if (mutate_random(6) == 0) {
+		json_decref(v);
+		return json_loads(others[mutate_random(8)], JSON_DECODE_ANY, NULL);
+	}
+	for (uint64_t edits = mutate_random(4); edits > 0; edits--)
+		mutate_tree(v);
+	return v;
+}
+
+/* An endless list shows the same VMs over and over, or none. */
+static void
+handle_hostile(struct fake_router *r, struct rpc_request *q, const char *method, json_t *params)
+{
+	int rc = 0;
+	json_t *v;
+
+	if (r->hostility == HOSTILE_SILENT) {
+		r->unanswered = q;
+		return;
+	}
+	v = strcmp(method, "show.vms") == 0 ? page(r, params) : json_pack("{s:i}", "revision", 1);
+	if (r->hostility == HOSTILE_ENDLESS) {
+		json_object_set_new(v, "next", json_string("on"));
+		rpc_reply(q, v);
+		return;
+	}
+	if (strcmp(method, "show.vms") != 0 && mutate_random(2) == 0)
+		rc = mutate_random(2) ? RPC_STALE_EPOCH : (int)mutate_random(20) - 5;
+	if (rc == 0) {
+		rpc_reply(q, damaged(v));
+		return;
+	}
+	json_decref(v);
+	rpc_fail(q, rc, damaged(some_vm(r)), "no");
+}
+
 static void
 handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 {
@@ -185,6 +258,10 @@ handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 	int rc;
 
 	r->calls++;
+	if (r->hostility != HONEST) {
+		handle_hostile(r, q, method, params);
+		return;
+	}
 	if (strcmp(method, "show.vms") == 0) {
 		rpc_reply(q, page(r, params));
 		return;
@@ -231,9 +308,7 @@ on_down(void *arg, struct channel *c, const char *why)
 
 	(void)why;
 	(void)c;
-	r->channel = NULL;
-	rpc_free(r->rpc);
-	r->rpc = NULL;
+	free_rpc(r);
 }
 
 static const struct channel_ops ops = {on_up, on_message, on_down};

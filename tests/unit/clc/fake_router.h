@@ -17,6 +17,13 @@ enum fake_fault {
 	FAULT_LOSE_BEFORE, /* the channel is lost before the next change is done */
 };
 
+enum fake_hostility {
+	HONEST,
+	HOSTILE_WRONG,	 /* every answer is damaged by chance */
+	HOSTILE_SILENT,	 /* keeps the channel up and never answers */
+	HOSTILE_ENDLESS, /* its list of VMs has no end */
+};
+
 struct fake_group;
 
 struct fake_router {
@@ -29,6 +36,8 @@ struct fake_router {
 	json_t *routes; /* prefix -> via */
 	json_t *last;	/* parameters of the last change */
 	enum fake_fault fault;
+	enum fake_hostility hostility;
+	struct rpc_request *unanswered; /* the last one, of a silent router */
 	unsigned int calls, txns, changes;
 };
 

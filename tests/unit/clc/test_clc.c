@@ -13,6 +13,7 @@
 #include <clc/clc.h>
 #include <cmocka.h>
 #include <common/log.h>
+#include <mutate.h>
 #include <net/keys.h>
 
 #include "fake_router.h"
@@ -551,6 +552,92 @@ pool_that_is_used_up_says_so_before_anything_is_told(void **state)
 	assert_null(state_find(&w->c.state, "more"));
 }
 
+/* ---- a router that is not what it should be ---- */
+
+static void
+router_that_never_answers_is_given_up(void **state)
+{
+	struct create_params p = {.name = "vm1", .site = "x", .segment = "seg1"};
+	struct world *w = *state;
+	uint64_t began = w->g.f.now_ms;
+	struct err e;
+
+	w->g.r[X].hostility = HOSTILE_SILENT; /* its heartbeats come */
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+	assert_non_null(strstr(e.text, "no answer within 60 s"));
+	assert_true(w->g.f.now_ms - began < 70000);
+	w->g.r[X].hostility = HONEST;
+	assert_int_equal(create(w, "vm1", "x"), 0); /* by a new channel */
+}
+
+static void
+list_without_an_end_is_refused(void **state)
+{
+	struct seen_count n = {0};
+	struct world *w = *state;
+	struct err e;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	w->g.r[X].hostility = HOSTILE_ENDLESS;
+	assert_int_equal(clc_look(&w->c, inventory_site(&w->inv, "x"), &n, &e), -EPROTO);
+	assert_non_null(strstr(e.text, "without an end"));
+	assert_true(w->g.r[X].calls < 10);
+}
+
+static void
+last_epoch_has_none_after_it_and_is_said(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	json_object_set_new(at_routers(w, "vm1"), "epoch", json_integer(INT64_MAX));
+	assert_int_equal(move(w, "vm1", "y"), -EOVERFLOW);
+	assert_int_equal(clc_delete(&w->c, "vm1", &e), -EOVERFLOW);
+	restart(w);
+	assert_int_equal(json_object_size(w->c.state.skipped), 0);
+	assert_int_equal(vm_of(w, "vm1")->epoch, INT64_MAX);
+	assert_string_equal(vm_of(w, "vm1")->site, "x");
+}
+
+/* Whatever a router says: each command ends, and the database can be read. */
+static void
+router_that_answers_by_chance_costs_no_more_than_its_commands(void **state)
+{
+	struct world *w = *state;
+	size_t failed = 0;
+	struct err e;
+
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(create(w, "vm2", "y"), 0);
+	for (int i = 0; i < 3000; i++) {
+		struct seen_count n = {0};
+		char name[16];
+
+		w->g.r[X].hostility = w->g.r[Y].hostility = i % 4 ? HOSTILE_WRONG : HONEST;
+		snprintf(name, sizeof(name), "vm%d", (int)mutate_random(12));
+		switch (mutate_random(4)) {
+		case 0:
+			failed += create(w, name, mutate_random(2) ? "x" : "y") != 0;
+			break;
+		case 1:
+			if (state_find(&w->c.state, name) != NULL)
+				failed += move(w, name, mutate_random(2) ? "x" : "y") != 0;
+			break;
+		case 2:
+			failed += clc_delete(&w->c, name, &e) != 0;
+			break;
+		default:
+			failed += clc_sync(&w->c, inventory_site(&w->inv, mutate_random(2) ? "x" : "y"), &n,
+					  &e) != 0;
+		}
+		if (i % 50 == 0)
+			restart(w);
+		assert_int_equal(json_object_size(w->c.state.skipped), 0);
+	}
+	assert_true(failed > 300 && failed < 2900);
+}
+
 /* ---- the routing method ---- */
 
 static const char *
@@ -674,6 +761,10 @@ main(int argc, char **argv)
 		TEST(empty_controller_adopts_what_the_routers_have),
 		TEST(deleted_vm_comes_back_above_its_old_epoch),
 		TEST(pool_that_is_used_up_says_so_before_anything_is_told),
+		TEST(router_that_never_answers_is_given_up),
+		TEST(list_without_an_end_is_refused),
+		TEST(last_epoch_has_none_after_it_and_is_said),
+		TEST(router_that_answers_by_chance_costs_no_more_than_its_commands),
 		TEST(routed_vm_has_no_global_address_and_its_host_route_follows_it),
 		TEST(route_is_written_where_it_is_asked),
 		TEST(hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more),
