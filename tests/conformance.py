@@ -37,7 +37,7 @@ frames go in, and whole frames, named drops and nothing else must come out of th
 reference stands beside it. `scripts/test` fails when a rule here is not held or this file is not what the run gave; `tests/conformance.py
 --write` makes it anew.
 
-scapy recomputes the checksums of what the router sends in these tests, and every drop reason is expected by at least one of them.
+scapy recomputes the checksums of what the router sends in these tests, and every drop reason is produced by at least one of them.
 
 %d rules: %d of RFCs and IEEE standards, %d of the project's own design.
 
@@ -110,10 +110,10 @@ def table_is_fresh(results):
                 'tests/conformance.py --write makes it anew')
 
 
-def every_drop_is_expected(results):
+def every_drop_is_produced(results):
     reasons = re.findall(r'^DROP\(\w+, *"(\w+)"', open(STAGES).read(), re.M)
     missing = [r for r in reasons if r not in results.drops]
-    return tell(reasons and not missing, 'every drop reason is expected by a test', *missing)
+    return tell(reasons and not missing, 'every drop reason is produced by a test', *missing)
 
 
 def checksums_are_right(results):
@@ -129,7 +129,7 @@ def checksums_are_right(results):
 
 def check(folder):
     results = Results(folder)
-    holds = [f(results) for f in (rules_hold, table_is_fresh, every_drop_is_expected, checksums_are_right)]
+    holds = [f(results) for f in (rules_hold, table_is_fresh, every_drop_is_produced, checksums_are_right)]
     return 0 if all(holds) else 1
 
 

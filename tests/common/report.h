@@ -3,7 +3,7 @@
  * and <program>.pcap in it.
  *
  *	test	NAME	REFERENCE	passed|failed	frames sent so far
- *	drop	REASON	packets that a test expected to be dropped so
+ *	drop	REASON	packets that a test saw dropped so
  */
 #pragma once
 

@@ -68,7 +68,7 @@ flush(void)
 struct arrival
 fuzz_arrival(struct input *in)
 {
-	static const uint16_t vlans[] = {0, VLAN_1B, VLAN_2, VLAN_3};
+	static const uint16_t vlans[] = {0, VLAN_1B, VLAN_3, VLAN_4};
 	uint8_t how = fuzz_byte(in);
 	struct arrival a = {
 		.port = how & 3,
@@ -128,6 +128,10 @@ populate(void)
 		.addresses = {{IP(203, 0, 113, 139), 0}});
 	vm(.mac = MAC_VM(12), .seg = SEG2, .owner = R_X, .location = R_X, .att = ATT_2, .n_addresses = 1,
 		.addresses = {{IP(10, 0, 2, 12), GLOBAL(70)}});
+	vm(.mac = MAC_VM(13), .seg = SEG4, .owner = R_X, .location = R_X, .att = ATT_4, .n_addresses = 1,
+		.addresses = {{IP(10, 0, 4, 13), GLOBAL(13)}});
+	vm(.mac = MAC_VM(14), .seg = SEG4, .owner = R_X, .location = R_X, .att = ATT_4A, .n_addresses = 1,
+		.addresses = {{IP(10, 0, 4, 14), GLOBAL(14)}});
 	net_learnt(SEG1, MAC_HOST(1), R_X, ATT_1);
 	net_learnt(SEG1, MAC_HOST(2), R_Y, TOPO_NONE);
 	net_route(
@@ -135,6 +139,9 @@ populate(void)
 	net_route(IP(192, 0, 3, 0), 24, &(const struct nexthop){.kind = NH_BLACKHOLE});
 	net.topo->transit = true;
 	net.topo->ports[WAN0].mtu = 1200;
+	net.topo->segments[SEG2].external = true;
+	for (int i = 0; i < STORMS; i++)
+		net.topo->segments[SEG1].storm_pps[i] = 4;
 }
 
 int

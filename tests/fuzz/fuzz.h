@@ -24,7 +24,7 @@ uint16_t fuzz_short(struct input *in);
 /* How a frame arrives; one byte of the input.
  *
  *	bits 0-1  port
- *	bits 2-3  VLAN: none, or of ATT_1B, ATT_2, ATT_3
+ *	bits 2-3  VLAN: none, or of ATT_1B, ATT_3, ATT_4
  *	bit 4     in segments of 64 bytes
  *	bit 5     lengths and checksums are made right
  *	bit 6     more frames belong to this burst

@@ -9,7 +9,7 @@ from scapy.all import ARP, Ether, ICMP, IP, Raw, TCP, UDP, VXLAN, conf
 conf.verb = 0
 HERE = os.path.dirname(os.path.abspath(__file__))
 WAN0, DC0 = 0, 1
-VLAN_2, PIECES, MENDED, MORE, LATER = 2 << 2, 16, 32, 64, 128
+VLAN_3, PIECES, MENDED, MORE, LATER = 2 << 2, 16, 32, 64, 128
 GW, ISP, PORT0, RY = '02:5e:00:00:00:01', '02:cc:00:00:00:01', '02:aa:00:00:00:00', '02:bb:00:00:00:02'
 USER = '192.0.2.10'
 
@@ -58,7 +58,7 @@ SEEDS = {
         'arp': at(DC0, ask),
         'tunnel': at(WAN0, tunnel(bridged)),
         'routed': at(WAN0, tunnel(routed)) + at(DC0, up(6, fin)),
-        'bridged': at(DC0 | MENDED, bridged) + at(DC0 | VLAN_2, bridged),
+        'bridged': at(DC0 | MENDED, bridged) + at(DC0 | VLAN_3, bridged),
         'hold': at(DC0, Ether(src=vm(5), dst=GW) / IP(src='10.0.0.5', dst='192.0.2.200') / udp) + bytes([LATER, 12]),
         'cut': at(DC0 | PIECES, up(5, Raw(b'z' * 1300), proto=47)),
         'padded': at(DC0 | PIECES, bytes(up(5, Raw(b'z' * 100), proto=47)) + b'p' * 200),
@@ -67,6 +67,7 @@ SEEDS = {
         'bridged': bytes([0, 1]) + at(0, bridged)[1:],
         'routed': bytes([0, 1]) + at(0, routed)[1:],
         'arp': bytes([0, 1]) + at(0, ask)[1:],
+        'hypervisor': bytes([0, 2 | 3 << 2]) + at(0, Ether(src=vm(14), dst=vm(13)) / IP(src='10.0.4.14', dst='10.0.4.13') / udp)[1:],
         'carried': bytes([16, 65]) + at(0, up(6, syn))[1:],
         'outer': bytes([0, 129]) + at(0, bridged)[1:] + bytes([28] + [0] * 26 + [8, 0]),
     },
