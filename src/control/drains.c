@@ -4,8 +4,7 @@
 
 #include <common/log.h>
 
-#define POLL_MS		10000 /* a drain's sessions are counted so often, */
-#define POLLS_A_TICK	16    /* and so many a second: each is a walk over the session table */
+#define POLL_MS		10000 /* a drain's sessions are asked for so often */
 #define REBOOT_GRACE_MS (UINT64_C(10) * 60 * 1000)
 
 void
@@ -73,28 +72,27 @@ drains_done(struct core *c, struct txn *t, int code)
 }
 
 static bool
-drain_is_over(struct core *c, struct vm_obj *o, unsigned int i, unsigned int *polls)
+drain_is_over(struct core *c, struct vm_obj *o, unsigned int i)
 {
 	const struct drain_time *t = &o->now.drain[i];
-	uint64_t now = now_ms(c);
+	uint64_t now = now_ms(c), n;
 
 	if (o->now.fwd.drains[i].home != FWD_SELF)
 		return false;
 	if (now >= t->max_at)
 		return true;
-	if (now < t->min_at || now < t->quiet_at || now < o->poll_at || *polls == 0)
+	if (now < t->min_at || now < t->quiet_at || now < o->poll_at)
 		return false;
-	--*polls;
-	if (env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip) == 0)
-		return true;
-	o->poll_at = now + POLL_MS;
-	return false;
+	if (!env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip, &n))
+		return false; /* an old count does not prove that none began since */
+	if (n != 0)
+		o->poll_at = now + POLL_MS;
+	return n == 0;
 }
 
 static void
 drains_collect(struct core *c)
 {
-	unsigned int polls = POLLS_A_TICK;
 	struct drain_txn *d = NULL;
 	size_t room = 0;
 	struct vm_obj *o;
@@ -102,7 +100,7 @@ drains_collect(struct core *c)
 	DL_FOREACH2(c->draining, o, drain_next)
 	{
 		for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
-			if (!drain_is_over(c, o, i, &polls))
+			if (!drain_is_over(c, o, i))
 				continue;
 			if (!d || d->n == room) {
 				bool fresh = !d;

@@ -75,11 +75,14 @@ static uint64_t
 move_sessions(struct core *c, const struct move *m)
 {
 	struct vm_obj *o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);
-	uint64_t n = 0;
+	uint64_t n = 0, of_one;
 
-	for (unsigned int i = 0; o && i < o->now.fwd.n_drains; i++)
-		if (o->now.drain[i].epoch == m->epoch)
-			n += env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip);
+	for (unsigned int i = 0; o && i < o->now.fwd.n_drains; i++) {
+		if (o->now.drain[i].epoch != m->epoch)
+			continue;
+		env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip, &of_one);
+		n += of_one;
+	}
 	return n;
 }
 

@@ -153,8 +153,9 @@ struct env_ops {
 	 * gratuitous ARP of the gateway to mac alone. */
 	void (*fwd_announce)(
 		void *ctx, enum fwd_announce what, uint16_t segment, const struct mac *mac, ip4 ip);
-	/* Sessions whose home is this global address. */
-	uint64_t (*fwd_sessions)(void *ctx, ip4 global_ip);
+	/* *n: sessions whose home is this global address, by the last count. False: that is not fresh any more; a new count has
+	 * begun, and the call is worth repeating after a second. */
+	bool (*fwd_sessions)(void *ctx, ip4 global_ip, uint64_t *n);
 	/* Frees the sessions of an address whose drain is done. */
 	void (*fwd_sessions_free)(void *ctx, ip4 global_ip);
 	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "stages",

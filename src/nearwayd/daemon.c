@@ -5,6 +5,7 @@
  */
 #include "daemon.h"
 
+#include "census.h"
 #include "dp.h"
 #include "eal.h"
 #include "fwd.h"
@@ -74,12 +75,12 @@ op_announce(void *ctx, enum fwd_announce what, uint16_t segment, const struct ma
 	fwd_announce(fwd_of(ctx), what, segment, mac, ip);
 }
 
-static uint64_t
-op_sessions(void *ctx, ip4 global_ip)
+static bool
+op_sessions(void *ctx, ip4 global_ip, uint64_t *n)
 {
 	struct daemon *d = host_user(ctx);
 
-	return sessions_count(d->dp->tables.sessions, rte_cpu_to_be_32(global_ip));
+	return census_sessions(d->dp->census, rte_cpu_to_be_32(global_ip), n);
 }
 
 static void
@@ -87,7 +88,7 @@ op_sessions_free(void *ctx, ip4 global_ip)
 {
 	struct daemon *d = host_user(ctx);
 
-	dp_forget_sessions(d->dp, rte_cpu_to_be_32(global_ip));
+	census_forget(d->dp->census, rte_cpu_to_be_32(global_ip));
 }
 
 static struct json_t *

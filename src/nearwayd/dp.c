@@ -2,6 +2,7 @@
 #include "dp.h"
 
 #include "announce.h"
+#include "census.h"
 #include "events.h"
 #include "fwd.h"
 #include "loop.h"
@@ -19,10 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SWEEP_MS   10000
-#define FORGET_MS  100
-#define FORGET_MAX 4096 /* homes in one walk over the session table */
-
 /* ---- grace periods ---- */
 
 static void
@@ -39,47 +36,6 @@ void
 dp_unlinked(struct dp *dp)
 {
 	dp->env->ops->timer_set(dp->grace, 0);
-}
-
-/* ---- sessions ---- */
-
-static void
-sweep_tick(void *arg)
-{
-	struct dp *dp = arg;
-
-	sessions_sweep(dp->tables.sessions, (uint32_t)(env_call(dp->env, now_ms) / 1000));
-	dp->env->ops->timer_set(dp->sweep, SWEEP_MS);
-}
-
-static int
-compare_homes(const void *a, const void *b)
-{
-	rte_be32_t x = *(const rte_be32_t *)a, y = *(const rte_be32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void
-forget_tick(void *arg)
-{
-	struct dp *dp = arg;
-
-	qsort(dp->forgotten, dp->n_forgotten, sizeof(*dp->forgotten), compare_homes);
-	sessions_free_homes(dp->tables.sessions, dp->forgotten, dp->n_forgotten);
-	dp->n_forgotten = 0;
-}
-
-void
-dp_forget_sessions(struct dp *dp, rte_be32_t home)
-{
-	if (home == 0)
-		return;
-	if (dp->n_forgotten == FORGET_MAX)
-		forget_tick(dp);
-	if (dp->n_forgotten == 0)
-		dp->env->ops->timer_set(dp->forget, FORGET_MS);
-	dp->forgotten[dp->n_forgotten++] = home;
 }
 
 /* ---- orders to workers ---- */
@@ -276,11 +232,7 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 
 	dp->topo = calloc(1, sizeof(*dp->topo));
 	dp->grace = ops->timer_new(dp->env->ctx, grace_tick, dp);
-	dp->sweep = ops->timer_new(dp->env->ctx, sweep_tick, dp);
-	dp->forget = ops->timer_new(dp->env->ctx, forget_tick, dp);
-	dp->forgotten = calloc(FORGET_MAX, sizeof(*dp->forgotten));
-	if (dp->topo == NULL || dp->grace == NULL || dp->sweep == NULL || dp->forget == NULL ||
-		dp->forgotten == NULL)
+	if (dp->topo == NULL || dp->grace == NULL)
 		return err_set(e, ENOMEM, "no memory");
 	if ((rc = topo_build(dp->config, dp->topo, e)) != 0)
 		return rc;
@@ -303,9 +255,10 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	dp->pins = pins_new(dp);
 	dp->events = events_new(dp, base);
 	dp->announces = announces_new(dp);
+	dp->census = census_new(dp);
 	dp->fwd = fwd_new(dp);
 	if (dp->neighs == NULL || dp->macs == NULL || dp->pins == NULL || dp->events == NULL ||
-		dp->announces == NULL || dp->fwd == NULL)
+		dp->announces == NULL || dp->census == NULL || dp->fwd == NULL)
 		return err_set(e, ENOMEM, "no memory");
 	if ((dp->punt = punt_new(dp, base, e)) == NULL)
 		return e->code;
@@ -362,7 +315,7 @@ dp_run(struct dp *dp, struct err *e)
 	neighs_run(dp->neighs);
 	macs_run(dp->macs);
 	pins_run(dp->pins);
-	sweep_tick(dp);
+	census_run(dp->census);
 	return 0;
 }
 
@@ -375,6 +328,7 @@ dp_free(struct dp *dp)
 		loop_free(dp->loops[i]);
 	fwd_free(dp->fwd);
 	announces_free(dp->announces);
+	census_free(dp->census);
 	events_free(dp->events);
 	punt_free(dp->punt);
 	pins_free(dp->pins);
@@ -390,11 +344,6 @@ dp_free(struct dp *dp)
 	rte_mempool_free(dp->pool);
 	if (dp->grace != NULL)
 		dp->env->ops->timer_free(dp->grace);
-	if (dp->sweep != NULL)
-		dp->env->ops->timer_free(dp->sweep);
-	if (dp->forget != NULL)
-		dp->env->ops->timer_free(dp->forget);
-	free(dp->forgotten);
 	free(dp->topo);
 	free(dp);
 }

@@ -17,6 +17,7 @@ struct pins;
 struct events;
 struct punt;
 struct announces;
+struct census;
 struct fwd;
 
 struct dp {
@@ -34,14 +35,11 @@ struct dp {
 	struct events *events;
 	struct punt *punt;
 	struct announces *announces;
+	struct census *census;
 	struct fwd *fwd;
-	struct env_timer *grace;  /* runs while readers may hold what was unlinked */
-	struct env_timer *sweep;  /* ages sessions */
-	struct env_timer *forget; /* frees sessions of `forgotten` homes, many in one walk */
-	rte_be32_t *forgotten;
-	uint32_t n_forgotten;
-	bool sessions_fresh;  /* nothing was taken up from before the start */
-	uint64_t frames_lost; /* of our own: no buffer, or worker 0 had too many orders */
+	struct env_timer *grace; /* runs while readers may hold what was unlinked */
+	bool sessions_fresh;	 /* nothing was taken up from before the start */
+	uint64_t frames_lost;	 /* of our own: no buffer, or worker 0 had too many orders */
 };
 
 /* Makes everything; ports are configured, but neither started nor polled. `base` is the event loop's. */
@@ -68,5 +66,3 @@ uint32_t dp_orders_waiting(const struct dp *dp);
 void dp_release_held(struct dp *dp, uint16_t port, rte_be32_t ip);
 /* A loop was heard in the segment: no worker floods there between the tunnel and the attachments for a while. */
 void dp_hold_floods(struct dp *dp, uint16_t segment);
-/* Frees the sessions of a home, soon: an evacuation ends thousands at once, and each walk reads the whole table. */
-void dp_forget_sessions(struct dp *dp, rte_be32_t home);

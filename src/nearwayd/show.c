@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "show.h"
 
+#include "census.h"
 #include "dp.h"
 #include "loop.h"
 #include "macs.h"
@@ -166,14 +167,16 @@ tables_object(struct dp *dp)
 {
 	const struct tables *t = &dp->tables;
 	json_t *o = json_object();
+	uint64_t sessions;
 
+	census_sessions(dp->census, 0, &sessions);
 	set_int(o, "vms", vmtab_count(t->vms));
 	set_int(o, "routes", routetab_count(t->routes));
 	set_int(o, "neighbours", neightab_count(t->neighbours));
 	set_int(o, "neighbours-refused", neighs_refused(dp->neighs));
 	set_int(o, "macs", mactab_count(t->macs));
 	set_int(o, "macs-refused", macs_refused(dp->macs));
-	set_int(o, "sessions", sessions_count(t->sessions, 0));
+	set_int(o, "sessions", sessions);
 	json_object_set_new(o, "sessions-taken-up", json_boolean(!dp->sessions_fresh));
 	return o;
 }

@@ -757,11 +757,14 @@ op_announce(void *ctx, enum fwd_announce what, uint16_t segment, const struct ma
 		n->announced[n->n_announced++] = (struct announced){n->w->now, what, segment, *mac, ip};
 }
 
-static uint64_t
-op_sessions(void *ctx, ip4 global_ip)
+static bool
+op_sessions(void *ctx, ip4 global_ip, uint64_t *n)
 {
+	const struct node *node = ctx;
+
 	(void)global_ip;
-	return ((struct node *)ctx)->sessions;
+	*n = node->sessions;
+	return !node->sessions_old;
 }
 
 static void

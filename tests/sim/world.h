@@ -53,6 +53,7 @@ struct node {
 	ip4 freed[256];
 	unsigned int n_freed;
 	uint64_t sessions; /* what fwd_sessions() tells of any address */
+	bool sessions_old; /* and that it counted them too long ago */
 	uint64_t n_commits, n_prepares, n_publishes, n_rows;
 	/* private */
 	struct stored *rows;

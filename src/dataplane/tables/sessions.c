@@ -277,12 +277,6 @@ has_aged(uint32_t vni_proto, uint8_t flags, uint32_t idle)
 	return idle >= ((flags & SESSION_RST) != 0 ? IDLE_RESET_S : IDLE_CLOSED_S);
 }
 
-struct sweep {
-	const rte_be32_t *homes; /* what has one of these, sorted; NULL: what has aged */
-	uint32_t n;
-	uint32_t tick;
-};
-
 static int
 compare_homes(const void *a, const void *b)
 {
@@ -292,21 +286,19 @@ compare_homes(const void *a, const void *b)
 }
 
 static bool
-must_go(const struct sweep *how, const struct cell *c, const uint64_t key[2], uint64_t state)
+must_go(const struct sessions_walk *how, const struct cell *c, const uint64_t key[2], uint64_t state)
 {
+	rte_be32_t home = STATE_HOME(state);
 	struct session_key k;
 
 	memcpy(&k, key, sizeof(k));
-	if (how->homes != NULL) {
-		rte_be32_t home = STATE_HOME(state);
-
-		return bsearch(&home, how->homes, how->n, sizeof(home), compare_homes) != NULL;
-	}
-	return has_aged(k.vni_proto, STATE_FLAGS(state), cell_idle(c, how->tick));
+	if (how->n != 0 && bsearch(&home, how->homes, how->n, sizeof(home), compare_homes) != NULL)
+		return true;
+	return !how->young && has_aged(k.vni_proto, STATE_FLAGS(state), cell_idle(c, how->tick));
 }
 
 static uint32_t
-sweep_bucket(struct bucket *b, const struct sweep *how)
+sweep_bucket(struct bucket *b, const struct sessions_walk *how)
 {
 	uint64_t head = head_load(b), key[2], state;
 	uint32_t freed = 0, i = 0;
@@ -319,6 +311,8 @@ sweep_bucket(struct bucket *b, const struct sweep *how)
 		} else if (!cell_read(c, key, &state)) {
 			head = head_load(b); /* it is another session now: look at this cell again */
 		} else if (!must_go(how, c, key, state)) {
+			if (how->kept != NULL)
+				how->kept(how->arg, STATE_HOME(state));
 			i++;
 		} else if (free_cell(b, &head, i)) {
 			freed++;
@@ -329,7 +323,7 @@ sweep_bucket(struct bucket *b, const struct sweep *how)
 }
 
 static uint32_t
-sweep(struct sessions *s, const struct sweep *how)
+sweep(struct sessions *s, const struct sessions_walk *how)
 {
 	uint32_t freed = 0;
 
@@ -341,14 +335,23 @@ sweep(struct sessions *s, const struct sweep *how)
 uint32_t
 sessions_free_homes(struct sessions *s, const rte_be32_t *homes, uint32_t n)
 {
-	return n == 0 ? 0 : sweep(s, &(struct sweep){.homes = homes, .n = n});
+	return n == 0 ? 0 : sweep(s, &(struct sessions_walk){.homes = homes, .n = n, .young = true});
 }
 
 uint32_t
 sessions_sweep(struct sessions *s, uint32_t tick)
 {
 	s->file->newest = tick;
-	return sweep(s, &(struct sweep){.tick = tick});
+	return sweep(s, &(struct sessions_walk){.tick = tick});
+}
+
+bool
+sessions_walk(struct sessions *s, struct sessions_walk *walk, uint32_t buckets)
+{
+	s->file->newest = walk->tick;
+	for (; buckets > 0 && walk->next <= s->mask; buckets--)
+		sweep_bucket(&s->buckets[walk->next++], walk);
+	return walk->next <= s->mask;
 }
 
 bool

@@ -76,4 +76,16 @@ uint32_t sessions_count(const struct sessions *s, rte_be32_t home); /* those not
 uint32_t sessions_free_homes(struct sessions *s, const rte_be32_t *homes, uint32_t n);
 /* Frees what has aged; call at least once a minute. Returns how many. */
 uint32_t sessions_sweep(struct sessions *s, uint32_t tick);
+/* Both in one walk and in steps, so that a large table stalls nobody; what stays is counted by kept(). */
+struct sessions_walk {
+	uint32_t tick;
+	bool young;		 /* what has aged stays, too */
+	const rte_be32_t *homes; /* sorted by value */
+	uint32_t n;
+	void (*kept)(void *arg, rte_be32_t home); /* NULL: not counted */
+	void *arg;
+	uint32_t next; /* bucket; 0 at first */
+};
+/* Looks at so many buckets more; false at the table's end. */
+bool sessions_walk(struct sessions *s, struct sessions_walk *walk, uint32_t buckets);
 bool sessions_next(const struct sessions *s, uint32_t tick, uint32_t *next, struct sessions_info *info);

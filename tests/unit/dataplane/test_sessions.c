@@ -165,6 +165,47 @@ random_operation(struct sessions *s, struct model *m, uint32_t i, uint32_t tick,
 	m[i].flags |= flags;
 }
 
+static uint32_t kept_of[4];
+
+static void
+keep(void *arg, rte_be32_t home)
+{
+	assert_ptr_equal(arg, kept_of);
+	kept_of[home]++;
+}
+
+/* Homes 1 to 3, of which 2 is gone, and what is left after an hour. */
+static void
+walk_in_steps_frees_ages_and_counts_as_one_would(void **state)
+{
+	rte_be32_t gone[] = {2};
+	struct sessions_walk walk = {.tick = 1000, .homes = gone, .n = 1, .kept = keep, .arg = kept_of};
+	struct sessions *s = sessions_new(NULL, 10000, "boot", NULL);
+	uint32_t steps = 1;
+
+	(void)state;
+	for (uint32_t i = 0; i < 9000; i++) {
+		struct session_key k = key(i, i % 2 == 0 ? IPPROTO_TCP : IPPROTO_UDP);
+		rte_be32_t home = 1 + i % 3;
+
+		sessions_note(s, &k, 1000, 0, &home);
+	}
+	for (; sessions_walk(s, &walk, 100); steps++)
+		;
+	assert_true(steps > 10);
+	assert_int_equal(kept_of[1], sessions_count(s, 1));
+	assert_int_equal(kept_of[2], 0);
+	assert_int_equal(kept_of[3], sessions_count(s, 3));
+	assert_in_range(kept_of[1] + kept_of[3], 5900, 6000);
+	assert_int_equal(sessions_count(s, 2), 0);
+	walk = (struct sessions_walk){.tick = 1000 + HOUR, .kept = keep, .arg = kept_of};
+	memset(kept_of, 0, sizeof(kept_of));
+	sessions_walk(s, &walk, UINT32_MAX);
+	assert_int_equal(kept_of[1] + kept_of[3], sessions_count(s, 0));
+	assert_in_range(sessions_count(s, 0), 2900, 3000); /* TCP */
+	sessions_free(s);
+}
+
 static void
 random_operations_agree_with_a_plain_array(void **state)
 {
@@ -573,6 +614,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(walk_in_steps_frees_ages_and_counts_as_one_would),
 		cmocka_unit_test(random_operations_agree_with_a_plain_array),
 		cmocka_unit_test(a_bucket_holds_fourteen_sessions_however_often_they_change),
 		cmocka_unit_test(hardly_any_session_is_refused_before_the_size_is_reached),

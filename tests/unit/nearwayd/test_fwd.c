@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <nearwayd/announce.h>
+#include <nearwayd/census.h>
 #include <nearwayd/frames.h>
 #include <nearwayd/fwd.h>
 #include <nearwayd/loop.h>
@@ -433,6 +434,48 @@ announcements_beyond_the_bound_are_counted(void **state)
 	bench->frames_lost = 0;
 }
 
+/* ---- sessions ---- */
+
+static void
+note_session(uint16_t port, rte_be32_t home)
+{
+	struct session_key k = {.vm = 1, .remote = 2, .vm_port = port, .vni_proto = 100 << 8 | 6};
+
+	sessions_note(bench->tables.sessions, &k, (uint32_t)(env_call(bench->env, now_ms) / 1000), 0, &home);
+}
+
+static void
+sessions_are_counted_when_asked_for_and_shown_as_old_until_then(void **state)
+{
+	uint64_t n;
+
+	(void)state;
+	bench_advance(20000);
+	for (uint16_t i = 0; i < 5; i++)
+		note_session(i, RTE_BE32(i < 3 ? 7 : 8));
+	assert_false(census_sessions(bench->census, RTE_BE32(7), &n)); /* which makes it count */
+	bench_advance(1000);
+	assert_true(census_sessions(bench->census, RTE_BE32(7), &n));
+	assert_int_equal(n, 3);
+	assert_true(census_sessions(bench->census, 0, &n));
+	assert_int_equal(n, 5);
+	note_session(9, RTE_BE32(9));
+	bench_advance(1000);
+	assert_false(census_sessions(bench->census, RTE_BE32(9), &n));
+	assert_int_equal(n, 0);
+	bench_advance(1000);
+	assert_true(census_sessions(bench->census, RTE_BE32(9), &n));
+	assert_int_equal(n, 1);
+	census_forget(bench->census, RTE_BE32(8));
+	census_forget(bench->census, RTE_BE32(7));
+	bench_advance(200);
+	assert_int_equal(sessions_count(bench->tables.sessions, 0), 1);
+	assert_true(census_sessions(bench->census, RTE_BE32(7), &n));
+	assert_int_equal(n, 0);
+	bench_advance(3 * 3600 * 1000); /* aged by the walks, too */
+	assert_int_equal(sessions_count(bench->tables.sessions, 0), 0);
+}
+
 /* ---- events ---- */
 
 static struct fwd_event told;
@@ -642,6 +685,8 @@ main(void)
 		cmocka_unit_test_setup(pins_carry_each_gateway_mac_on_its_vlan, clean),
 		cmocka_unit_test_setup(announcements_of_a_large_batch_wait_and_none_is_lost, clean),
 		cmocka_unit_test_setup(announcements_beyond_the_bound_are_counted, clean),
+		cmocka_unit_test_setup(
+			sessions_are_counted_when_asked_for_and_shown_as_old_until_then, clean),
 		cmocka_unit_test_setup(vm_that_waits_to_be_heard_is_heard_not_seen, clean),
 		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
 		cmocka_unit_test_setup(learnt_mac_ages_once_no_worker_hears_it, clean),
