@@ -28,7 +28,7 @@ class Router:
         self.dir = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.dir.name, "s")
         self.answers = {"show.status": lambda p: {"result": {"name": "r-t"}}, **answers}
-        self.requests = []
+        self.requests, self.answered = [], 0
         self.listen()
 
     def listen(self):
@@ -63,6 +63,7 @@ class Router:
                 else:
                     send(conn, {"jsonrpc": "2.0", "method": "event", "params": {}})
                     send(conn, {"jsonrpc": "2.0", "id": msg["id"], **answer})
+                self.answered += 1
 
     def restart(self):
         self.sock.shutdown(socket.SHUT_RDWR)
@@ -205,9 +206,8 @@ class Lines(unittest.TestCase):
         p = subprocess.Popen([NEARWAY, "-s", r.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                              bufsize=1)
         p.stdin.write("show status\n")
-        while not r.requests:
+        while not r.answered:
             time.sleep(0.01)
-        time.sleep(0.1)
         r.restart()
         out, _ = p.communicate("show status\n", timeout=20)
         self.assertEqual((p.returncode, out), (0, "name: r-t\nname: r-t\n"))
@@ -225,9 +225,9 @@ class Terminal:
         self.text = ""
 
     def expect(self, pattern):
-        end = time.time() + 10
+        end = time.monotonic() + 20
         while not re.search(pattern, self.text, re.S):
-            left = end - time.time()
+            left = end - time.monotonic()
             if left <= 0 or not select.select([self.fd], [], [], left)[0]:
                 raise AssertionError("no %r in %r" % (pattern, self.text))
             try:
