@@ -90,6 +90,16 @@ struct topo_pool {
 	bool on_link; /* answer ARP for registered and draining addresses on WAN ports */
 };
 
+/* Segments by prefix and by VNI, tunnels by VTEP: hashes with open addressing, at most a quarter full, whose entries are looked
+ * at in order of index. Prefixes are asked for once for each length that there is. */
+#define TOPO_HASH 1024
+
+struct topo_index {
+	uint16_t n_masks;
+	rte_be32_t mask[33];
+	uint16_t prefix[TOPO_HASH], vni[TOPO_HASH], vtep[TOPO_HASH]; /* TOPO_NONE = empty */
+};
+
 struct topology {
 	struct rte_ether_addr router_mac;
 	rte_be32_t vtep; /* 0 = no extension */
@@ -103,7 +113,11 @@ struct topology {
 	struct topo_peer peers[TOPO_PEERS];
 	struct topo_vtep vteps[TOPO_VTEPS];
 	struct topo_pool pools[TOPO_POOLS];
+	struct topo_index index; /* made by topo_index() */
 };
+
+/* After segments, peers and local VTEPs are filled in: nothing finds them before. */
+void topo_index(struct topology *t);
 
 /* The segment with this VNI, or TOPO_NONE. */
 uint16_t topo_segment_by_vni(const struct topology *t, uint32_t vni);

@@ -247,5 +247,6 @@ topo_build(const struct config *c, struct topology *t, struct err *e)
 		if (rc != 0)
 			return rc;
 	}
+	topo_index(t);
 	return 0;
 }

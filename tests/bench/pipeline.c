@@ -310,27 +310,31 @@ write_json(const char *file, const struct bench *b, uint32_t n, bool huge)
 	}
 }
 
-static const char usage[] = "usage: bench_pipeline [--rounds N] [--packets N] [--json FILE]\n"
+static const char usage[] = "usage: bench_pipeline [--rounds N] [--packets N] [--segments N] [--json FILE]\n"
 			    "  --rounds N    1 to 99, default 15\n"
 			    "  --packets N   in each round, default 262144\n"
+			    "  --segments N  1 to 256, default 1\n"
 			    "  --json FILE   the figures for programs\n";
 
 static const char *
 parse(int argc, char **argv)
 {
 	static const struct option options[] = {{"rounds", 1, NULL, 'r'}, {"packets", 1, NULL, 'p'},
-		{"json", 1, NULL, 'j'}, {NULL, 0, NULL, 0}};
+		{"segments", 1, NULL, 's'}, {"json", 1, NULL, 'j'}, {NULL, 0, NULL, 0}};
 	const char *json = NULL;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'r')
 			rounds = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (c == 's')
+			rig_segments = (uint16_t)strtoul(optarg, NULL, 10);
 		else if (c == 'p')
 			packets = (uint32_t)strtoul(optarg, NULL, 10) / BURST * BURST;
 		else if (c == 'j')
 			json = optarg;
-		if (c == '?' || rounds < 1 || rounds > ROUNDS_MAX || packets == 0) {
+		if (c == '?' || rounds < 1 || rounds > ROUNDS_MAX || packets == 0 || rig_segments < 1 ||
+			rig_segments > TOPO_SEGMENTS) {
 			fputs(usage, stderr);
 			exit(2);
 		}

@@ -16,6 +16,8 @@
 static const struct rte_ether_addr wan_mac = {{2, 0xaa, 0, 0, 0, 0}}, dc_mac = {{2, 0xaa, 0, 0, 0, 1}},
 				   gw_mac = {{2, 0x5e, 0, 0, 0, 1}}, hop_mac = {{2, 0xcc, 0, 0, 0, 1}};
 
+uint16_t rig_segments = 1;
+
 /* ---- EAL ---- */
 
 static uint64_t
@@ -75,6 +77,21 @@ set_port(struct topo_port *p, const char *name, enum topo_role role, struct rte_
 	memset(p->attachment, 0xff, sizeof(p->attachment)); /* TOPO_NONE */
 }
 
+/* The VMs are in the first segment; 172.16.0.0/24 and so on, and what looks for a segment, have the others. */
+static void
+add_segments(struct topology *t)
+{
+	for (; t->n_segments < rig_segments; t->n_segments++) {
+		struct topo_segment *s = &t->segments[t->n_segments];
+
+		*s = t->segments[0];
+		s->vni += t->n_segments;
+		s->n_attachments = 0;
+		s->gw_ip = rte_cpu_to_be_32(0xac100001 + 256u * t->n_segments);
+		set_prefix(&s->prefix, 0xac100000 + 256u * t->n_segments, 24);
+	}
+}
+
 static struct topology *
 make_topology(void)
 {
@@ -106,10 +123,12 @@ make_topology(void)
 		.suppress_arp = true,
 		.n_attachments = 1};
 	set_prefix(&s->prefix, 0x0a000000, 8);
+	add_segments(t);
 	t->n_peers = 1;
 	t->peers[0] = (struct topo_peer){.name = "peer", .vtep = PEER, .mac = {{2, 0xbb, 0, 0, 0, 2}}};
 	t->n_pools = 1;
 	set_prefix(&t->pools[0].prefix, 0xc6120000, 15);
+	topo_index(t);
 	return t;
 }
 

@@ -17,6 +17,8 @@
 #define RIG_DATA 32 /* bytes behind the UDP header */
 #define RIG_LEN	 (14 + 20 + 8 + RIG_DATA)
 
+extern uint16_t rig_segments; /* of the routers to be made; 1 */
+
 struct rig {
 	struct topology *topo;
 	struct tables tables;

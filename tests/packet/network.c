@@ -167,6 +167,7 @@ network_build(void)
 	net.topo = calloc(1, sizeof(*net.topo));
 	assert_non_null(net.topo);
 	build_topology();
+	topo_index(net.topo);
 	build_tables();
 	standard_routes();
 }
