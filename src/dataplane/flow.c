@@ -58,3 +58,12 @@ flow_of(const struct worker *w, struct rte_mbuf *m, enum flow_dir dir, struct fl
 		f->tells = tells(md, dir);
 	}
 }
+
+bool
+flow_home(const struct worker *w, const struct flow *f, uint8_t tells, rte_be32_t *home)
+{
+	struct sessions *s = w->tables->sessions;
+
+	return (w->scratch ? sessions_peek(s, &f->key, home)
+			   : sessions_find(s, &f->key, w->tick, tells, home)) == SESSION_FOUND;
+}

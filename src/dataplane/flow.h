@@ -21,3 +21,5 @@ struct flow {
 
 /* `m` is parsed, its VM's address is the private one. */
 void flow_of(const struct worker *w, struct rte_mbuf *m, enum flow_dir dir, struct flow *f);
+/* The home that is noted for it, refreshed by what the packet `tells`; a scratch worker only looks. False: none is. */
+bool flow_home(const struct worker *w, const struct flow *f, uint8_t tells, rte_be32_t *home);

@@ -129,10 +129,12 @@ send_error(struct worker *w, struct rte_mbuf *about, struct error_hdr *h)
 		return;
 	*meta(e) = to;
 	h->ip.dst_addr = ip4_hdr(about)->src_addr;
-	if (write_error(e, about, h))
-		worker_inject(w, e);
-	else
+	if (!write_error(e, about, h)) {
 		worker_drop(w, e, DROP_NO_MBUF);
+		return;
+	}
+	worker_follow(w, about, e, MADE_ICMP_ERROR);
+	worker_inject(w, e);
 }
 
 void

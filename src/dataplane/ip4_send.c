@@ -50,6 +50,7 @@ make_part(struct worker *w, struct rte_mbuf *m, const struct part *p)
 	set_part(ip4_hdr(f), ip4_hdr(m)->fragment_offset, p);
 	meta(f)->fragment = 2;
 	meta(f)->l3_len = sizeof(struct rte_ipv4_hdr) + p->len;
+	worker_follow(w, m, f, MADE_FRAGMENT);
 	return f;
 }
 

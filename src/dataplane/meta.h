@@ -48,6 +48,7 @@ struct meta {
 	uint8_t tcp_flags;
 	rte_be16_t sport, dport; /* TCP, UDP; ICMP echo: identifier in both; else 0 */
 	uint16_t flags;		 /* META_* */
+	uint32_t probe;		 /* the number by which a probe follows it; 0 = none does */
 	const struct vm_rec *vm; /* the VM that it comes from (out) or goes to (in) */
 	rte_be32_t nat_ip; /* nat-out: the global address to use; home-in: the global address it came by */
 	rte_be32_t via;	   /* next hop */

@@ -11,6 +11,8 @@
 		if (in_->n != 0) {                                          \
 			struct stage_count *c_ = &(w)->c.stage[STAGE_##id]; \
 			uint64_t t_ = rte_rdtsc();                          \
+			if (unlikely((w)->probe != NULL))                   \
+				probe_stage(w, STAGE_##id, in_);            \
 			c_->packets += in_->n;                              \
 			c_->calls++;                                        \
 			call;                                               \
@@ -31,6 +33,14 @@ take_injected(struct worker *w, struct vec *rx)
 	memmove(w->inject.m, w->inject.m + n, w->inject.n * sizeof(w->inject.m[0]));
 }
 
+/* What of the received packets fits the probe's filter gets a number. */
+static void
+follow(struct worker *w, struct vec *rx)
+{
+	for (uint16_t i = 0; i < rx->n; i++)
+		probe_received(w, rx->m[i]);
+}
+
 /* The path of every packet. No packet logic here. */
 void
 pipeline_run(struct worker *w, struct vec *rx)
@@ -38,6 +48,8 @@ pipeline_run(struct worker *w, struct vec *rx)
 	struct paths *p = w->paths;
 
 	w->c.received += rx->n;
+	if (unlikely(w->probe != NULL))
+		follow(w, rx);
 	w->more = VEC_MAX - BURST_MAX;
 	take_injected(w, rx);
 	RUN(w, CLASSIFY, rx, classify(w, rx, p));

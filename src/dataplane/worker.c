@@ -168,6 +168,7 @@ worker_copy(struct worker *w, const struct rte_mbuf *m)
 		return NULL;
 	}
 	*meta(c) = *(const struct meta *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+	worker_follow(w, m, c, MADE_REPLICA);
 	return c;
 }
 
@@ -251,13 +252,16 @@ worker_punt(struct worker *w, struct rte_mbuf *m, enum punt_class class)
 
 	if (!bucket_take(&w->punt_bucket[port][class], w->now_ms, pps, RTE_MAX(pps / 8, PUNT_BURST))) {
 		worker_drop(w, m, DROP_PUNT_RATE);
-	} else if (w->scratch) {
-		w->c.punted++;
-		rte_pktmbuf_free(m);
-	} else if (rte_ring_sp_enqueue(w->punts, m) != 0) {
+	} else if (!w->scratch && rte_ring_full(w->punts)) {
 		worker_drop(w, m, DROP_PUNT_FULL);
 	} else {
 		w->c.punted++;
+		if (unlikely(w->probe != NULL))
+			probe_note(w, m, PROBE_PUNTED, port);
+		if (w->scratch)
+			rte_pktmbuf_free(m);
+		else
+			rte_ring_sp_enqueue(w->punts, m);
 	}
 }
 
@@ -301,12 +305,17 @@ flush_port(struct worker *w, uint16_t port, uint16_t (*send)(void *, uint16_t, s
 {
 	struct vec *v = &w->tx[port];
 	struct port_count *c = &w->c.port[port];
+	uint32_t prepared = 0;
 	uint64_t bytes = 0;
 	uint16_t sent;
 
 	for (uint16_t i = 0; i < v->n; i++) /* now: a sent mbuf is not ours to look at */
 		bytes += rte_pktmbuf_pkt_len(v->m[i]);
+	if (unlikely(w->probe != NULL))
+		prepared = probe_sending(w, (uint8_t)port, v);
 	sent = send(arg, port, v->m, v->n);
+	if (unlikely(prepared != 0))
+		probe_sent(w, prepared, sent);
 	for (uint16_t i = sent; i < v->n; i++) {
 		bytes -= rte_pktmbuf_pkt_len(v->m[i]);
 		worker_drop(w, v->m[i], DROP_TX_FULL);
@@ -332,6 +341,9 @@ worker_hold(struct worker *w, struct rte_mbuf *m, enum enter enter)
 {
 	meta(m)->enter = (uint8_t)enter;
 	meta(m)->held_ms = w->now_ms;
+	meta(m)->vm = NULL; /* the record may be gone by then */
+	if (unlikely(w->probe != NULL))
+		probe_note(w, m, PROBE_HELD, (uint8_t)enter);
 	w->hold[w->n_hold++] = m;
 	w->c.held++;
 }
@@ -367,13 +379,18 @@ void
 worker_orders(struct worker *w)
 {
 	struct dp_order o[ORDERS_BURST];
+	struct probe *wanted = __atomic_load_n(&w->probe_wanted, __ATOMIC_ACQUIRE);
 	uint32_t room = RTE_MIN(VEC_MAX - w->inject.n, ORDERS_BURST);
 	uint32_t n = rte_ring_sc_dequeue_burst_elem(w->orders, o, sizeof(o[0]), room, NULL);
 
+	if (unlikely(wanted != w->probe))
+		probe_take(w, wanted);
 	for (uint32_t i = 0; i < n; i++) {
 		switch ((enum dp_order_kind)o[i].kind) {
 		case ORDER_INJECT:
 			w->c.made[o[i].made]++;
+			if (unlikely(w->probe != NULL))
+				probe_ordered(w, o[i].inject, o[i].made);
 			worker_inject(w, o[i].inject);
 			break;
 		case ORDER_RELEASE:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "meta.h"
+#include "probe.h"
 #include "stages.h"
 #include "topology.h"
 #include "vec.h"
@@ -127,7 +128,10 @@ struct worker {
 	struct rte_ring *orders;	 /* struct dp_order, one consumer: this worker */
 	struct rte_ring *punts; /* mbufs for the kernel, meta.in_port says whose; one producer: this worker */
 	uint16_t id;
-	bool scratch; /* finds but never inserts: no events, no sessions, no hold */
+	bool scratch;		    /* finds but never inserts: no events, no sessions */
+	struct probe *probe;	    /* follows packets; NULL = off */
+	struct probe *probe_wanted; /* the control thread's word, taken up by worker_orders() */
+	uint32_t probe_numbers;	    /* the last one given */
 	/* written each loop */
 	uint64_t now_ms; /* boot-time clock, coarse */
 	uint32_t tick;	 /* seconds of it */
@@ -165,6 +169,8 @@ static inline void
 worker_drop(struct worker *w, struct rte_mbuf *m, enum drop why)
 {
 	w->c.drop[why]++;
+	if (unlikely(w->probe != NULL))
+		probe_note(w, m, PROBE_DROP, (uint8_t)why);
 	rte_pktmbuf_free(m);
 }
 
@@ -187,6 +193,14 @@ bool worker_event(struct worker *w, const struct dp_event *ev);
 /* An event about where a host (seg, mac) is (router, att): the same news is told once in HEARD_MS, unless the VM's record
  * (NULL: none) changed meanwhile. */
 void worker_heard(struct worker *w, const struct dp_event *ev, const struct vm_rec *rec);
+/* `child` was made of `parent` (its metadata is in place): a probe that follows one follows the other. */
+static inline void
+worker_follow(struct worker *w, const struct rte_mbuf *parent, struct rte_mbuf *child, enum made why)
+{
+	if (unlikely(w->probe != NULL))
+		probe_child(w, parent, child, (uint8_t)why);
+}
+
 bool bucket_take(struct bucket *b, uint64_t now_ms, uint32_t rate, uint32_t burst);
 /* May this host's ARP be heard? VMs have buckets of their own, so that a flood of invented senders takes none of theirs;
  * `where` is the segment or port. */
@@ -197,7 +211,7 @@ void worker_hear_loop(struct worker *w, uint16_t seg);
 /* Sends all w->tx vectors with `send` (the driver, or a test); what it does not take is dropped as TX_FULL. */
 void worker_flush(struct worker *w,
 	uint16_t (*send)(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n), void *arg);
-/* Handles orders from the control thread: injects and releases. Once a loop. */
+/* Handles orders from the control thread: takes up its probe, injects, releases. Once a loop, before anything else. */
 void worker_orders(struct worker *w);
 /* Drops what waited too long for a next hop; a fragment goes on without its first one. Once a loop. */
 void worker_expire_hold(struct worker *w);

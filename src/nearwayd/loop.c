@@ -90,11 +90,6 @@ received(struct loop *l, const struct queue *q, struct rte_mbuf *m)
 
 	c->rx_packets++;
 	c->rx_bytes += rte_pktmbuf_pkt_len(m);
-	if (unlikely(m->nb_segs > 1) && rte_pktmbuf_linearize(m) != 0) {
-		l->w->c.received++; /* beyond every MTU of ours */
-		worker_drop(l->w, m, DROP_TOO_BIG);
-		return;
-	}
 	*meta(m) = (struct meta){
 		.origin = q->origin,
 		.enter = ENTER_RX,
@@ -103,6 +98,13 @@ received(struct loop *l, const struct queue *q, struct rte_mbuf *m)
 		.seg = TOPO_NONE,
 		.vlan = take_vlan(m),
 	};
+	if (unlikely(m->nb_segs > 1) && rte_pktmbuf_linearize(m) != 0) {
+		l->w->c.received++; /* beyond every MTU of ours */
+		if (unlikely(l->w->probe != NULL))
+			probe_received(l->w, m);
+		worker_drop(l->w, m, DROP_TOO_BIG);
+		return;
+	}
 	vec_add(&l->rx, m);
 }
 
@@ -199,8 +201,8 @@ round_once(struct loop *l)
 {
 	bool busy = false;
 
-	tick(l);
 	worker_orders(l->w);
+	tick(l);
 	receive(l);
 	if (l->rx.n != 0 || l->w->inject.n != 0) {
 		pipeline_run(l->w, &l->rx);

@@ -835,6 +835,34 @@ scratch_worker_finds_but_notes_nothing(void **state)
 	net.w->scratch = false;
 }
 
+/* What a session is seen with: idle time and flags. */
+static struct sessions_info
+seen_session(void)
+{
+	struct sessions_info info;
+	uint32_t next = 0;
+
+	assert_true(sessions_next(net.tables.sessions, net.w->tick, &next, &info));
+	return info;
+}
+
+static void
+session_does_not_notice_a_scratch_worker(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5), .flags = SYN));
+	net_forget();
+	net_advance(7000);
+	net.w->scratch = true;
+	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5), .flags = FIN_ACK));
+	burst(DC0, tcp(BY_VM(5), OUT, .flags = FIN_ACK));
+	net_forget();
+	net.w->scratch = false;
+	assert_int_equal(seen_session().idle_s, 7);
+	assert_int_equal(seen_session().flags, 0);
+}
+
 int
 main(void)
 {
@@ -889,6 +917,7 @@ main(void)
 		net_test(router_that_a_vm_left_again_sends_what_it_does_not_know_to_the_older_site),
 		net_test(old_address_of_the_same_site_drains_beside_the_new_one),
 		net_test(scratch_worker_finds_but_notes_nothing),
+		net_test(session_does_not_notice_a_scratch_worker),
 	};
 
 	return net_main(tests);

@@ -114,9 +114,9 @@ struct announcement {
 } __rte_packed __rte_aligned(2);
 
 static void
-announce(struct worker *w, uint16_t seg, uint16_t att)
+announce(const struct ask *q, uint16_t att)
 {
-	const struct topo_segment *s = &w->topo->segments[seg];
+	const struct topo_segment *s = q->seg;
 	const struct announcement frame = {
 		.eth = {.src_addr = s->gw_mac, .ether_type = RTE_BE16(RTE_ETHER_TYPE_ARP)},
 		.arp = {.arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
@@ -126,21 +126,22 @@ announce(struct worker *w, uint16_t seg, uint16_t att)
 			.arp_opcode = RTE_BE16(RTE_ARP_OP_REQUEST),
 			.arp_data = {.arp_sha = s->gw_mac, .arp_sip = s->gw_ip, .arp_tip = s->gw_ip}},
 	};
-	struct rte_mbuf *m = worker_make(w, MADE_DEFENCE);
+	struct rte_mbuf *m = worker_make(q->w, MADE_DEFENCE);
 	struct announcement *to;
 
 	if (m == NULL)
 		return;
 	to = (struct announcement *)rte_pktmbuf_append(m, sizeof(frame));
 	if (to == NULL) {
-		worker_drop(w, m, DROP_NO_MBUF);
+		worker_drop(q->w, m, DROP_NO_MBUF);
 		return;
 	}
 	*to = frame;
 	memset(&to->eth.dst_addr, 0xff, sizeof(to->eth.dst_addr));
-	meta(m)->seg = seg;
-	attach_enter(w->topo, meta(m), att);
-	worker_inject(w, m);
+	meta(m)->seg = q->md->seg;
+	attach_enter(q->w->topo, meta(m), att);
+	worker_follow(q->w, q->m, m, MADE_DEFENCE);
+	worker_inject(q->w, m);
 }
 
 /* Never over the extension: there it would teach the other site's switches the wrong way. */
@@ -154,7 +155,7 @@ defend(const struct ask *q)
 		return;
 	*last = w->now_ms;
 	for (int i = 0; i < q->seg->n_attachments; i++)
-		announce(w, q->md->seg, q->seg->attachments[i]);
+		announce(q, q->seg->attachments[i]);
 }
 
 static void

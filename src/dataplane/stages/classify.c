@@ -95,7 +95,11 @@ received(struct worker *w, struct rte_mbuf *m, struct paths *p)
 {
 	struct meta *md = meta(m);
 
-	*md = (struct meta){.in_port = md->in_port, .vlan = md->vlan, .seg = TOPO_NONE, .in_att = TOPO_NONE};
+	*md = (struct meta){.in_port = md->in_port,
+		.vlan = md->vlan,
+		.seg = TOPO_NONE,
+		.in_att = TOPO_NONE,
+		.probe = w->probe != NULL ? md->probe : 0};
 	if (rte_pktmbuf_data_len(m) < sizeof(struct rte_ether_hdr))
 		worker_drop(w, m, DROP_TOO_SHORT);
 	else if (w->topo->ports[md->in_port].role == TOPO_DC)

@@ -55,7 +55,7 @@ noted(struct worker *w, const struct evidence *e)
 	enum session_result r;
 
 	if (find)
-		return sessions_find(s, &e->flow.key, w->tick, 0, &home) == SESSION_FOUND ? home : 0;
+		return flow_home(w, &e->flow, 0, &home) ? home : 0;
 	r = sessions_note(s, &e->flow.key, w->tick, 0, &home);
 	if (r == SESSION_FULL)
 		w->c.sessions_full++;

@@ -166,7 +166,7 @@ choose(struct worker *w, struct rte_mbuf *m, struct choice *c)
 		home = frag_find(w, m);
 		return home != 0 ? home : c->flow.tcp ? c->oldest : c->opens;
 	}
-	if (sessions_find(w->tables->sessions, &c->flow.key, w->tick, c->flow.tells, &home) != SESSION_FOUND)
+	if (!flow_home(w, &c->flow, c->flow.tells, &home))
 		return unknown(w, c, false);
 	stale = vm_home_router(c->rec, c->flow.key.vm, home) == VM_NO_HOME;
 	if (stale)

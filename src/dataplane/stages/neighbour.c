@@ -36,7 +36,7 @@ hold(struct worker *w, struct rte_mbuf *m, bool ask)
 	if (ask) /* even if the packet cannot wait: else who fills the queue keeps others from being resolved */
 		worker_event(w, &(const struct dp_event){
 					.kind = EVENT_NEIGH_WANT, .port = md->out_port, .ip = md->via});
-	if (w->scratch || !may_hold(w, md)) { /* a scratch worker leaves nothing behind */
+	if (!may_hold(w, md)) {
 		worker_drop(w, m, DROP_HOLD_FULL);
 		return;
 	}

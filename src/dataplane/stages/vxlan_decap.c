@@ -118,6 +118,7 @@ decap(struct worker *w, struct rte_mbuf *m)
 		return DROP_VTEP_UNKNOWN;
 	rte_pktmbuf_adj(m, inner);
 	from.in_port = md->in_port;
+	from.probe = md->probe;
 	*md = from;
 	return PASS;
 }

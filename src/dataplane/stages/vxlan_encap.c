@@ -94,6 +94,7 @@ encap(struct worker *w, struct rte_mbuf *m)
 		.sport = h->udp.src_port,
 		.dport = h->udp.dst_port,
 		.flags = META_OWN,
+		.probe = md->probe,
 	};
 	return DROPS;
 }

@@ -207,6 +207,18 @@ sessions_find(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 }
 
 enum session_result
+sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t *home)
+{
+	struct where w = hash(s, k);
+	uint64_t state;
+
+	if (find(&w, &state) == NULL)
+		return SESSION_ABSENT;
+	*home = STATE_HOME(state);
+	return SESSION_FOUND;
+}
+
+enum session_result
 sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home)
 {
 	struct where w = hash(s, k);

@@ -60,6 +60,8 @@ void sessions_free(struct sessions *s); /* unmaps; the file stays */
 /* The home of a session, refreshed to `tick`; SESSION_FOUND or SESSION_ABSENT. */
 enum session_result sessions_find(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home);
+/* As sessions_find, but the session does not notice. */
+enum session_result sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t *home);
 /* As sessions_find, but notes it with `*home` when absent; an existing session keeps its home, returned in *home. */
 enum session_result sessions_note(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home);
