@@ -444,6 +444,92 @@ static const struct field fields_show[] = {
 };
 const struct kind kind_show_params = {"show", sizeof(struct show_params), fields_show, "part of a listing"};
 
+#define HELP_PROTO     "IP protocol: tcp, udp, icmp or a number"
+#define HELP_ETHERTYPE "ethertype: ipv4, ipv6, arp, rarp or a number such as 0x88cc"
+
+#define MATCH_FIELDS                                                                                     \
+	{"port", F_NAME, 0, AT(watch_params, match.port), .help = "port that a packet comes in by"},     \
+		{"segment", F_NAME, 0, AT(watch_params, match.segment),                                  \
+			.help = "segment it comes in on, at an attachment or through the tunnel"},       \
+		{"vm", F_MAC, 0, AT(watch_params, match.vm),                                             \
+			.help = "a registered VM: its MAC, or any of its addresses, private or global"}, \
+		{"mac", F_MAC, 0, AT(watch_params, match.mac), .help = "source or destination MAC"},     \
+		{"host", F_IP4, 0, AT(watch_params, match.host),                                         \
+			.help = "source or destination address, of ARP too"},                            \
+		{"proto", F_NAME, 0, AT(watch_params, match.proto), .help = HELP_PROTO},                 \
+		{"l4-port", F_INT, 0, AT(watch_params, match.l4_port), 0, 65535, "0",                    \
+			.help = "source or destination port of TCP or UDP; 0 is any"},                   \
+	{                                                                                                \
+		"ethertype", F_NAME, 0, AT(watch_params, match.ethertype), .help = HELP_ETHERTYPE        \
+	}
+#define WATCH_FIELDS                                                          \
+	{"wait", F_DURATION, 0, AT(watch_params, wait_ms), 1, 3600000, "60s", \
+		.help = "ends after this time, however many came"},           \
+	{                                                                     \
+		"cursor", F_STRING, 0, AT(watch_params, cursor), 0, 63,       \
+			.help = "go on: next of the last reply"               \
+	}
+
+static const struct field fields_trace[] = {
+	MATCH_FIELDS,
+	{"count", F_INT, 0, AT(watch_params, count), 1, 1000, "10", .help = "how many packets"},
+	WATCH_FIELDS,
+	END,
+};
+const struct kind kind_trace_params = {
+	"trace", sizeof(struct watch_params), fields_trace, "which packets to follow, as they come in"};
+
+static const char *const words_point[] = {"rx", "tx", "drop", NULL};
+static const struct field fields_capture_at[] = {
+	{"point", F_ENUM, REQ, AT(capture_at, point), .words = words_point,
+		.help = "rx: as received; tx: as sent; drop: as it was when dropped, with the reason"},
+	END,
+};
+static const struct kind kind_capture_at = {
+	"at", sizeof(struct capture_at), fields_capture_at, "where packets are copied"};
+
+static const struct field fields_capture[] = {
+	MATCH_FIELDS,
+	{"at", F_LIST, 0, AT(watch_params, at), 0, 3, .kind = &kind_capture_at,
+		.help = "where: rx, tx, drop; left out: all three. What matches when it comes in is "
+			"followed"},
+	{"count", F_INT, 0, AT(watch_params, count), 1, 1000000, "1000", .help = "how many copies"},
+	{"snap", F_INT, 0, AT(watch_params, snap), 0, 9618, "0",
+		.help = "bytes of each packet; 0 is whole packets"},
+	WATCH_FIELDS,
+	END,
+};
+const struct kind kind_capture_params = {
+	"capture", sizeof(struct watch_params), fields_capture, "which packets to copy, and where"};
+
+static const struct field fields_explain[] = {
+	{"port", F_NAME, REQ, AT(explain_params, port), .help = "port that the packet comes in by"},
+	{"vlan", F_INT, 0, AT(explain_params, vlan), 0, 4094, "0", .help = "its VLAN; 0 is untagged"},
+	{"hex", F_STRING, 0, AT(explain_params, hex), 0, EXPLAIN_HEX_MAX,
+		.help = "the whole frame from its destination MAC on, as hexadecimal digits; else it is "
+			"described"},
+	{"smac", F_MAC, 0, AT(explain_params, smac),
+		.help = "source MAC; left out: that of the VM with this source address"},
+	{"dmac", F_MAC, 0, AT(explain_params, dmac),
+		.help = "destination MAC; left out: the gateway's, or the wan port's own; of ARP: broadcast"},
+	{"ethertype", F_NAME, 0, AT(explain_params, ethertype),
+		.help = HELP_ETHERTYPE "; arp: a request of src for dst"},
+	{"src", F_IP4, 0, AT(explain_params, src), .help = "source address"},
+	{"dst", F_IP4, 0, AT(explain_params, dst), .help = "destination address"},
+	{"proto", F_NAME, 0, AT(explain_params, proto),
+		.help = HELP_PROTO "; left out: udp with ports, else icmp: an echo request"},
+	{"sport", F_INT, 0, AT(explain_params, sport), 0, 65535, "0", .help = "source port"},
+	{"dport", F_INT, 0, AT(explain_params, dport), 0, 65535, "0", .help = "destination port"},
+	{"flags", F_NAME, 0, AT(explain_params, flags), .def = "S",
+		.help = "flags of TCP, of the letters FSRPAU"},
+	{"ttl", F_INT, 0, AT(explain_params, ttl), 0, 255, "64", .help = "its TTL"},
+	{"size", F_INT, 0, AT(explain_params, size), 0, 9000, "8", .help = "bytes of payload"},
+	{"df", F_BOOL, 0, AT(explain_params, df), .def = "off", .help = "may not be fragmented"},
+	END,
+};
+const struct kind kind_explain_params = {
+	"explain", sizeof(struct explain_params), fields_explain, "a packet, described or in hexadecimal"};
+
 static const struct field fields_no[] = {END};
 const struct kind kind_no_params = {"no", 0, fields_no, "no parameters"};
 

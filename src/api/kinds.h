@@ -245,5 +245,49 @@ struct show_params {
 	char cursor[64]; /* "" = from the start; else the `next` of the last reply */
 };
 
+/* Which packets; what is left out asks nothing. MACs, addresses and ports: of either end, inside a tunnel too. */
+struct packet_match {
+	char port[NAME_LEN + 1];
+	char segment[NAME_LEN + 1];
+	struct mac vm; /* a registered one: its MAC, or any of its addresses */
+	struct mac mac;
+	ip4 host;
+	char proto[NAME_LEN + 1];
+	uint64_t l4_port;
+	char ethertype[NAME_LEN + 1];
+};
+
+enum capture_point { CAPTURE_RX, CAPTURE_TX, CAPTURE_DROP };
+
+struct capture_at {
+	int point; /* enum capture_point */
+};
+
+struct watch_params { /* of trace and capture */
+	struct packet_match match;
+	uint64_t count;
+	uint64_t wait_ms;
+	struct list at;	 /* capture_at; none: all. capture only */
+	uint64_t snap;	 /* capture only */
+	char cursor[64]; /* "" = begin; else the `next` of the last reply */
+};
+
+#define EXPLAIN_HEX_MAX 19200
+
+struct explain_params {
+	char port[NAME_LEN + 1];
+	uint64_t vlan;
+	char hex[EXPLAIN_HEX_MAX + 1]; /* the whole frame; else it is described by what follows */
+	struct mac smac, dmac;
+	char ethertype[NAME_LEN + 1];
+	ip4 src, dst;
+	char proto[NAME_LEN + 1];
+	uint64_t sport, dport;
+	char flags[NAME_LEN + 1]; /* of TCP: letters of FSRPAU */
+	uint64_t ttl, size;
+	bool df;
+};
+
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
-	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params;
+	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params,
+	kind_trace_params, kind_capture_params, kind_explain_params;

@@ -4,7 +4,7 @@
 
 #include "schema.h"
 
-enum permission { PERM_OBSERVE, PERM_CHANGE };
+enum permission { PERM_OBSERVE, PERM_CHANGE, PERM_LOCAL };
 
 struct method {
 	const char *name;

@@ -22,6 +22,19 @@ verb_of(const struct method *m)
 }
 
 static bool
+takes_file(const struct method *m)
+{
+	return strcmp(m->name, "capture") == 0;
+}
+
+/* Words before the parameters. */
+static size_t
+head_words(const struct method *m)
+{
+	return strchr(m->name, '.') != NULL || takes_file(m) ? 2 : 1;
+}
+
+static bool
 same_group(const struct method *a, const struct method *b)
 {
 	return group_len(a) == group_len(b) && strncmp(a->name, b->name, group_len(a)) == 0;
@@ -129,7 +142,7 @@ parse_method(const char *const *words, size_t n, struct faults *f)
 {
 	const struct method *m = find_group(n > 0 ? words[0] : "?", f);
 
-	return m != NULL ? find_verb(m, n > 1 ? words[1] : "?", f) : NULL;
+	return m == NULL || strchr(m->name, '.') == NULL ? m : find_verb(m, n > 1 ? words[1] : "?", f);
 }
 
 static void
@@ -182,7 +195,12 @@ grammar_parse(const char *const *words, size_t n, struct command *c, struct faul
 
 	*c = (struct command){.method = parse_method(words, n, f)};
 	if (c->method != NULL) {
-		for (size_t i = 2; i < n; i += 2)
+		if (takes_file(c->method) && n < 2)
+			faults_add(f, 0, 0, "",
+				"say the file to write, such as out.pcapng; - is the standard output");
+		else if (takes_file(c->method))
+			c->file = words[1];
+		for (size_t i = head_words(c->method); i < n; i += 2)
 			parse_pair(c->method->params, words + i, n - i, tree, f);
 		c->one_page =
 			json_object_get(tree, "limit") != NULL || json_object_get(tree, "cursor") != NULL;
@@ -234,6 +252,10 @@ choose_group(const char *partial, struct choices *out)
 
 		if (!first_of_group(m) || !begins(m->name, group_len(m), partial))
 			continue;
+		if (strchr(m->name, '.') == NULL) {
+			choices_add(out, m->name, group_len(m), m->help);
+			continue;
+		}
 		for (const struct method *v = m; v->name != NULL && same_group(v, m) && n < sizeof(verbs);
 			v++)
 			n += (size_t)snprintf(
@@ -248,6 +270,16 @@ choose_verb(const struct method *group, const char *partial, struct choices *out
 	for (const struct method *m = group; m->name != NULL && same_group(m, group); m++)
 		if (begins(verb_of(m), strlen(verb_of(m)), partial))
 			choices_add(out, verb_of(m), strlen(verb_of(m)), m->help);
+}
+
+static void
+choose_second(const struct method *m, const char *partial, struct choices *out)
+{
+	if (takes_file(m))
+		choices_add_place(
+			out, "<FILE>", "the file to write, in the pcapng format; - is the standard output");
+	else
+		choose_verb(m, partial, out);
 }
 
 static bool
@@ -331,11 +363,13 @@ grammar_choices(const char *const *words, size_t n, const char *partial, struct 
 	faults_init(&ignored);
 	if (n == 0) {
 		choose_group(partial, out);
-	} else if ((m = find_group(words[0], &ignored)) != NULL && n == 1) {
-		choose_verb(m, partial, out);
-	} else if (m != NULL && (m = find_verb(m, words[1], &ignored)) != NULL) {
-		if (n % 2 == 0)
-			choose_field(m->params, words + 2, n - 2, partial, out);
+	} else if ((m = find_group(words[0], &ignored)) != NULL && n == 1 && head_words(m) == 2) {
+		choose_second(m, partial, out);
+	} else if (m != NULL && (m = parse_method(words, n, &ignored)) != NULL) {
+		size_t head = head_words(m);
+
+		if ((n - head) % 2 == 0)
+			choose_field(m->params, words + head, n - head, partial, out);
 		else if ((field = find_field(m->params, words[n - 1], &ignored)) != NULL)
 			choose_value(field, partial, out);
 	}

@@ -4,6 +4,8 @@
  *   vm move segment seg1 mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.70 drain-min 1h
  *   ^group ^verb  ^field  ^value ...
  *
+ * A method without a dot is one word (trace, explain). capture is followed by the file to write.
+ *
  * A value is written as in YAML. A list of objects is items with ',' between, the fields of an item in table order
  * with '=' between; or JSON; or @FILE with JSON in it (@- is the standard input). Groups, verbs and field names
  * may be shortened as long as they are clear.
@@ -14,8 +16,9 @@
 
 struct command {
 	const struct method *method;
-	json_t *params; /* owned */
-	bool one_page;	/* limit or cursor was given: do not follow the listing */
+	json_t *params;	  /* owned */
+	const char *file; /* of a capture; the word */
+	bool one_page;	  /* limit or cursor was given: do not follow the listing */
 };
 
 /* 0, or -EINVAL with faults whose path is the field, or "" for the words before. */

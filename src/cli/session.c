@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "session.h"
 #include "output.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,8 +19,8 @@ is_stale(const struct client *c)
 	return c->fd >= 0 && poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-static int
-call(struct session *s, const char *method, json_t *params, json_t **reply, struct err *e)
+int
+session_call(struct session *s, const char *method, json_t *params, json_t **reply, struct err *e)
 {
 	if (is_stale(&s->client))
 		client_close(&s->client);
@@ -32,15 +33,15 @@ call(struct session *s, const char *method, json_t *params, json_t **reply, stru
 	return client_call(&s->client, method, params, reply, e);
 }
 
-static int
-fail(struct session *s, const struct err *e)
+int
+session_fail(struct session *s, const struct err *e)
 {
 	fprintf(s->err, "nearway: %s\n", e->text);
 	return e->code == -EMSGSIZE ? USAGE : NO_ROUTER;
 }
 
-static int
-refuse(struct session *s, const json_t *reply)
+int
+session_refuse(struct session *s, const json_t *reply)
 {
 	const json_t *error = json_object_get(reply, "error");
 
@@ -64,6 +65,15 @@ take_page(json_t **whole, json_t *page)
 	return json_string_value(json_object_get(page, "next"));
 }
 
+static void
+print_stories(const json_t *whole, FILE *out)
+{
+	size_t i;
+	json_t *story;
+
+	json_array_foreach(json_object_get(whole, "rows"), i, story) watch_print(story, out);
+}
+
 static int
 print_result(struct session *s, const struct command *c, json_t *whole)
 {
@@ -73,6 +83,8 @@ print_result(struct session *s, const struct command *c, json_t *whole)
 		json_object_del(whole, "next");
 	if (s->json)
 		output_json(whole, s->out);
+	else if (strcmp(c->method->name, "explain") == 0)
+		print_stories(whole, s->out);
 	else
 		output_text(whole, s->out);
 	if (c->one_page && next != NULL && !s->json)
@@ -105,12 +117,12 @@ run_command(struct session *s, const struct command *c)
 		struct err e;
 
 		more = false;
-		if (call(s, c->method->name, c->params, &reply, &e) < 0) {
-			rc = fail(s, &e);
+		if (session_call(s, c->method->name, c->params, &reply, &e) < 0) {
+			rc = session_fail(s, &e);
 			break;
 		}
 		if (json_object_get(reply, "error") != NULL)
-			rc = refuse(s, reply);
+			rc = session_refuse(s, reply);
 		else
 			more = next_page(c, take_page(&whole, json_object_get(reply, "result")));
 		json_decref(reply);
@@ -142,7 +154,7 @@ run_words(struct session *s, const char *const *words, size_t n)
 	}
 	faults_init(&f);
 	if (grammar_parse(words, n, &c, &f) == 0)
-		rc = run_command(s, &c);
+		rc = c.method->perm == PERM_LOCAL ? watch_run(s, &c) : run_command(s, &c);
 	else
 		print_faults(&f, s->err);
 	command_fini(&c);
@@ -180,7 +192,7 @@ session_name(struct session *s, char *name, size_t size, struct err *e)
 	json_t *reply = NULL;
 	const char *text = NULL;
 
-	if (call(s, "show.status", none, &reply, e) == 0) {
+	if (session_call(s, "show.status", none, &reply, e) == 0) {
 		text = json_string_value(json_object_get(json_object_get(reply, "result"), "name"));
 		snprintf(name, size, "%s", text != NULL ? text : "nearway");
 		json_decref(reply);

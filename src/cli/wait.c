@@ -20,6 +20,20 @@ wait_open_interrupt(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+void
+wait_close_interrupt(int *interrupt)
+{
+	sigset_t set;
+
+	if (*interrupt < 0)
+		return;
+	close(*interrupt);
+	*interrupt = -1;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int
 wait_for(int fd, short events, int interrupt, int timeout_ms)
 {

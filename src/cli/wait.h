@@ -8,6 +8,8 @@
 
 /* Blocks SIGINT and returns the descriptor that tells of it, or -1 with errno. */
 int wait_open_interrupt(void);
+/* Ctrl-C ends the program again. */
+void wait_close_interrupt(int *interrupt);
 /* Until `fd` has one of `events` (poll(2)): 0. -1 with errno: EINTR for a SIGINT, which is taken; ETIMEDOUT.
- * interrupt: -1 = none. timeout_ms: -1 = for ever. */
+ * interrupt: -1 = none; fd: -1 = just time. timeout_ms: -1 = for ever. */
 int wait_for(int fd, short events, int interrupt, int timeout_ms);

@@ -23,6 +23,7 @@ session_new(struct core *c, enum channel_role role, const char *name)
 static void
 session_free(struct session *s)
 {
+	watch_gone(s);
 	rpc_free(s->rpc);
 	DL_DELETE(s->core->sessions, s);
 	free(s);
@@ -382,9 +383,9 @@ list_call(struct session *s, struct rpc_request *r, struct txn_params *p)
 static bool
 allowed(enum channel_role role, enum permission perm)
 {
-	if (role == ROLE_LOCAL || role == ROLE_CONTROLLER)
-		return true;
-	return role == ROLE_OBSERVER && perm == PERM_OBSERVE;
+	if (role == ROLE_CONTROLLER)
+		return perm != PERM_LOCAL;
+	return role == ROLE_LOCAL || (role == ROLE_OBSERVER && perm == PERM_OBSERVE);
 }
 
 static void
@@ -393,6 +394,8 @@ call(struct session *s, struct rpc_request *r, const struct method *m, const jso
 	union {
 		struct show_params show;
 		struct txn_params txn;
+		struct watch_params watch;
+		struct explain_params explain;
 	} p;
 	struct faults faults;
 	struct err e = {0};
@@ -412,6 +415,10 @@ call(struct session *s, struct rpc_request *r, const struct method *m, const jso
 		rpc_fail(r, RPC_INVALID_PARAMS, NULL, "%s", e.text);
 	} else if (m->perm == PERM_CHANGE) {
 		list_call(s, r, &p.txn);
+	} else if (m->perm == PERM_LOCAL) {
+		watch_call(s, r, &p.watch, strcmp(m->name, "capture") == 0);
+	} else if (strcmp(m->name, "explain") == 0) {
+		explain_call(s, r, &p.explain);
 	} else {
 		json_t *v = show(s->core, m->name + strlen("show."), &p.show);
 

@@ -36,6 +36,31 @@ vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
 	json_array_append_new(rows, v);
 }
 
+static void
+set_traffic(json_t *v, const struct fwd_traffic *t)
+{
+	json_object_set_new(v, "from-packets", number(t->from_packets));
+	json_object_set_new(v, "from-bytes", number(t->from_bytes));
+	json_object_set_new(v, "to-packets", number(t->to_packets));
+	json_object_set_new(v, "to-bytes", number(t->to_bytes));
+}
+
+static void
+counter_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+{
+	const struct fwd_vm *f = &o->now.fwd;
+	char mac[MAC_TEXT], ip[IP4_TEXT];
+	struct fwd_traffic t;
+	json_t *v = json_pack("{s:s, s:s, s:s, s:s}", "segment", segment_at(c, o->key.segment)->name, "mac",
+		mac_format(&o->key.mac, mac), "private",
+		f->n_addresses > 0 ? ip4_format(f->addresses[0].private_ip, ip) : "", "owner",
+		router_name(c, f->owner));
+
+	env_call(c->env, fwd_vm_traffic, o->key.segment, &o->key.mac, &t);
+	set_traffic(v, &t);
+	json_array_append_new(rows, v);
+}
+
 static json_t *
 nat_row(struct core *c, const struct vm_obj *o, ip4 private_ip, ip4 global_ip, uint8_t router)
 {
@@ -145,14 +170,15 @@ segment_row(struct core *c, uint16_t i)
 {
 	const struct conf_segment *s = segment_at(c, i);
 	char prefix[PREFIX4_TEXT], gateway[IP4_TEXT], mac[MAC_TEXT];
-	json_t *attachments = json_array();
+	json_t *attachments = json_array(), *v;
+	struct fwd_traffic t;
 
 	for (size_t j = 0; j < s->attachments.n; j++) {
 		const struct conf_attachment *a = list_at(s->attachments, const struct conf_attachment, j);
 
 		json_array_append_new(attachments, attachment_row(a));
 	}
-	return json_pack("{s:s, s:I, s:s, s:s, s:{s:s, s:s, s:s}, s:I, s:s, s:s, s:o, s:I, s:I}", "name",
+	v = json_pack("{s:s, s:I, s:s, s:s, s:{s:s, s:s, s:s}, s:I, s:s, s:s, s:o, s:I, s:I}", "name",
 		s->name, "vni", (json_int_t)s->vni, "prefix", prefix4_format(&s->prefix, prefix), "vrf",
 		s->vrf, "gateway", "address", ip4_format(s->gateway.address, gateway), "mac",
 		mac_format(&s->gateway.mac, mac), "mode",
@@ -160,6 +186,9 @@ segment_row(struct core *c, uint16_t i)
 		"access", s->access == ACCESS_NAT ? "nat" : "routed", "extension",
 		s->extension == EXTENSION_NEARWAY ? "nearway" : "external", "attachments", attachments, "vms",
 		(json_int_t)count_vms(c, i, -1), "own-vms", (json_int_t)count_vms(c, i, FWD_SELF));
+	env_call(c->env, fwd_segment_traffic, i, &t);
+	set_traffic(v, &t);
+	return v;
 }
 
 static json_t *
@@ -244,6 +273,8 @@ show(struct core *c, const char *what, const struct show_params *p)
 		return show_status(c);
 	if (strcmp(what, "vms") == 0)
 		return show_by_vm(c, p, vm_rows);
+	if (strcmp(what, "counters") == 0)
+		return show_by_vm(c, p, counter_rows);
 	if (strcmp(what, "nat") == 0)
 		return show_by_vm(c, p, nat_rows);
 	if (strcmp(what, "moves") == 0)

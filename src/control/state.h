@@ -252,6 +252,8 @@ struct core {
 	uint64_t serials;
 	struct channel_identity *controllers;
 	size_t n_controllers;
+	struct session *watcher;	/* who traces or captures; NULL = nobody */
+	uint64_t watches;		/* counter: names the one that is on */
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
 	uint64_t events[FWD_LINK_DOWN + 1], events_ignored, alarm_at[FWD_LINK_DOWN + 1];
 
@@ -448,6 +450,13 @@ void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *para
 /* ---- show.c ---- */
 
 json_t *show(struct core *c, const char *what, const struct show_params *p);
+
+/* ---- watch.c ---- */
+
+/* One page of a trace or a capture; the first call begins it. */
+void watch_call(struct session *s, struct rpc_request *r, const struct watch_params *p, bool capture);
+void explain_call(struct session *s, struct rpc_request *r, const struct explain_params *p);
+void watch_gone(struct session *s); /* ends what it watched */
 
 /* ---- core.c ---- */
 

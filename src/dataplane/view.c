@@ -83,6 +83,7 @@ look_ip(struct rest *r, struct frame_view *v)
 	r->p += options;
 	r->len -= options;
 	r->at += options;
+	v->l4_off = (uint16_t)r->at;
 	look_l4(r, v);
 }
 

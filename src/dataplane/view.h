@@ -20,6 +20,7 @@ struct frame_view {
 	uint8_t proto, ttl, tcp_flags;
 	uint8_t icmp_type, icmp_code;
 	uint16_t l3_len;
+	uint16_t l4_off;       /* from the frame's start; 0 = there is none */
 	uint16_t sport, dport; /* TCP, UDP; ICMP echo: identifier and sequence */
 	uint32_t vni;
 	uint16_t inner; /* where the tunnelled frame begins; 0 = no VXLAN */

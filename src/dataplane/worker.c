@@ -59,8 +59,8 @@ make_rings(struct worker *w)
 	return w->punts != NULL ? 0 : -rte_errno;
 }
 
-struct worker *
-worker_new(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
+static struct worker *
+make(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
 {
 	struct worker *w = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*w));
 
@@ -73,11 +73,35 @@ worker_new(uint16_t id, const struct topology *topo, const struct tables *tables
 	w->pool = pool;
 	w->paths = calloc(1, sizeof(*w->paths));
 	w->mac_seen = calloc(mactab_entries(tables->macs), sizeof(*w->mac_seen));
-	if (w->paths == NULL || w->mac_seen == NULL || make_rings(w) != 0) {
+	w->traffic_mem = calloc(vmtab_slots(tables->vms) + RTE_CACHE_LINE_SIZE / sizeof(*w->vm_traffic),
+		sizeof(*w->vm_traffic)); /* not touched before a VM talks */
+	w->vm_traffic = RTE_PTR_ALIGN_CEIL(w->traffic_mem, RTE_CACHE_LINE_SIZE);
+	if (w->paths == NULL || w->mac_seen == NULL || w->traffic_mem == NULL) {
 		worker_free(w);
 		return NULL;
 	}
 	tunnel_headers(w);
+	return w;
+}
+
+struct worker *
+worker_new(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
+{
+	struct worker *w = make(id, topo, tables, pool);
+
+	if (w == NULL || make_rings(w) == 0)
+		return w;
+	worker_free(w);
+	return NULL;
+}
+
+struct worker *
+worker_new_scratch(const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
+{
+	struct worker *w = make(0, topo, tables, pool);
+
+	if (w != NULL)
+		w->scratch = true;
 	return w;
 }
 
@@ -123,6 +147,7 @@ worker_free(struct worker *w)
 	if (w->punts != NULL)
 		free_punts(w->punts);
 	rte_ring_free(w->punts);
+	free(w->traffic_mem);
 	free(w->mac_seen);
 	free(w->paths);
 	free(w);

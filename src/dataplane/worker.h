@@ -79,6 +79,10 @@ struct port_count {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, tx_drops;
 };
 
+struct traffic { /* of a VM or a segment: traffic.h */
+	uint64_t from_packets, from_bytes, to_packets, to_bytes;
+};
+
 struct bucket { /* token bucket, one owner */
 	uint64_t tokens_x1000, last_ms;
 };
@@ -145,6 +149,9 @@ struct worker {
 	uint64_t defended_ms[TOPO_SEGMENTS];   /* when the gateway address was last defended; 0 = never */
 	struct heard heard[HEARD];
 	struct frag_home frag_homes[FRAG_HOMES];
+	void *traffic_mem;
+	struct traffic *vm_traffic; /* by slot of the VM table; in it, two to a cache line */
+	struct traffic seg_traffic[TOPO_SEGMENTS];
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
 	struct vec inject;  /* enters with the next burst */
 	struct vec tx[TOPO_PORTS];
@@ -158,6 +165,9 @@ struct worker {
 
 struct worker *worker_new(
 	uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool);
+/* One that tries packets on the tables: it has no events and no orders, and nobody sees what it counts and holds. */
+struct worker *worker_new_scratch(
+	const struct topology *topo, const struct tables *tables, struct rte_mempool *pool);
 void worker_free(struct worker *w); /* frees held, injected and unsent mbufs */
 /* Sets the coarse clock; called once a loop. */
 void worker_tick(struct worker *w, uint64_t now_ms);

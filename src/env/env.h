@@ -103,6 +103,10 @@ enum fwd_event_kind {
 	FWD_LINK_DOWN,	 /* a DC port lost its link: `port` alone counts */
 };
 
+struct fwd_traffic { /* through this router; bytes of Ethernet frames */
+	uint64_t from_packets, from_bytes, to_packets, to_bytes;
+};
+
 struct fwd_event {
 	enum fwd_event_kind kind;
 	uint16_t segment;
@@ -114,6 +118,8 @@ struct fwd_event {
 };
 
 struct json_t;
+struct watch_params; /* api/kinds.h */
+struct explain_params;
 
 struct env_ops {
 	/* clock */
@@ -162,6 +168,17 @@ struct env_ops {
 	 * "routes". Returns a new json_t reference {"rows": [...], "next": cursor or absent} or an object; NULL for an
 	 * unknown view. */
 	struct json_t *(*fwd_show)(void *ctx, const char *what, const char *cursor, uint64_t limit);
+	/* Of a VM (all zero where forwarding has none), and of a segment. */
+	void (*fwd_vm_traffic)(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out);
+	void (*fwd_segment_traffic)(void *ctx, uint16_t segment, struct fwd_traffic *out);
+	/* Begins to follow packets (trace), or to copy them (capture); one of them at a time. 0 or -errno. */
+	int (*fwd_watch)(void *ctx, const struct watch_params *p, bool capture, struct err *e);
+	/* What came since the last call: {"rows": [...], "lost": n}; new reference. Sets *more to false with the last rows,
+	 * and then it is over. */
+	struct json_t *(*fwd_watched)(void *ctx, bool *more);
+	void (*fwd_unwatch)(void *ctx); /* whoever asked is gone */
+	/* What would happen to a packet: {"rows": [...]}; new reference, or NULL with the reason. */
+	struct json_t *(*fwd_explain)(void *ctx, const struct explain_params *p, struct err *e);
 	/* Who gets forwarding's events; called once, at start. */
 	void (*fwd_subscribe)(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), void *arg);
 };

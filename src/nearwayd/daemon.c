@@ -6,12 +6,16 @@
 #include "daemon.h"
 
 #include "census.h"
+#include "counters.h"
 #include "dp.h"
 #include "eal.h"
+#include "explain.h"
 #include "fwd.h"
 #include "lock.h"
 #include "notify.h"
 #include "show.h"
+#include "topo.h"
+#include "watch.h"
 
 #include <common/log.h>
 #include <control/core.h>
@@ -100,6 +104,72 @@ op_show(void *ctx, const char *what, const char *cursor, uint64_t limit)
 }
 
 static void
+tell_traffic(const struct traffic *t, struct fwd_traffic *out)
+{
+	*out = (struct fwd_traffic){t->from_packets, t->from_bytes, t->to_packets, t->to_bytes};
+}
+
+static void
+op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out)
+{
+	struct daemon *d = host_user(ctx);
+	struct vm_key_mac key = {.mac = topo_mac(mac), .seg = segment};
+	struct traffic t = {0};
+	const struct vm_rec *vm;
+
+	vmtab_by_mac(d->dp->tables.vms, &key, 1, &vm);
+	if (vm != NULL)
+		t = counters_vm(d->dp->counters, vm);
+	tell_traffic(&t, out);
+}
+
+static void
+op_segment_traffic(void *ctx, uint16_t segment, struct fwd_traffic *out)
+{
+	struct daemon *d = host_user(ctx);
+	struct traffic t = counters_segment(d->dp->counters, segment);
+
+	tell_traffic(&t, out);
+}
+
+static int
+op_watch(void *ctx, const struct watch_params *p, bool capture, struct err *e)
+{
+	struct daemon *d = host_user(ctx);
+
+	d->dp->watch = watch_new(d->dp, p, capture, e);
+	return d->dp->watch != NULL ? 0 : e->code;
+}
+
+static void
+op_unwatch(void *ctx)
+{
+	struct daemon *d = host_user(ctx);
+
+	watch_free(d->dp->watch);
+	d->dp->watch = NULL;
+}
+
+static struct json_t *
+op_watched(void *ctx, bool *more)
+{
+	struct daemon *d = host_user(ctx);
+	json_t *v = watch_read(d->dp->watch, more);
+
+	if (!*more)
+		op_unwatch(ctx);
+	return v;
+}
+
+static struct json_t *
+op_explain(void *ctx, const struct explain_params *p, struct err *e)
+{
+	struct daemon *d = host_user(ctx);
+
+	return explain(d->dp, p, e);
+}
+
+static void
 op_subscribe(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), void *arg)
 {
 	fwd_subscribe(fwd_of(ctx), event, arg);
@@ -115,6 +185,12 @@ add_ops(struct env_ops *ops)
 	ops->fwd_sessions = op_sessions;
 	ops->fwd_sessions_free = op_sessions_free;
 	ops->fwd_show = op_show;
+	ops->fwd_vm_traffic = op_vm_traffic;
+	ops->fwd_segment_traffic = op_segment_traffic;
+	ops->fwd_watch = op_watch;
+	ops->fwd_watched = op_watched;
+	ops->fwd_unwatch = op_unwatch;
+	ops->fwd_explain = op_explain;
 	ops->fwd_subscribe = op_subscribe;
 }
 

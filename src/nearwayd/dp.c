@@ -3,6 +3,7 @@
 
 #include "announce.h"
 #include "census.h"
+#include "counters.h"
 #include "events.h"
 #include "fwd.h"
 #include "loop.h"
@@ -11,6 +12,7 @@
 #include "pins.h"
 #include "punt.h"
 #include "topo.h"
+#include "watch.h"
 
 #include <common/log.h>
 #include <dataplane/attach.h>
@@ -264,7 +266,8 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 		return e->code;
 	if ((rc = make_workers(dp, e)) != 0)
 		return rc;
-	return connected_routes(dp, e);
+	dp->counters = counters_new(dp);
+	return dp->counters != NULL ? connected_routes(dp, e) : err_set(e, ENOMEM, "no memory");
 }
 
 struct dp *
@@ -324,8 +327,12 @@ dp_free(struct dp *dp)
 {
 	if (dp == NULL)
 		return;
+	watch_free(dp->watch);
+	counters_free(dp->counters); /* before the workers that it reads */
 	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
 		loop_free(dp->loops[i]);
+	if (dp->tables.rcu != NULL)
+		rcu_poll(dp->tables.rcu); /* no reader is left */
 	fwd_free(dp->fwd);
 	announces_free(dp->announces);
 	census_free(dp->census);

@@ -18,7 +18,9 @@ struct events;
 struct punt;
 struct announces;
 struct census;
+struct counters;
 struct fwd;
+struct watch;
 
 struct dp {
 	const struct config *config;
@@ -37,6 +39,8 @@ struct dp {
 	struct announces *announces;
 	struct census *census;
 	struct fwd *fwd;
+	struct counters *counters;
+	struct watch *watch;	 /* a trace or a capture; NULL = none is on */
 	struct env_timer *grace; /* runs while readers may hold what was unlinked */
 	bool sessions_fresh;	 /* nothing was taken up from before the start */
 	uint64_t frames_lost;	 /* of our own: no buffer, or worker 0 had too many orders */

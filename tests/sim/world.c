@@ -776,6 +776,21 @@ op_sessions_free(void *ctx, ip4 global_ip)
 		n->freed[n->n_freed++] = global_ip;
 }
 
+static void
+op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out)
+{
+	(void)ctx;
+	(void)segment;
+	(void)mac;
+	*out = (struct fwd_traffic){.from_packets = 1, .from_bytes = 2, .to_packets = 3, .to_bytes = 4};
+}
+
+static void
+op_segment_traffic(void *ctx, uint16_t segment, struct fwd_traffic *out)
+{
+	op_vm_traffic(ctx, segment, NULL, out);
+}
+
 static json_t *
 op_show(void *ctx, const char *what, const char *cursor, uint64_t limit)
 {
@@ -820,6 +835,8 @@ static const struct env_ops ops = {
 	.fwd_sessions = op_sessions,
 	.fwd_sessions_free = op_sessions_free,
 	.fwd_show = op_show,
+	.fwd_vm_traffic = op_vm_traffic,
+	.fwd_segment_traffic = op_segment_traffic,
 	.fwd_subscribe = op_subscribe,
 };
 

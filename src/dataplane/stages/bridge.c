@@ -13,6 +13,7 @@
 #include <dataplane/attach.h>
 #include <dataplane/mss.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 
 #define STORM_BURST  10 /* a tenth of a second's frames at once */
 #define DESTINATIONS (RTE_DIM(((struct topo_segment *)0)->attachments) + TOPO_PEERS)
@@ -292,6 +293,8 @@ find(struct worker *w, const struct vec *in, struct found *f)
 	vec_foreach (in, m, i)
 		key[i] = (struct vm_key_mac){.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
 	vmtab_by_mac(w->tables->vms, key, in->n, f->vm);
+	for (i = 0; i < in->n; i++)
+		traffic_expect(w, f->vm[i]);
 	find_hosts(w, key, in->n, f);
 }
 
@@ -311,6 +314,8 @@ bridge(struct worker *w, struct vec *in, struct vec *encap, struct vec *port)
 		if (mss != 0)
 			mss_clamp_frame(m, mss);
 		choose(w, m, f.vm[i], f.host[i], &x);
+		if (f.vm[i] != NULL && x.n != 0)
+			traffic_to_vm(w, f.vm[i], m);
 		send_all(w, m, &x, &o);
 	}
 }

@@ -2,6 +2,7 @@
 /* Global to private destination address: of the VM that this router translates it for, live or draining. */
 #include <dataplane/nat.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 #include <dataplane/vmrec.h>
 
 static void
@@ -32,6 +33,8 @@ nat_in(struct worker *w, struct vec *in, struct vec *home_in, struct vec *to_vm)
 	vec_foreach (in, m, i)
 		dst[i] = ip4_hdr(m)->dst_addr;
 	vmtab_by_global(w->tables->vms, dst, in->n, rec);
+	for (i = 0; i < in->n; i++)
+		traffic_expect(w, rec[i]);
 	vec_foreach (in, m, i)
 		translate(w, m, rec[i], rec[i] != NULL && rec[i]->n_drains != 0 ? home_in : to_vm);
 }

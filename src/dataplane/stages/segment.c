@@ -10,6 +10,7 @@
  */
 #include <dataplane/pin.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 #include <dataplane/vmrec.h>
 
 #include <rte_arp.h>
@@ -284,6 +285,14 @@ give_gateway(struct worker *w, struct rte_mbuf *m, struct vec *gateway)
 	vec_add(gateway, m);
 }
 
+static void
+count(struct worker *w, struct rte_mbuf *m, const struct vm_rec *source)
+{
+	traffic_from_segment(w, meta(m)->seg, m);
+	if (source != NULL)
+		traffic_from_vm(w, source, m);
+}
+
 void
 segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, struct vec *bridge,
 	struct vec *home_in)
@@ -294,10 +303,13 @@ segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, 
 	if (k.n == 0)
 		return;
 	vmtab_by_mac(w->tables->vms, k.key, k.n, k.vm);
+	for (uint16_t i = 0; i < k.n; i++)
+		traffic_expect(w, k.vm[i]);
 	learn(w, &k);
 	for (uint16_t i = 0; i < k.n; i++) {
 		struct rte_mbuf *m = k.m[i];
 
+		count(w, m, k.vm[i]);
 		if (not_ours_to_carry(w, m, k.source[i])) {
 			worker_drop(w, m, DROP_EXTERNAL);
 			continue;

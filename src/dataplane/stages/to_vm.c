@@ -7,6 +7,7 @@
 #include <dataplane/ip4.h>
 #include <dataplane/ip4_send.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 
 /* Looks up the destinations that no stage before knew. */
 static void
@@ -26,8 +27,10 @@ find(struct worker *w, struct rte_mbuf **m, uint16_t n)
 	if (asked == 0)
 		return;
 	vmtab_by_ip(w->tables->vms, key, asked, rec);
-	for (uint16_t i = 0; i < asked; i++)
+	for (uint16_t i = 0; i < asked; i++) {
 		meta(ask[i])->vm = rec[i];
+		traffic_expect(w, rec[i]);
+	}
 }
 
 static void
@@ -96,6 +99,7 @@ deliver(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 	if (!ip4_hop(w, m, at == ROUTER_SELF ? seg->att_mtu : seg->tunnel_mtu))
 		return;
 	ip4_clamp(m, seg->mss);
+	traffic_to_vm(w, rec, m);
 	if (at != ROUTER_SELF) {
 		write_ether(m, &w->topo->router_mac, &rec->mac);
 		ip4_carry(w, m, at, o->encap);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vxlan_encap.c - a frame for a peer or a local VTEP becomes an IPv4 packet of our own, which is then routed like any other. */
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 
 #include <netinet/in.h>
 #include <rte_hash_crc.h>
@@ -76,6 +77,7 @@ encap(struct worker *w, struct rte_mbuf *m)
 
 	if (inner_len > w->topo->segments[md->seg].tunnel_mtu + sizeof(struct rte_ether_hdr))
 		return DROP_TOO_BIG;
+	traffic_to_segment(w, md->seg, m);
 	sport = entropy(m);
 	h = (struct tunnel_hdr *)rte_pktmbuf_prepend(m, sizeof(*h));
 	if (h == NULL)

@@ -49,6 +49,8 @@ struct vmtab {
 	struct writer_slot *writer;
 	uint32_t *free_slots, n_free;
 	uint32_t n_slots, vms;
+	void (*freed)(void *arg, uint32_t slot);
+	void *freed_arg;
 	uint32_t count;	 /* published */
 	uint32_t adding; /* by transactions that are prepared */
 };
@@ -261,6 +263,13 @@ uint32_t
 vmtab_count(const struct vmtab *t)
 {
 	return t->count;
+}
+
+void
+vmtab_on_free(struct vmtab *t, void (*fn)(void *arg, uint32_t slot), void *arg)
+{
+	t->freed = fn;
+	t->freed_arg = arg;
 }
 
 uint32_t
@@ -589,8 +598,11 @@ vmtab_publish(struct vmtab_txn *x)
 static void
 unref_slot(struct vmtab *t, uint32_t slot)
 {
-	if (--t->writer[slot].refs == 0 && t->slots[slot] == NULL)
-		t->free_slots[t->n_free++] = slot;
+	if (--t->writer[slot].refs != 0 || t->slots[slot] != NULL)
+		return;
+	t->free_slots[t->n_free++] = slot;
+	if (t->freed != NULL)
+		t->freed(t->freed_arg, slot);
 }
 
 static void

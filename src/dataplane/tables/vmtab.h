@@ -105,6 +105,8 @@ void vmtab_publish(struct vmtab_txn *x); /* after a prepare_end() that returned 
 void vmtab_retire(struct vmtab_txn *x);
 void vmtab_abort(struct vmtab_txn *x); /* instead of publish; frees x */
 
+/* Calls fn(arg, slot) whenever a slot is free again: no reader knows it any more, and another VM may get it. */
+void vmtab_on_free(struct vmtab *t, void (*fn)(void *arg, uint32_t slot), void *arg);
 uint32_t vmtab_count(const struct vmtab *t);
 uint32_t vmtab_slots(const struct vmtab *t);			     /* slot numbers are below this */
 const struct vm_rec *vmtab_at(const struct vmtab *t, uint32_t slot); /* NULL when empty */

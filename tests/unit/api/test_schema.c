@@ -13,7 +13,7 @@
 #include <api/yaml.h>
 #include <cmocka.h>
 
-#define OBJECT_MAX 4096
+#define OBJECT_MAX 32768 /* explain takes a whole frame as text */
 
 static uint64_t seed = 1;
 

@@ -166,6 +166,24 @@ what_is_no_command_is_told_with_what_is(void **state)
 }
 
 static void
+capture_is_followed_by_its_file(void **state)
+{
+	struct command c;
+	struct faults f;
+
+	(void)state;
+	expect_call("trace host 10.0.0.5 count 3", "trace",
+		"{\"host\": \"10.0.0.5\", \"l4-port\": 0, \"count\": 3, \"wait\": \"1m\"}");
+	assert_int_equal(parse("capture out.pcapng at rx,drop", &c, &f), 0);
+	assert_string_equal(c.file, "out.pcapng");
+	assert_int_equal(json_array_size(json_object_get(c.params, "at")), 2);
+	command_fini(&c);
+	expect_fault("capture", "", "say the file to write");
+	expect_fault("capture out.pcapng at nowhere", "at[0].point", "one of: rx, tx, drop");
+	expect_fault("trace count 0", "count", "1 to 1000");
+}
+
+static void
 a_page_is_told_apart_from_a_whole_listing(void **state)
 {
 	struct command c;
@@ -199,7 +217,7 @@ expect_choices(const char *line, const char *partial, const char *want)
 		if (c.items[i].needed)
 			strcat(got, "*");
 		assert_true(c.items[i].help[0] != '\0');
-		assert_true(c.items[i].literal == (strpbrk(c.items[i].word, "<[") == NULL));
+		assert_true(c.items[i].literal == (strpbrk(c.items[i].word, "<[,") == NULL));
 	}
 	if (strcmp(got, want) != 0)
 		fail_msg("\"%s\" + \"%s\": %s", line, partial, got);
@@ -209,7 +227,7 @@ static void
 completion_follows_the_tables(void **state)
 {
 	(void)state;
-	expect_choices("", "", "vm nat route move txn show");
+	expect_choices("", "", "vm nat route move txn show explain trace capture");
 	expect_choices("", "s", "show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");
@@ -222,6 +240,11 @@ completion_follows_the_tables(void **state)
 	expect_choices("vm move addresses", "", "PRIVATE[=GLOBAL],...");
 	expect_choices("txn apply changes", "", "<JSON or @FILE>");
 	expect_choices("show status", "", "<enter>");
+	expect_choices("trace host 10.0.0.1", "p", "port proto");
+	expect_choices("capture", "", "<FILE>");
+	expect_choices("capture out.pcapng", "sn", "snap");
+	expect_choices("capture out.pcapng at", "", "POINT,...");
+	expect_choices("explain", "s", "smac src sport size");
 	expect_choices("nonsense", "", "");
 	expect_choices("vm nonsense", "", "");
 	expect_choices("vm move nonsense", "", "");
@@ -237,12 +260,15 @@ every_method_can_be_completed_word_by_word(void **state)
 		const char *words[] = {group, verb};
 		bool found = false;
 
-		assert_int_equal(sscanf(m->name, "%31[^.].%31s", group, verb), 2);
-		grammar_choices(words, 1, verb, &c);
+		if (sscanf(m->name, "%31[^.].%31s", group, verb) == 2)
+			grammar_choices(words, 1, verb, &c);
+		else /* one word; what may follow a capture is a file */
+			grammar_choices(words, 0, strcpy(verb, group), &c);
 		for (size_t i = 0; i < c.n; i++)
 			found = found || strcmp(c.items[i].word, verb) == 0;
 		assert_true(found);
-		grammar_choices(words, 2, "", &c);
+		grammar_choices(
+			words, strchr(m->name, '.') != NULL || strcmp(group, "capture") == 0 ? 2 : 1, "", &c);
 		assert_true(c.n > 0);
 	}
 }
@@ -254,7 +280,7 @@ random_words_never_crash_it(void **state)
 		"replace", "prefix", "addresses", "a", "", "=", ",", "10.0.0.5=", "10.0.0.5=203.0.113.1,",
 		"[", "[{}]", "{\"a\":1}", "@", "@/nowhere", "seg", "segment", "s", "mac", "02:00:00:00:00:05",
 		"on", "\xff", "\xc3\xa9", "epoch", "99999999999999999999", "0.0.0.0/0", "blackhole", "show",
-		"vms", "limit", "5", "null", "\"x\"", "?"};
+		"vms", "limit", "5", "null", "\"x\"", "?", "trace", "capture", "explain", "at", "rx,tx"};
 	uint64_t seed = 4711;
 
 	(void)state;
@@ -291,6 +317,7 @@ main(void)
 		cmocka_unit_test(changes_are_json_on_the_line_or_in_a_file),
 		cmocka_unit_test(clear_beginnings_of_words_are_enough),
 		cmocka_unit_test(what_is_no_command_is_told_with_what_is),
+		cmocka_unit_test(capture_is_followed_by_its_file),
 		cmocka_unit_test(a_page_is_told_apart_from_a_whole_listing),
 		cmocka_unit_test(completion_follows_the_tables),
 		cmocka_unit_test(every_method_can_be_completed_word_by_word),

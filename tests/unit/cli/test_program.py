@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -183,12 +184,99 @@ class OneShot(unittest.TestCase):
             p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
             return [line.split()[0] for line in p.stdout.splitlines()]
 
-        for group in choices():
+        for group in ("explain", "trace", "capture"):
+            self.assertIn(group, choices())
+            for field in choices(group, *(["FILE"] if group == "capture" else [])):
+                if field != "<enter>":
+                    self.assertIn(field, manual, group)
+        for group in set(choices()) - {"explain", "trace", "capture"}:
             for verb in choices(group):
                 self.assertIn(verb if group == "show" else "%s %s" % (group, verb), manual)
                 for field in choices(group, verb):
                     if field != "<enter>":
                         self.assertIn(field, manual, "%s %s" % (group, verb))
+
+
+STORY = {"packet": 1, "port": "dc0", "length": 98, "frame": "a > b", "path": [
+    {"stage": "classify", "ns": 0, "decided": ["frame of segment blue"]}, {"stage": "tx", "ns": 90, "decided": []}]}
+
+
+def page(rows, cursor=None, lost=0):
+    return {"result": {"rows": rows, "lost": lost, **({"next": cursor} if cursor else {})}}
+
+
+class Watching(unittest.TestCase):
+    def test_trace_asks_until_there_is_no_more_and_prints_stories(self):
+        answers = [page([], "1"), page([{**STORY, "end": "sent", "by": "wan0", "sent": "c > d", "sent-length": 98}], "1"),
+                   page([{**STORY, "packet": 2, "of": 1, "made": "replica", "end": "dropped", "reason": "loop", "help": "why"}])]
+        r = Router({"trace": lambda p: answers.pop(0)})
+        p = run(r, "trace", "count", "2")
+        self.assertEqual((p.returncode, p.stderr), (0, ""))
+        self.assertEqual(p.stdout.splitlines(), [
+            "packet 1, received by dc0, 98 bytes", "  a > b", "    classify     frame of segment blue", "    tx          ",
+            "  sent by wan0, 98 bytes", "  c > d",
+            "packet 2, replica of packet 1, received by dc0, 98 bytes", "  a > b", "    classify     frame of segment blue",
+            "    tx          ", "  dropped: loop (why)"])
+        self.assertEqual([m["params"].get("cursor") for m in r.requests], [None, "1", "1"])
+
+    def test_trace_as_json_is_a_line_for_each_packet(self):
+        r = Router({"trace": lambda p: page([{**STORY, "end": "held"}] * 2)})
+        lines = run(r, "trace", "--json").stdout.splitlines()
+        self.assertEqual([json.loads(line)["end"] for line in lines], ["held", "held"])
+
+    def test_refused_trace_says_why(self):
+        r = Router({"trace": lambda p: {"error": {"code": 3, "message": "another is on"}}})
+        p = run(r, "trace")
+        self.assertEqual((p.returncode, p.stderr), (1, "nearway: another is on\n"))
+
+    def test_lost_records_are_told(self):
+        r = Router({"trace": lambda p: page([], lost=7)})
+        self.assertIn("7 records were lost", run(r, "trace").stderr)
+
+    def test_capture_writes_pcapng_blocks_byte_by_byte(self):
+        rows = [{"time-ns": 0x100000002, "at": "rx", "port": "dc0", "length": 98, "data": "0102030405"},
+                {"time-ns": 3, "at": "drop", "port": "dc0", "length": 4, "data": "01020304", "reason": "loop", "help": "why"},
+                {"time-ns": 4, "at": "tx", "port": "wan0", "length": 4, "data": "05060708"}]
+        r = Router({"capture": lambda p: page(rows)})
+        file = os.path.join(r.dir.name, "out.pcapng")
+        p = run(r, "capture", file)
+        self.assertEqual((p.returncode, p.stderr), (0, "nearway: 3 packets in %s\n" % file))
+        with open(file, "rb") as f:
+            data = f.read()
+        blocks = []
+        while data:
+            kind, n = struct.unpack_from("=II", data)
+            self.assertEqual(struct.unpack_from("=I", data, n - 4)[0], n)
+            blocks.append((kind, data[8:n - 4]))
+            data = data[n:]
+        self.assertEqual([k for k, _ in blocks], [0x0a0d0d0a, 1, 6, 6, 1, 6])
+        self.assertEqual(struct.unpack_from("=IHHq", blocks[0][1]), (0x1a2b3c4d, 1, 0, -1))
+        dc0 = struct.pack("=HHI", 1, 0, 0) + struct.pack("=HH4s", 2, 3, b"dc0") + struct.pack("=HHB3x", 9, 1, 9) + bytes(4)
+        self.assertEqual(blocks[1][1], dc0)
+        self.assertEqual(blocks[2][1], struct.pack("=5I8s", 0, 1, 2, 5, 98, bytes.fromhex("0102030405")) +
+                         struct.pack("=HHI", 2, 4, 1) + bytes(4))
+        self.assertEqual(blocks[3][1], struct.pack("=5I4s", 0, 0, 3, 4, 4, bytes.fromhex("01020304")) +
+                         struct.pack("=HHI", 2, 4, 1) + struct.pack("=HH20s", 1, 17, b"dropped: loop\nwhy") + bytes(4))
+        self.assertEqual(blocks[5][1][:4] + blocks[5][1][24:32], struct.pack("=I", 1) + struct.pack("=HHI", 2, 4, 2))
+
+    def test_file_that_cannot_be_written_is_named_and_nothing_is_asked(self):
+        r = Router({})
+        p = run(r, "capture", "/nowhere/out.pcapng")
+        self.assertEqual((p.returncode, p.stderr), (2, "nearway: /nowhere/out.pcapng: No such file or directory\n"))
+        self.assertEqual(r.requests, [])
+
+    def test_interrupt_ends_a_trace_with_what_came(self):
+        first = [page([{**STORY, "end": "held"}], "1")]
+        r = Router({"trace": lambda p: first.pop() if first else page([], "1")})
+        p = subprocess.Popen([NEARWAY, "-s", r.path, "--json", "trace"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(json.loads(p.stdout.readline())["end"], "held")
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=10)
+        self.assertEqual((p.returncode, out, err), (0, "", ""))
+
+    def test_explain_prints_stories(self):
+        r = Router({"explain": lambda p: page([{**STORY, "end": "dropped", "reason": "loop", "help": "why"}])})
+        self.assertIn("  dropped: loop (why)\n", run(r, "explain", "port", "dc0").stdout)
 
 
 class Lines(unittest.TestCase):
