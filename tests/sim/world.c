@@ -791,6 +791,48 @@ op_segment_traffic(void *ctx, uint16_t segment, struct fwd_traffic *out)
 	op_vm_traffic(ctx, segment, NULL, out);
 }
 
+static int
+op_watch(void *ctx, const struct watch_params *p, bool capture, struct err *e)
+{
+	struct node *n = ctx;
+
+	(void)p;
+	(void)capture;
+	(void)e;
+	assert(!n->watching);
+	n->watching = true;
+	return 0;
+}
+
+static json_t *
+op_watched(void *ctx, bool *more)
+{
+	struct node *n = ctx;
+
+	assert(n->watching);
+	*more = true;
+	return json_pack("{s:[], s:i}", "rows", "lost", 0);
+}
+
+static void
+op_unwatch(void *ctx)
+{
+	struct node *n = ctx;
+
+	assert(n->watching);
+	n->watching = false;
+}
+
+static json_t *
+op_explain(void *ctx, const struct explain_params *p, struct err *e)
+{
+	(void)ctx;
+	if (p->dst != 0)
+		return json_pack("{s:[]}", "rows");
+	err_set(e, EINVAL, "an IPv4 packet needs src and dst");
+	return NULL;
+}
+
 static json_t *
 op_show(void *ctx, const char *what, const char *cursor, uint64_t limit)
 {
@@ -835,6 +877,10 @@ static const struct env_ops ops = {
 	.fwd_sessions = op_sessions,
 	.fwd_sessions_free = op_sessions_free,
 	.fwd_show = op_show,
+	.fwd_watch = op_watch,
+	.fwd_watched = op_watched,
+	.fwd_unwatch = op_unwatch,
+	.fwd_explain = op_explain,
 	.fwd_vm_traffic = op_vm_traffic,
 	.fwd_segment_traffic = op_segment_traffic,
 	.fwd_subscribe = op_subscribe,

@@ -52,6 +52,7 @@ struct node {
 	unsigned int n_announced;
 	ip4 freed[256];
 	unsigned int n_freed;
+	bool watching;	   /* a trace or a capture is on */
 	uint64_t sessions; /* what fwd_sessions() tells of any address */
 	bool sessions_old; /* and that it counted them too long ago */
 	uint64_t n_commits, n_prepares, n_publishes, n_rows;

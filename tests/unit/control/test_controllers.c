@@ -44,6 +44,68 @@ a_controller_may_change_and_observe(void **state)
 }
 
 static void
+packets_are_shown_to_the_local_user_alone(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = controller(w, "clc", world_controller(w), 0);
+
+	(void)state;
+	assert_int_equal(caller_call(k, "trace", json_object()), RPC_DENIED);
+	assert_int_equal(caller_call(k, "capture", json_object()), RPC_DENIED);
+	assert_int_equal(call(r, "trace", "{}"), 0);
+	assert_int_equal(call(r, "capture", "{\"at\": [{\"point\": \"drop\"}]}"), 0);
+	assert_int_equal(call(r, "capture", "{\"at\": [{\"point\": \"nowhere\"}]}"), RPC_INVALID_PARAMS);
+	assert_int_equal(
+		caller_call(k, "explain", json_pack("{s:s, s:s}", "port", "wan0", "dst", "192.0.2.1")), 0);
+	assert_int_equal(caller_call(k, "explain", json_pack("{s:s}", "port", "wan0")), RPC_INVALID_PARAMS);
+	caller_free(k);
+	world_free(w);
+}
+
+static void
+a_trace_ends_with_its_client_and_belongs_to_no_other(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	json_t *v = get(r, "trace", "{}");
+	char params[64];
+
+	(void)state;
+	assert_non_null(json_object_get(v, "next"));
+	snprintf(params, sizeof(params), "{\"cursor\": \"%s\"}",
+		json_string_value(json_object_get(v, "next")));
+	world_run(w, 1000); /* whoever asked has closed */
+	assert_false(r->watching);
+	assert_int_equal(call(r, "trace", params), RPC_NOT_FOUND);
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+counters_of_forwarding_stand_beside_vms_and_segments(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	json_t *v, *row;
+
+	(void)state;
+	assert_int_equal(vm_register(r, 1, 0, 0), 0);
+	v = get(r, "show.counters", "{}");
+	row = json_array_get(json_object_get(v, "rows"), 0);
+	assert_string_equal(json_string_value(json_object_get(row, "private")), "10.0.0.6");
+	assert_int_equal(json_integer_value(json_object_get(row, "from-packets")), 1);
+	assert_int_equal(json_integer_value(json_object_get(row, "to-bytes")), 4);
+	json_decref(v);
+	v = get(r, "show.segments", "{}");
+	row = json_array_get(json_object_get(v, "rows"), 0);
+	assert_int_equal(json_integer_value(json_object_get(row, "from-bytes")), 2);
+	assert_int_equal(json_integer_value(json_object_get(row, "to-packets")), 3);
+	json_decref(v);
+	world_free(w);
+}
+
+static void
 a_lower_term_is_superseded_for_ever(void **state)
 {
 	struct world *w = routers(1);
@@ -290,6 +352,9 @@ main(void)
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
 		T(a_controller_may_change_and_observe),
+		T(packets_are_shown_to_the_local_user_alone),
+		T(a_trace_ends_with_its_client_and_belongs_to_no_other),
+		T(counters_of_forwarding_stand_beside_vms_and_segments),
 		T(a_lower_term_is_superseded_for_ever),
 		T(one_term_belongs_to_the_controller_that_spoke_it_first),
 		T(a_term_that_cannot_be_stored_is_no_term_yet),
