@@ -62,7 +62,7 @@ print_step(const json_t *step, FILE *out)
 	size_t i;
 	json_t *said;
 
-	fprintf(out, "    %-12s", text_of(step, "stage"));
+	fprintf(out, "    %-*s", json_array_size(decided) > 0 ? 12 : 0, text_of(step, "stage"));
 	json_array_foreach(decided, i, said)
 		fprintf(out, "%s%s", i > 0 ? "; " : " ", json_string_value(said));
 	fputc('\n', out);

@@ -213,10 +213,10 @@ class Watching(unittest.TestCase):
         p = run(r, "trace", "count", "2")
         self.assertEqual((p.returncode, p.stderr), (0, ""))
         self.assertEqual(p.stdout.splitlines(), [
-            "packet 1, received by dc0, 98 bytes", "  a > b", "    classify     frame of segment blue", "    tx          ",
+            "packet 1, received by dc0, 98 bytes", "  a > b", "    classify     frame of segment blue", "    tx",
             "  sent by wan0, 98 bytes", "  c > d",
             "packet 2, replica of packet 1, received by dc0, 98 bytes", "  a > b", "    classify     frame of segment blue",
-            "    tx          ", "  dropped: loop (why)"])
+            "    tx", "  dropped: loop (why)"])
         self.assertEqual([m["params"].get("cursor") for m in r.requests], [None, "1", "1"])
 
     def test_trace_as_json_is_a_line_for_each_packet(self):
