@@ -173,7 +173,7 @@ capture_is_followed_by_its_file(void **state)
 
 	(void)state;
 	expect_call("trace host 10.0.0.5 count 3", "trace",
-		"{\"host\": \"10.0.0.5\", \"l4-port\": 0, \"count\": 3, \"wait\": \"1m\"}");
+		"{\"host\": \"10.0.0.5\", \"l4-port\": 0, \"count\": 3, \"wait\": 60000}");
 	assert_int_equal(parse("capture out.pcapng at rx,drop", &c, &f), 0);
 	assert_string_equal(c.file, "out.pcapng");
 	assert_int_equal(json_array_size(json_object_get(c.params, "at")), 2);
