@@ -13,7 +13,8 @@
 
 #define SEEN_MS	  1000
 #define SEARCH_MS 500
-#define TICK_MS	  50 /* kept evidence is looked at so often */
+#define TICK_MS	  50  /* kept evidence is looked at so often */
+#define FLIGHT_MS 200 /* what was on its way when the VM left still comes from there */
 
 struct seen_txn {
 	struct txn txn;
@@ -97,6 +98,8 @@ move_location(struct core *c, struct vm_obj *o, uint8_t location, int16_t attach
 	struct seen_txn *x = zalloc(sizeof(*x));
 
 	forget(c, o);
+	o->left = o->now.fwd.location;
+	o->left_attachment = o->now.fwd.attachment;
 	x->txn.apply = seen_apply;
 	x->txn.done = seen_done;
 	x->vm = o->key;
@@ -110,6 +113,19 @@ static bool
 is_there(const struct vm_obj *o, uint8_t location, int16_t attachment)
 {
 	return o->now.fwd.location == location && o->now.fwd.attachment == attachment;
+}
+
+bool
+evidence_of_two(struct core *c, const struct fwd_event *ev)
+{
+	struct vm_obj *o = vm_find(c, ev->segment, &ev->mac);
+	uint64_t since = is_ours(o) ? now_ms(c) - o->seen_at : 0;
+
+	return is_ours(o) && o->seen_at != 0 && since > FLIGHT_MS && since < SEEN_MS &&
+	       ev->location == o->left &&
+	       (ev->location != FWD_SELF ||
+		       (o->left_attachment >= 0 && ev->attachment == o->left_attachment)) &&
+	       !is_there(o, ev->location, ev->location == FWD_SELF ? ev->attachment : ATTACHMENT_ANY);
 }
 
 void

@@ -147,6 +147,8 @@ location_event(struct core *c, const struct fwd_event *ev)
 	switch (ev->kind) {
 	case FWD_VM_SEEN:
 	case FWD_VM_HEARD:
+		if (evidence_of_two(c, ev))
+			alarm_line(c, ev, "a VM still speaks where it was");
 		evidence_seen(c, ev);
 		break;
 	case FWD_GW_CONFLICT:

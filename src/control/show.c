@@ -171,7 +171,7 @@ segment_row(struct core *c, uint16_t i)
 	const struct conf_segment *s = segment_at(c, i);
 	char prefix[PREFIX4_TEXT], gateway[IP4_TEXT], mac[MAC_TEXT];
 	json_t *attachments = json_array(), *v;
-	struct fwd_traffic t;
+	struct fwd_segment f;
 
 	for (size_t j = 0; j < s->attachments.n; j++) {
 		const struct conf_attachment *a = list_at(s->attachments, const struct conf_attachment, j);
@@ -186,8 +186,11 @@ segment_row(struct core *c, uint16_t i)
 		"access", s->access == ACCESS_NAT ? "nat" : "routed", "extension",
 		s->extension == EXTENSION_NEARWAY ? "nearway" : "external", "attachments", attachments, "vms",
 		(json_int_t)count_vms(c, i, -1), "own-vms", (json_int_t)count_vms(c, i, FWD_SELF));
-	env_call(c->env, fwd_segment_traffic, i, &t);
-	set_traffic(v, &t);
+	env_call(c->env, fwd_segment, i, &f);
+	set_traffic(v, &f.traffic);
+	json_object_set_new(v, "macs", number(f.macs));
+	json_object_set_new(v, "macs-moved", number(f.macs_moved));
+	json_object_set_new(v, "macs-refused", number(f.macs_refused));
 	return v;
 }
 

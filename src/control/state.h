@@ -81,6 +81,8 @@ struct vm_obj {
 	uint8_t probe;	    /* ARP probes sent */
 	uint64_t probe_since;
 	uint64_t seen_at; /* its location was last moved */
+	uint8_t left;	  /* from where; means something once seen_at is set */
+	int16_t left_attachment;
 	struct hint hint;
 	uint64_t poll_at; /* its sessions are counted again */
 	struct touched touched;
@@ -406,6 +408,8 @@ void location_event(struct core *c, const struct fwd_event *ev);
 
 void evidence_init(struct core *c);
 void evidence_fini(struct core *c);
+/* Does a VM that has just moved still speak where it was? Two have its addresses, then. Before evidence_seen(). */
+bool evidence_of_two(struct core *c, const struct fwd_event *ev);
 void evidence_seen(struct core *c, const struct fwd_event *ev);
 /* Our VMs that stood behind this port are searched for. */
 void evidence_link_down(struct core *c, uint16_t port);

@@ -107,6 +107,12 @@ struct fwd_traffic { /* through this router; bytes of Ethernet frames */
 	uint64_t from_packets, from_bytes, to_packets, to_bytes;
 };
 
+struct fwd_segment { /* of this router */
+	struct fwd_traffic traffic;
+	uint64_t macs, macs_moved,
+		macs_refused; /* learnt hosts: now, those that moved, those there was no room for */
+};
+
 struct fwd_event {
 	enum fwd_event_kind kind;
 	uint16_t segment;
@@ -168,9 +174,9 @@ struct env_ops {
 	 * "routes". Returns a new json_t reference {"rows": [...], "next": cursor or absent} or an object; NULL for an
 	 * unknown view. */
 	struct json_t *(*fwd_show)(void *ctx, const char *what, const char *cursor, uint64_t limit);
-	/* Of a VM (all zero where forwarding has none), and of a segment. */
+	/* Of a VM (all zero where forwarding has none); of a segment. */
 	void (*fwd_vm_traffic)(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out);
-	void (*fwd_segment_traffic)(void *ctx, uint16_t segment, struct fwd_traffic *out);
+	void (*fwd_segment)(void *ctx, uint16_t segment, struct fwd_segment *out);
 	/* Begins to follow packets (trace), or to copy them (capture); one of them at a time. 0 or -errno. */
 	int (*fwd_watch)(void *ctx, const struct watch_params *p, bool capture, struct err *e);
 	/* What came since the last call: {"rows": [...], "lost": n}; new reference. Sets *more to false with the last rows,

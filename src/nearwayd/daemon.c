@@ -12,6 +12,7 @@
 #include "explain.h"
 #include "fwd.h"
 #include "lock.h"
+#include "macs.h"
 #include "notify.h"
 #include "show.h"
 #include "topo.h"
@@ -124,12 +125,16 @@ op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_tra
 }
 
 static void
-op_segment_traffic(void *ctx, uint16_t segment, struct fwd_traffic *out)
+op_segment(void *ctx, uint16_t segment, struct fwd_segment *out)
 {
 	struct daemon *d = host_user(ctx);
 	struct traffic t = counters_segment(d->dp->counters, segment);
+	const struct mac_counts *m = macs_of(d->dp->macs, segment);
 
-	tell_traffic(&t, out);
+	tell_traffic(&t, &out->traffic);
+	out->macs = m->learnt;
+	out->macs_moved = m->moved;
+	out->macs_refused = m->refused;
 }
 
 static int
@@ -186,7 +191,7 @@ add_ops(struct env_ops *ops)
 	ops->fwd_sessions_free = op_sessions_free;
 	ops->fwd_show = op_show;
 	ops->fwd_vm_traffic = op_vm_traffic;
-	ops->fwd_segment_traffic = op_segment_traffic;
+	ops->fwd_segment = op_segment;
 	ops->fwd_watch = op_watch;
 	ops->fwd_watched = op_watched;
 	ops->fwd_unwatch = op_unwatch;

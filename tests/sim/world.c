@@ -786,9 +786,10 @@ op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_tra
 }
 
 static void
-op_segment_traffic(void *ctx, uint16_t segment, struct fwd_traffic *out)
+op_segment(void *ctx, uint16_t segment, struct fwd_segment *out)
 {
-	op_vm_traffic(ctx, segment, NULL, out);
+	memset(out, 0, sizeof(*out));
+	op_vm_traffic(ctx, segment, NULL, &out->traffic);
 }
 
 static int
@@ -882,7 +883,7 @@ static const struct env_ops ops = {
 	.fwd_unwatch = op_unwatch,
 	.fwd_explain = op_explain,
 	.fwd_vm_traffic = op_vm_traffic,
-	.fwd_segment_traffic = op_segment_traffic,
+	.fwd_segment = op_segment,
 	.fwd_subscribe = op_subscribe,
 };
 

@@ -589,6 +589,38 @@ evidence_moves_the_location_at_the_owner_alone(void **state)
 }
 
 static void
+a_vm_that_speaks_where_it_was_is_an_alarm_but_for_what_was_on_its_way(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 1000);
+	hear(a, 1, FWD_SELF, 0); /* it was searched for: from nowhere */
+	world_run(w, 2000);
+	hear(a, 1, 1, -1);
+	world_run(w, 100);
+	hear(a, 1, 1, -1);
+	hear(a, 1, FWD_SELF, 1); /* it came on, to a third place */
+	world_run(w, 2000);
+	hear(a, 1, 1, -1);
+	world_run(w, 100);
+	hear(a, 1, FWD_SELF, 1); /* sent before it left */
+	world_run(w, 3000);
+	hear(a, 1, 1, -1);
+	world_run(w, 5000);
+	hear(a, 1, FWD_SELF, 1); /* it is back, long after */
+	world_run(w, 2000);
+	assert_false(logged("still speaks where it was"));
+	hear(a, 1, 1, -1);
+	world_run(w, 500);
+	hear(a, 1, FWD_SELF, 1);
+	assert_true(logged("still speaks where it was"));
+	world_free(w);
+}
+
+static void
 evidence_that_comes_too_early_waits_for_its_time(void **state)
 {
 	struct world *w = routers(2);
@@ -958,6 +990,7 @@ main(void)
 		T(the_old_router_leaves_the_switches_of_an_external_segment_alone),
 		T(probing_ends_when_the_vm_is_heard),
 		T(evidence_moves_the_location_at_the_owner_alone),
+		T(a_vm_that_speaks_where_it_was_is_an_alarm_but_for_what_was_on_its_way),
 		T(evidence_that_comes_too_early_waits_for_its_time),
 		T(evidence_from_the_tunnel_does_not_end_a_search_that_just_began),
 		T(a_vm_that_did_not_come_is_found_where_it_stayed),
