@@ -54,6 +54,29 @@ with case('no router ends with 3 and names the socket'):
     p = run([program('nearway'), '-s', '/nonexistent/sock', 'show', 'status'], check=False)
     expect(p.returncode == 3 and '/nonexistent/sock' in p.stderr, f'{p.returncode} {p.stderr}')
 
+with case('the unix socket is its owner\'s and root\'s: another user is turned away, even where the file lets him in'):
+    status = os.stat(router.socket)
+    expect(status.st_mode & 0o777 == 0o600, f'mode {status.st_mode:o}')
+    for path, mode in ((lab.dir, 0o711), (router.dir, 0o711), (router.socket, 0o666)):
+        os.chmod(path, mode)
+    stranger = 65534
+    ask = [sys.executable, '-c', f"""
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect('{router.socket}')
+text = b'{{"jsonrpc": "2.0", "id": 1, "method": "show.status", "params": {{}}}}'
+try:
+    s.sendall(len(text).to_bytes(4, 'big') + text)
+    print(len(s.recv(4)))
+except ConnectionError:
+    print(0)
+"""]
+    answers = [subprocess.run(ask, user=user, stdout=subprocess.PIPE, text=True, timeout=20, check=True).stdout.strip()
+               for user in (0, stranger)]
+    os.chmod(router.socket, 0o600)
+    expect(answers == ['4', '0'], f'root reads {answers[0]} bytes, uid {stranger} {answers[1]}')
+    expect(f'uid={stranger}' in router.process.output(), router.process.output()[-500:])
+
 with case('commands come from a pipe, one a line'):
     p = subprocess.run([program('nearway'), '-s', router.socket], input='# two views\nshow segments\nshow ports\n', text=True,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20, check=False)

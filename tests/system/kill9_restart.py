@@ -13,10 +13,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import LabError, until
-from measure import TCP, TCP_MORE, Sessions, vm_globals, wait_owner
+from lab import LabError, until, wait_for
+from measure import TCP, TCP_MORE, Sessions, quiesce, vm_globals, wait_owner
 from router import Rpc
-from sites import USER, VM, VM_MAC, Sites
+from sites import BX, BX_MAC, USER, VM, VM_MAC, Sites
 
 OLD, NEW = '203.0.113.10', '203.0.113.74'
 lab = Sites('kill9')
@@ -140,6 +140,19 @@ with case('owner, addresses and drain are what they were'):
     for router in (x, y):
         expect(vm_globals(router, VM_MAC) == ([NEW], [OLD]), f'{router.name}: {vm_globals(router, VM_MAC)}')
     wait_owner((x, y), VM_MAC, 'r-y')
+
+with case('a router whose peer stays dead forwards on: no packet of its own VM is lost'):
+    x.call('vm.register', segment='blue', mac=BX_MAC, addresses=[{'private': BX, 'global': '203.0.113.21'}])
+    lab.agent('bx').call('listen')
+    y.kill9()
+    wait_for('X knows', lambda: [p['state'] for p in x.rows('peers')] != ['synced'], 60)
+    user = lab.probe('user')
+    user.call('open', name='bx', kind='udp', to='203.0.113.21', rate=100)
+    wait_for('1,000 answers', lambda: user.call('stats')['flows']['bx']['answered'] >= 1000, 60)
+    f = quiesce(user)[0]['bx']
+    expect(f['lost'] == f['stray'] == 0, f'{f}')
+    expect([p['state'] for p in x.rows('peers')] != ['synced'], 'the peer is back')
+    y.start()
 
 with case('a store that was torn is set aside, said, and not silently emptied'):
     x.kill9()
