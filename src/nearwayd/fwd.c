@@ -210,6 +210,7 @@ static int
 prepare_route(struct fwd *f, struct fwd_txn *x, const struct fwd_change *c, struct err *e)
 {
 	struct route_change *r = &x->routes[x->n_routes];
+	char prefix[PREFIX4_TEXT], via[IP4_TEXT];
 	int rc;
 
 	r->addr = rte_cpu_to_be_32(c->route.prefix.addr);
@@ -229,8 +230,13 @@ prepare_route(struct fwd *f, struct fwd_txn *x, const struct fwd_change *c, stru
 	r->hop->port = r->nh.port;
 	r->hop->via = r->nh.via;
 	r->replaces = has_way(f, r->addr);
-	neighs_keep(f->dp->neighs, r->nh.port, r->nh.via); /* asked for while the store commits */
-	return 0;
+	if (neighs_keep(f->dp->neighs, r->nh.port, r->nh.via) == 0) /* asked for while the store commits */
+		return 0;
+	free(r->hop);
+	r->hop = NULL;
+	return err_set(e, ENOSPC, "route %s: no room for one more next hop, %s (limits.neighbours is %llu)",
+		prefix4_format(&c->route.prefix, prefix), ip4_format(c->route.via, via),
+		(unsigned long long)f->dp->config->limits.neighbours);
 }
 
 /* ---- prepare, abort ---- */

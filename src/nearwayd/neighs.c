@@ -243,20 +243,21 @@ neighs_seen(struct neighs *n, uint16_t port, rte_be32_t ip, const struct rte_eth
 	publish(n, e, NEIGH_REACHABLE);
 }
 
-void
+int
 neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip)
 {
 	struct entry *e = find(n, port, ip);
 
 	if (e != NULL) {
 		e->keeps++;
-		return;
+		return 0;
 	}
 	e = add(n, port, ip, true);
 	if (e == NULL)
-		return;
+		return -ENOSPC;
 	e->keeps++;
 	begin(n, e);
+	return 0;
 }
 
 void

@@ -24,8 +24,9 @@ void neighs_run(struct neighs *n); /* ports are up: ask for what is kept, and fo
 void neighs_want(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_seen(struct neighs *n, uint16_t port, rte_be32_t ip, const struct rte_ether_addr *mac);
 /* A next hop of a route, or a VTEP: resolved before the first packet, and for as long as it is kept. A share of the
- * table is for these alone: the many addresses that packets may ask for cannot keep a route from resolving. */
-void neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip);
+ * table is for these alone: the many addresses that packets may ask for cannot keep a route from resolving. 0 or -ENOSPC; only what
+ * was kept is left. */
+int neighs_keep(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_leave(struct neighs *n, uint16_t port, rte_be32_t ip);
 bool neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip); /* and has not answered so far */
 uint64_t neighs_refused(const struct neighs *n); /* not asked for: the table was full */

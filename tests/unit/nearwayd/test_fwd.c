@@ -332,6 +332,34 @@ next_hop_of_an_aborted_route_is_not_kept(void **state)
 	assert_int_equal(n.state, NEIGH_NONE);
 }
 
+static void
+route_to_one_more_next_hop_than_there_is_room_for_is_refused(void **state)
+{
+	ip4 first = 0xc0000220;
+	struct fwd_change c;
+	struct neigh n;
+	uint32_t kept;
+
+	(void)state;
+	for (kept = 0; kept < 7; kept++) { /* of limits.neighbours; one is a VTEP's */
+		c = put_route(32, 0x08080800 + kept, first + kept);
+		apply(&c, 1);
+	}
+	c = put_route(32, 0x08080808, first + kept);
+	refused(&c, ENOSPC, "limits.neighbours is 8");
+	for (uint32_t i = 0; i < kept; i++) {
+		c = (struct fwd_change){.op = FWD_ROUTE_DEL, .route.prefix = {0x08080800 + i, 32}};
+		apply(&c, 1);
+	}
+	bench_advance(30000); /* what nobody keeps is forgotten: the refused one took no keep of another's */
+	for (uint32_t i = 0; i < kept; i++) {
+		struct neigh_key key = {.ip = rte_cpu_to_be_32(first + i)};
+
+		neightab_find(bench->tables.neighbours, &key, 1, &n);
+		assert_int_equal(n.state, NEIGH_NONE);
+	}
+}
+
 /* ---- announcing, pinning ---- */
 
 static void
@@ -701,6 +729,7 @@ main(void)
 		cmocka_unit_test_setup(route_takes_anothers_place_once_its_next_hop_answers, clean),
 		cmocka_unit_test_setup(route_waits_for_a_silent_next_hop_no_longer_than_a_second, clean),
 		cmocka_unit_test_setup(next_hop_of_an_aborted_route_is_not_kept, clean),
+		cmocka_unit_test_setup(route_to_one_more_next_hop_than_there_is_room_for_is_refused, clean),
 	};
 
 	return cmocka_run_group_tests(tests, bench_start, bench_stop);
