@@ -677,6 +677,8 @@ class Agent:
         while True:
             busy = any(f.flows() for f in [*self.flows.values(), *self.accepted.values()])
             for key, _ in self.sel.select(TICK if busy else None):
+                if key.fileobj.fileno() < 0:  # a command closed it just now
+                    continue
                 try:
                     key.data()
                 except (ConnectionError, BrokenPipeError):

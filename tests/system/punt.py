@@ -180,6 +180,7 @@ with case('the interface goes with the router, but for one that an operator made
 with case('a name that is taken is told at the start'):
     lab.ip('rx', 'link add', TAP, 'type veth peer name other')
     router.start(wait=False)
+    router.process.orderly = False  # it is to fail
     expect(router.process.popen.wait(20) == 1, 'it started')
     expect(f'interface {TAP} cannot be made' in router.process.output(), router.process.output()[-500:])
     lab.ip('rx', 'link del', TAP)
