@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -225,6 +226,37 @@ connected_routes(struct dp *dp, struct err *e)
 	return rc == 0 ? 0 : err_set(e, -rc, "limits.routes: no room for the connected prefixes");
 }
 
+/* As rte_pktmbuf_pool_create() does; but where pages are ordinary ones no device looks for a buffer by physical address, and
+ * buffers may lie across pages: else each would take whole ones. NULL with rte_errno. */
+static struct rte_mempool *
+make_pool(const struct plan *p)
+{
+	struct rte_pktmbuf_pool_private room = {
+		.mbuf_data_room_size = (uint16_t)(RTE_PKTMBUF_HEADROOM + p->room),
+		.mbuf_priv_size = RTE_ALIGN(sizeof(struct meta), RTE_MBUF_PRIV_ALIGN),
+	};
+	struct rte_mempool *pool = rte_mempool_create_empty("nearway", p->mbufs,
+		sizeof(struct rte_mbuf) + room.mbuf_priv_size + room.mbuf_data_room_size,
+		RTE_MEMPOOL_CACHE_MAX_SIZE / 2, sizeof(room), SOCKET_ID_ANY,
+		p->hugepages ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	int rc;
+
+	if (pool == NULL)
+		return NULL;
+	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (rc == 0) {
+		rte_pktmbuf_pool_init(pool, &room);
+		rc = rte_mempool_populate_default(pool);
+	}
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 static int
 make(struct dp *dp, struct event_base *base, struct err *e)
 {
@@ -239,9 +271,7 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	if ((rc = topo_build(dp->config, dp->topo, e)) != 0)
 		return rc;
 	dp->topo->n_workers = dp->plan->n_workers;
-	dp->pool = rte_pktmbuf_pool_create("nearway", dp->plan->mbufs, RTE_MEMPOOL_CACHE_MAX_SIZE / 2,
-		RTE_ALIGN(sizeof(struct meta), RTE_MBUF_PRIV_ALIGN), RTE_PKTMBUF_HEADROOM + dp->plan->room,
-		SOCKET_ID_ANY);
+	dp->pool = make_pool(dp->plan);
 	if (dp->pool == NULL)
 		return err_set(e, rte_errno, "no memory for %u packet buffers of %u bytes: %s",
 			dp->plan->mbufs, dp->plan->room, rte_strerror(rte_errno));

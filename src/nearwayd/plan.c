@@ -189,7 +189,7 @@ enum {
 	BYTES_MBUF_OVER = 128 + 64 + 128 + 128, /* mbuf, metadata, headroom, mempool's header and padding */
 	BYTES_WORKER = 1 << 20,
 	BYTES_PORT = 2 << 20, /* a driver's own rings */
-	BYTES_BASE = 24 << 20,
+	BYTES_BASE = 8 << 20,
 };
 
 static bool

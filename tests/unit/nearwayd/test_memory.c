@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* test_memory.c - the planned memory suffices for everything that is made at start, with no hugepages, where EAL cannot
- * grow. One EAL start per process: the limits are arguments (VMs, routes, neighbours, MACs, MTU). */
+ * grow. One EAL start per process: the limits are arguments (VMs, routes, neighbours, MACs, MTU, receive ring). */
 #include <env/host.h>
 #include <nearwayd/dp.h>
 #include <nearwayd/eal.h>
@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-static uint64_t limits[5] = {16384, 16384, 1024, 8192, 1500};
+static uint64_t limits[6] = {16384, 16384, 1024, 8192, 1500, 1024};
 static struct conf_port ports[2];
 static struct conf_segment segment;
 static struct conf_attachment attachment;
@@ -32,7 +32,7 @@ make_config(void)
 		.neighbours = limits[2],
 		.macs = limits[3],
 		.sessions = 1024,
-		.rx_ring = 1024};
+		.rx_ring = limits[5]};
 	strcpy(config.dataplane.cpus, "0");
 	config.dataplane.poll = POLL_ADAPTIVE;
 	config.dataplane.memory = MEMORY_NO_HUGE;
@@ -126,7 +126,7 @@ main(int argc, char **argv)
 	char file[64];
 	int rc;
 
-	for (int i = 1; i < argc && i <= 5; i++)
+	for (int i = 1; i < argc && i <= 6; i++)
 		limits[i - 1] = strtoull(argv[i], NULL, 10);
 	if (mkdtemp(runtime) == NULL)
 		return 1;
