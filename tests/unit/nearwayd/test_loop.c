@@ -126,22 +126,23 @@ by_size(const void *a, const void *b)
 static void
 sleeping_worker_is_woken_for_an_order(void **state)
 {
-	uint64_t before = dropped(DROP_VLAN_UNKNOWN), slept = counts().sleeps, cycles[15];
+	struct rte_ring *orders = loop_worker(bench->loops[0])->orders;
+	uint64_t slept = counts().sleeps, cycles[15];
 	const size_t n = sizeof(cycles) / sizeof(cycles[0]);
 
 	(void)state;
 	for (size_t i = 0; i < n; i++) {
-		struct worker *w = loop_worker(bench->loops[0]);
+		uint64_t start;
 
 		usleep(20000);
-		cycles[i] = rte_rdtsc();
-		assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 99));
-		while (__atomic_load_n(&w->c.drop[DROP_VLAN_UNKNOWN], __ATOMIC_RELAXED) == before + i &&
-			rte_rdtsc() - cycles[i] < rte_get_tsc_hz())
+		start = rte_rdtsc();
+		assert_true(dp_send(bench, frame_rarp(bench->pool, &host), 1, 0));
+		while (!rte_ring_empty(orders) && rte_rdtsc() - start < 2 * rte_get_tsc_hz())
 			usleep(200); /* and no question for counts, which would wake it, too */
-		cycles[i] = rte_rdtsc() - cycles[i];
+		cycles[i] = rte_rdtsc() - start;
 	}
-	assert_true(counts().sleeps > slept);
+	assert_true(counts().sleeps >= slept + n);
+	assert_int_equal(counts().n_hold, 0); /* with a packet on hold it wakes by itself, and soon */
 	qsort(cycles, n, sizeof(cycles[0]), by_size);
 	assert_true(cycles[n / 2] * 10 < rte_get_tsc_hz());
 }
@@ -190,6 +191,21 @@ start(void **state)
 	return -1;
 }
 
+/* Where TAPs may be made, and the kernel says nothing of its own by them: that would wake a worker, too. */
+static bool
+quiet_namespace(void)
+{
+	FILE *f;
+
+	if (unshare(CLONE_NEWNET) != 0 || access("/dev/net/tun", W_OK) != 0)
+		return false;
+	f = fopen("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w");
+	if (f == NULL)
+		return true; /* no IPv6 at all */
+	fputs("1", f);
+	return fclose(f) == 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -201,14 +217,13 @@ main(int argc, char **argv)
 		cmocka_unit_test(every_frame_of_a_flood_is_accounted_for),
 		cmocka_unit_test(no_buffer_is_lost),
 	};
-	int rc;
-
 	const struct CMUnitTest with_descriptors[] = {
 		cmocka_unit_test(sleeping_worker_is_woken_for_an_order),
 	};
+	int rc;
 
 	if (argc > 1 && strcmp(argv[1], "woken") == 0) {
-		if (unshare(CLONE_NEWNET) != 0 || access("/dev/net/tun", W_OK) != 0)
+		if (!quiet_namespace())
 			return SKIPPED;
 		bench_devices[0] = "net_tap0";
 		bench_devices[1] = "net_tap1";
