@@ -29,7 +29,7 @@ lab = Lab('storm')
 lab.ns('rx')
 c = base_config('r-x', 'x', '02:4e:57:00:00:01', '127.0.0.1', vtep='198.51.100.1')
 c['dataplane']['poll'] = 'busy'
-c['limits'] = {'vms': 32768, 'routes': 64, 'neighbours': 64, 'macs': MACS, 'sessions': 16384, 'rx-ring': 8192}
+c['limits'] = {'vms': 1024, 'routes': 64, 'neighbours': 64, 'macs': MACS, 'sessions': 16384, 'rx-ring': 8192}
 c['ports'] = [{'name': 'wan0', 'device': memif(lab, 0, 'server'), 'role': 'wan', 'address': '198.51.100.1/24'},
               {'name': 'dc0', 'device': memif(lab, 1, 'server'), 'role': 'dc'},
               {'name': 'dc1', 'device': 'net_null0,no-rx=1', 'role': 'dc'}]
