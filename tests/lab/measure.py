@@ -114,6 +114,12 @@ class Sessions:
         return {('user', 'udp'): u['udp'], ('user', 'ping'): u['ping'], ('vm', 'udp'): v['udp'], ('vm', 'ping'): v['ping'],
                 'senders': senders}
 
+    def lost_of_user(self):
+        """Stops the numbered flows; what of the user's was lost, or hardly ran, since the mark: nothing, if all is well."""
+        self.settle()
+        flows = self.numbered()
+        return {k: f for k in ('udp', 'ping') if (f := flows['user', k])['lost'] != 0 or f['answered'] <= 50}
+
     def settle(self):
         quiesce(self.user, self.vm)
 
@@ -255,6 +261,12 @@ def new_session_path(lab, address):
     out = path_of(lab, flow, 'q', 'user', 'VM'), path_of(lab, flow, 'a', 'VM', 'user')
     probe.call('close', name='path')
     return out
+
+
+def gateway_mac(lab, host):
+    """What a host has in its ARP cache for the gateway, or None."""
+    words = lab.ip(host, 'neigh show', GATEWAY).stdout.split()
+    return words[words.index('lladdr') + 1] if 'lladdr' in words else None
 
 
 def vm_globals(router, mac):

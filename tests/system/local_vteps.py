@@ -119,11 +119,8 @@ with case('after the switch: sessions of before are alive, new ones are near'):
     expect(path == ('user > R_Y > VM', 'VM > R_Y > user'), f'{path}')
 
 with case('the switch lost no numbered packet of the user'):
-    sessions.settle()
-    numbered = sessions.numbered()
-    for kind in ('udp', 'ping'):
-        f = numbered['user', kind]
-        expect(f['lost'] == 0 and f['answered'] > 50, f'{kind}: {f}')
+    lost = sessions.lost_of_user()
+    expect(not lost, f'{lost}')
 
 with case('every packet is accounted for'):
     for router in (x, y):
