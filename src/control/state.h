@@ -451,6 +451,11 @@ extern const struct channel_ops session_ops;
 void sessions_fini(struct core *c);
 void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *params);
 
+/* ---- changes.c: a change is answered once it is live, or refused ---- */
+
+void change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params);
+void changes_call(struct session *s, struct rpc_request *r, struct txn_params *p);
+
 /* ---- show.c ---- */
 
 json_t *show(struct core *c, const char *what, const struct show_params *p);
