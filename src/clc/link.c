@@ -114,7 +114,7 @@ dial(struct links *l, struct link *k)
 	snprintf(to.name, sizeof(to.name), "%s", k->router->name);
 	memcpy(to.key, k->router->key, sizeof(to.key));
 	memcpy(to.psk, k->router->psk, sizeof(to.psk));
-	memcpy(local.private_key, l->private_key, sizeof(local.private_key));
+	local.private_key = l->private_key;
 	local.hello = json_pack("{s:I, s:s}", "term", (json_int_t)l->inv->clc.term, "software",
 		"nearway-clc " NEARWAY_VERSION);
 	k->why[0] = '\0';
@@ -122,7 +122,7 @@ dial(struct links *l, struct link *k)
 	if (k->channel == NULL)
 		snprintf(k->why, sizeof(k->why), "out of memory");
 	json_decref(local.hello);
-	sodium_memzero(&local, sizeof(local));
+	sodium_memzero(&to, sizeof(to));
 }
 
 void

@@ -68,7 +68,7 @@ local_end(struct core *c, struct channel_local *l)
 	l->env = c->env;
 	l->role = ROLE_PEER;
 	snprintf(l->name, sizeof(l->name), "%s", c->conf->router.name);
-	memcpy(l->private_key, c->private_key, sizeof(l->private_key));
+	l->private_key = c->private_key;
 	l->hello = json_pack("{s:o, s:I}", "segments", json_object(), "instance", (json_int_t)c->instance);
 	for (size_t i = 0; i < c->conf->segments.n; i++) {
 		const struct conf_segment *s = segment_at(c, (uint16_t)i);
@@ -76,13 +76,6 @@ local_end(struct core *c, struct channel_local *l)
 		json_object_set_new(
 			json_object_get(l->hello, "segments"), s->name, json_integer((json_int_t)s->vni));
 	}
-}
-
-static void
-local_end_done(struct channel_local *l)
-{
-	json_decref(l->hello);
-	explicit_bzero(l, sizeof(*l));
 }
 
 static void
@@ -99,7 +92,7 @@ accepted_tcp(void *arg, struct env_stream *stream, const struct env_peer_id *id)
 	s = session_new(c, ROLE_OBSERVER, id->text);
 	local_end(c, &l);
 	s->channel = channel_accept(&l, stream, id, find_identity, &session_ops, s);
-	local_end_done(&l);
+	json_decref(l.hello);
 	if (!s->channel)
 		session_close(s);
 	else
@@ -148,7 +141,7 @@ peer_dial(struct peer *p)
 	s->dialled = true;
 	local_end(c, &l);
 	s->channel = channel_dial(&l, &p->identity, p->conf->address, &session_ops, s);
-	local_end_done(&l);
+	json_decref(l.hello);
 	if (!s->channel) {
 		session_close(s);
 		dial_later(p);

@@ -25,7 +25,8 @@ drop_stream(struct channel *c)
 		c->env->ops->stream_close(c->stream);
 	c->stream = NULL;
 	noise_free(c->noise);
-	c->noise = NULL;
+	noise_free(c->next);
+	c->noise = c->next = NULL;
 }
 
 static void
@@ -109,7 +110,7 @@ due(uint64_t at, uint64_t now)
 static void
 rearm(struct channel *c)
 {
-	const uint64_t at[] = {c->up_by, c->frame_by, c->heard_by, c->beat_at};
+	const uint64_t at[] = {c->up_by, c->frame_by, c->heard_by, c->beat_at, c->renew_at, c->renewed_by};
 
 	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
 		if (at[i] != 0)
@@ -128,8 +129,12 @@ check_deadlines(struct channel *c, uint64_t now)
 		channel_fail(c, "frame not whole within %d s", FRAME_MS / 1000);
 	else if (due(c->heard_by, now))
 		channel_fail(c, "silent for %d s", SILENCE_MS / 1000);
-	else if (due(c->beat_at, now))
+	else if (due(c->renewed_by, now))
+		channel_fail(c, "keys not renewed in time");
+	if (c->state != CH_DEAD && due(c->beat_at, now))
 		secure_beat(c);
+	if (c->state != CH_DEAD && due(c->renew_at, now))
+		renewal_start(c);
 }
 
 static void
@@ -347,7 +352,7 @@ on_connected(void *arg)
 		return;
 	}
 	c->up_by = env_call(c->env, now_ms) + HANDSHAKE_MS;
-	secure_start(c);
+	handshake_start(c);
 }
 
 static void
@@ -394,27 +399,16 @@ new_channel(struct env *env, const struct channel_ops *ops, void *arg)
 	return c;
 }
 
-/* `name` is the responder's: it is bound by the prologue. */
 static int
-take_local(
-	struct channel *c, const struct channel_local *l, const char *name, const struct channel_identity *to)
+take_local(struct channel *c, const struct channel_local *l)
 {
-	char prologue[sizeof(CHANNEL_PROLOGUE) + sizeof(c->name)];
-
 	snprintf(c->name, sizeof(c->name), "%s", l->name);
 	c->role = l->role;
+	c->private_key = l->private_key;
 	c->extra = json_deep_copy(l->hello);
-	c->noise = noise_new(&(struct noise_config){
-		.initiator = to != NULL,
-		.prologue = prologue,
-		.prologue_len = (size_t)snprintf(prologue, sizeof(prologue), "%s%s", CHANNEL_PROLOGUE, name),
-		.static_private = l->private_key,
-		.remote_static = to != NULL ? to->key : NULL,
-		.psk = to != NULL ? to->psk : NULL,
-	});
 	c->up_by = env_call(c->env, now_ms) + HANDSHAKE_MS;
 	channel_arm(c, c->up_by);
-	return c->noise != NULL ? 0 : -ENOMEM;
+	return handshake_init(c);
 }
 
 struct channel *
@@ -428,7 +422,7 @@ channel_dial(const struct channel_local *local, const struct channel_identity *t
 	c->initiator = true;
 	c->peer = *to;
 	snprintf(c->from, sizeof(c->from), "%s", address);
-	if (take_local(c, local, to->name, to) != 0) {
+	if (take_local(c, local) != 0) {
 		free_channel(c);
 		return NULL;
 	}
@@ -453,7 +447,7 @@ channel_accept(const struct channel_local *local, struct env_stream *s, const st
 	c->find = find;
 	c->state = CH_SHAKING;
 	snprintf(c->from, sizeof(c->from), "%s", from->text);
-	if (take_local(c, local, local->name, NULL) != 0) {
+	if (take_local(c, local) != 0) {
 		free_channel(c);
 		return NULL;
 	}

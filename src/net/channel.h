@@ -7,7 +7,8 @@
  *
  * Encrypted channels hold what docs/controller-protocol.md says: exact handshake lengths, a
  * deadline of 5 s for the handshake and 10 s for a frame once begun, hello (name, role, version) in the first
- * transport message of each side, heartbeat every 5 s and death after 15 s of silence, rekey, bounded queues.
+ * transport message of each side, heartbeat every 5 s and death after 15 s of silence, new keys every hour or
+ * GiB, bounded queues.
  */
 #pragma once
 
@@ -46,7 +47,8 @@ struct channel_local { /* this end */
 	struct env *env;
 	char name[32];
 	enum channel_role role; /* announced when dialling; who is dialled is a router and says "peer" */
-	uint8_t private_key[32];
+	/* 32 bytes, read again at each renewal: it lives as long as the channel, and may become another key. */
+	const uint8_t *private_key;
 	json_t *hello; /* further members of the hello, e.g. {"term": 7}; borrowed for the call */
 };
 
@@ -54,7 +56,7 @@ struct channel_local { /* this end */
 struct channel *channel_dial(const struct channel_local *local, const struct channel_identity *to,
 	const char *address, const struct channel_ops *ops, void *arg);
 /* The responder's side of an accepted stream. `find` maps the initiator's static key to its identity, or
- * NULL: then the stream is closed without a reply. */
+ * NULL: then the stream is closed without a reply. It is asked again at each renewal. */
 struct channel *channel_accept(const struct channel_local *local, struct env_stream *s,
 	const struct env_peer_id *from,
 	const struct channel_identity *(*find)(void *arg, const uint8_t key[32]),

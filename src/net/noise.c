@@ -89,7 +89,7 @@ nonce_bytes(uint64_t nonce, uint8_t out[12])
 		out[4 + i] = (uint8_t)(nonce >> (8 * i));
 }
 
-/* The nonce 2^64 - 1 belongs to rekey(); a session ends before it. */
+/* The specification keeps the nonce 2^64 - 1 for itself; a session ends before it. */
 static int
 seal(struct cipher *c, const void *ad, size_t ad_len, const void *in, size_t len, uint8_t *out)
 {
@@ -115,19 +115,6 @@ unseal(struct cipher *c, const void *ad, size_t ad_len, const void *in, size_t l
 		return -EBADMSG;
 	c->nonce++;
 	return 0;
-}
-
-static void
-rekey(struct cipher *c) /* section 11.3; the nonce runs on */
-{
-	static const uint8_t zeros[NOISE_KEY];
-	uint8_t nonce[12], out[NOISE_KEY + NOISE_TAG];
-
-	nonce_bytes(UINT64_MAX, nonce);
-	crypto_aead_chacha20poly1305_ietf_encrypt(
-		out, NULL, zeros, sizeof(zeros), NULL, 0, NULL, nonce, c->key);
-	memcpy(c->key, out, NOISE_KEY);
-	sodium_memzero(out, sizeof(out));
 }
 
 /* ---- symmetric state, section 5.2 ---- */
@@ -534,20 +521,6 @@ void
 noise_hash(const struct noise *n, uint8_t hash[32])
 {
 	memcpy(hash, n->hash, HASH);
-}
-
-void
-noise_rekey_tx(struct noise *n)
-{
-	if (n->done)
-		rekey(&n->tx);
-}
-
-void
-noise_rekey_rx(struct noise *n)
-{
-	if (n->done)
-		rekey(&n->rx);
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* noise.h - Noise_IKpsk2_25519_ChaChaPoly_SHA256 (and the vectors' other SHA256 patterns), no I/O.
  *
- * The Noise Protocol Framework, revision 34: sections 5 (processing rules), 7.5 (IK), 9 (psk), 11.3 (rekey).
+ * The Noise Protocol Framework, revision 34: sections 5 (processing rules), 7.5 (IK), 9 (psk).
  * Primitives from libsodium only. Every call returns 0 or -EBADMSG / -EINVAL; after a failure the state is
  * wiped and dead.
  */
@@ -13,6 +13,7 @@
 
 #define NOISE_KEY	  32
 #define NOISE_TAG	  16
+#define NOISE_HASH	  32
 #define NOISE_MESSAGE_MAX 65535
 #define NOISE_IK_MSG1	  96 /* e 32, s 32 + 16, empty payload 16 */
 #define NOISE_IK_MSG2	  48 /* e 32, empty payload 16 */
@@ -44,7 +45,4 @@ const uint8_t *noise_remote_static(const struct noise *n);
 /* The PSK may depend on who calls (psk2): set between reading message 1 and writing message 2. */
 void noise_set_psk(struct noise *n, const uint8_t psk[NOISE_KEY]);
 void noise_hash(const struct noise *n, uint8_t hash[32]); /* handshake hash, for channel binding and logs */
-/* New key of one direction (section 11.3); both ends call it after the same message. */
-void noise_rekey_tx(struct noise *n);
-void noise_rekey_rx(struct noise *n);
-void noise_set_nonces(struct noise *n, uint64_t nonce); /* tests only: as if so many messages had passed */
+void noise_set_nonces(struct noise *n, uint64_t nonce);	  /* tests only: as if so many messages had passed */

@@ -146,7 +146,7 @@ line_dial(void *arg)
 	struct channel_local local = {.env = &clc->env, .name = "clc", .role = ROLE_CONTROLLER};
 	struct channel_identity id = {.role = ROLE_PEER};
 
-	memcpy(local.private_key, clc->private_key, 32);
+	local.private_key = clc->private_key;
 	local.hello = json_pack("{s:i}", "term", 1);
 	strcpy(id.name, to->name);
 	memcpy(id.key, to->public_key, 32);

@@ -363,7 +363,8 @@ fake_group_init(struct fake_group *g)
 		snprintf(r->address, sizeof(r->address), "192.0.2.%d:7411", 10 + i);
 		r->local = (struct channel_local){.env = &g->f.env, .role = ROLE_PEER};
 		strcpy(r->local.name, r->name);
-		assert(key_generate(r->local.private_key) == 0);
+		assert(key_generate(r->private_key) == 0);
+		r->local.private_key = r->private_key;
 		fake_router_up(r);
 	}
 }

@@ -30,6 +30,7 @@ struct fake_router {
 	struct fake_group *group;
 	char name[32], address[32];
 	struct channel_local local;
+	uint8_t private_key[32];
 	struct env_listener *listener; /* NULL: down */
 	struct channel *channel;
 	struct rpc *rpc;

@@ -80,7 +80,7 @@ load_inventory(struct world *w)
 	faults_fini(&f);
 	snprintf(w->inv.clc.state, sizeof(w->inv.clc.state), "%s/clc.db", w->dir);
 	for (size_t i = 0; i < w->inv.routers.n; i++)
-		key_public(w->g.r[i].local.private_key, list_at(w->inv.routers, struct inv_router, i)->key);
+		key_public(w->g.r[i].private_key, list_at(w->inv.routers, struct inv_router, i)->key);
 }
 
 static int
@@ -387,7 +387,7 @@ wrong_key_is_said(void **state)
 	w->g.controller.key[0] ^= 1; /* the router does not know us */
 	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
 	w->g.controller.key[0] ^= 1;
-	assert_int_equal(key_generate(w->g.r[X].local.private_key), 0); /* and is another one than pinned */
+	assert_int_equal(key_generate(w->g.r[X].private_key), 0); /* and is another one than pinned */
 	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
 }
 

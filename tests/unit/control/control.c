@@ -237,7 +237,7 @@ caller_with(struct node *from, const char *name, enum channel_role role, struct 
 	k->answer = answer;
 	k->to = to;
 	snprintf(local.name, sizeof(local.name), "%s", name);
-	memcpy(local.private_key, from->private_key, 32);
+	local.private_key = from->private_key;
 	snprintf(id.name, sizeof(id.name), "%s", to->name);
 	memcpy(id.key, to->public_key, 32);
 	k->channel = channel_dial(&local, &id, to->conf.control.listen, &caller_ops, k);
