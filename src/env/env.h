@@ -42,6 +42,12 @@ struct env_row {
 	const char *value; /* JSON text; NULL deletes the row */
 };
 
+/* Rows of kind "log" have decimal keys of 20 digits. At start everything but them is loaded. */
+struct env_range { /* at most `limit` rows of `kind` with keys above `after` ("" = from the first), by key */
+	const char *kind, *after;
+	size_t limit;
+};
+
 /* ---- forwarding: what the data plane is told ---- */
 
 enum fwd_op { FWD_VM_PUT, FWD_VM_DEL, FWD_ROUTE_PUT, FWD_ROUTE_DEL };
@@ -155,6 +161,10 @@ struct env_ops {
 	/* store: rows are copied; `done(arg, 0 or -errno)` once durable or refused (then nothing was written) */
 	void (*commit)(
 		void *ctx, const struct env_row *rows, size_t n, void (*done)(void *arg, int rc), void *arg);
+	/* Reads what is stored once all commits asked for before are through. `done(arg, 0 or -errno, rows, n)`; the rows are
+	 * valid during the call. */
+	void (*read)(void *ctx, const struct env_range *range,
+		void (*done)(void *arg, int rc, const struct env_row *rows, size_t n), void *arg);
 	/* forwarding. prepare: everything that can fail, nothing visible; `*txn` to publish or abort. */
 	int (*fwd_prepare)(
 		void *ctx, const struct fwd_change *c, size_t n, struct fwd_txn **txn, struct err *e);

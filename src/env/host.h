@@ -24,13 +24,17 @@ void *host_user(const struct host *h);
 int host_run(struct host *h);
 void host_stop(struct host *h, int code);
 
-/* Runs blocking commits on a thread of its own so that an fsync stalls nobody. `commit(ctx, rows, n)` returns
- * 0 or -errno; commits that wait together are given to it in order, one call each. Becomes the host's
- * `commit`. */
+/* What blocks, in a store; 0 or -errno. read() gives row() the range's rows until that returns non-zero. */
+struct host_store_ops {
+	int (*commit)(void *store, const struct env_row *rows, size_t n);
+	int (*read)(void *store, const struct env_range *range,
+		int (*row)(void *arg, const struct env_row *r), void *arg);
+};
+
+/* Runs them on a thread of its own so that an fsync stalls nobody: in order, one call each. Becomes the host's `commit` and
+ * `read`. */
 struct host_store;
-struct host_store *host_store_new(struct host *h,
-	int (*commit)(void *store, const struct env_row *rows, size_t n), void *store, struct err *e);
+struct host_store *host_store_new(
+	struct host *h, const struct host_store_ops *ops, void *store, struct err *e);
 /* Waits until everything accepted is written; `done` callbacks that have not come by then do not come. */
 void host_store_free(struct host_store *s);
-void host_store_commit(struct host_store *s, const struct env_row *rows, size_t n,
-	void (*done)(void *arg, int rc), void *arg);

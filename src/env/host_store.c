@@ -13,9 +13,16 @@
 
 struct job {
 	STAILQ_ENTRY(job) link;
-	struct env_row *rows; /* with the texts they point to, in one block */
-	size_t n;
-	void (*done)(void *arg, int rc);
+	int (*run)(struct host_store *s, struct job *j); /* on the thread */
+	void (*finish)(struct job *j);			 /* in the loop */
+	struct env_row *rows;				 /* committed, or read */
+	size_t n, size;
+	char *kind, *after; /* of what is read */
+	size_t limit;
+	union {
+		void (*committed)(void *arg, int rc);
+		void (*got)(void *arg, int rc, const struct env_row *rows, size_t n);
+	} done;
 	void *arg;
 	int rc;
 };
@@ -24,7 +31,7 @@ STAILQ_HEAD(jobs, job);
 
 struct host_store {
 	struct host *h;
-	int (*commit)(void *store, const struct env_row *rows, size_t n);
+	const struct host_store_ops *ops;
 	void *store;
 	pthread_t thread;
 	bool running;
@@ -36,10 +43,78 @@ struct host_store {
 	struct event *event;
 };
 
-static void
-free_job(struct job *j)
+/* There is no way to refuse a job: `done` must come from the loop, and that needs memory, too. */
+static void *
+must(void *p)
 {
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+/* ---- the two kinds of job ---- */
+
+static int
+run_commit(struct host_store *s, struct job *j)
+{
+	return s->ops->commit(s->store, j->rows, j->n);
+}
+
+static void
+finish_commit(struct job *j)
+{
+	j->done.committed(j->arg, j->rc);
+	free(j->rows); /* with the texts they point to, in one block */
+}
+
+static int
+keep_row(void *arg, const struct env_row *r)
+{
+	struct job *j = arg;
+
+	if (j->n == j->size) {
+		j->size = j->size ? 2 * j->size : 64;
+		j->rows = must(realloc(j->rows, j->size * sizeof(*j->rows)));
+	}
+	j->rows[j->n++] = (struct env_row){j->kind, must(strdup(r->key)), must(strdup(r->value))};
+	return 0;
+}
+
+static int
+run_read(struct host_store *s, struct job *j)
+{
+	const struct env_range range = {j->kind, j->after, j->limit};
+
+	return s->ops->read(s->store, &range, keep_row, j);
+}
+
+static void
+free_read(struct job *j)
+{
+	for (size_t i = 0; i < j->n; i++) {
+		free((char *)(uintptr_t)j->rows[i].key);
+		free((char *)(uintptr_t)j->rows[i].value);
+	}
 	free(j->rows);
+	free(j->kind);
+	free(j->after);
+}
+
+static void
+finish_read(struct job *j)
+{
+	j->done.got(j->arg, j->rc, j->rows, j->rc == 0 ? j->n : 0);
+	free_read(j);
+}
+
+/* Nobody is told. */
+static void
+drop(struct job *j)
+{
+	if (j->run == run_read)
+		free_read(j);
+	else
+		free(j->rows);
 	free(j);
 }
 
@@ -67,7 +142,7 @@ run(void *arg)
 	uint64_t one = 1;
 
 	while ((j = next_job(s)) != NULL) {
-		j->rc = s->commit(s->store, j->rows, j->n);
+		j->rc = j->run(s, j);
 		pthread_mutex_lock(&s->lock);
 		STAILQ_INSERT_TAIL(&s->finished, j, link);
 		pthread_mutex_unlock(&s->lock);
@@ -95,8 +170,8 @@ on_finished(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&s->lock);
 	while ((j = STAILQ_FIRST(&finished)) != NULL) {
 		STAILQ_REMOVE_HEAD(&finished, link);
-		j->done(j->arg, j->rc);
-		free_job(j);
+		j->finish(j);
+		free(j);
 	}
 }
 
@@ -140,22 +215,9 @@ copy_rows(const struct env_row *rows, size_t n)
 	return copy;
 }
 
-void
-host_store_commit(struct host_store *s, const struct env_row *rows, size_t n, void (*done)(void *arg, int rc),
-	void *arg)
+static void
+submit(struct host_store *s, struct job *j)
 {
-	struct job *j = calloc(1, sizeof(*j));
-
-	if (j != NULL)
-		j->rows = copy_rows(rows, n);
-	if (j == NULL || j->rows == NULL) {
-		free(j);
-		abort(); /* there is no way to refuse: `done` must come from the loop, and that needs memory,
-			    too */
-	}
-	j->n = n;
-	j->done = done;
-	j->arg = arg;
 	pthread_mutex_lock(&s->lock);
 	STAILQ_INSERT_TAIL(&s->waiting, j, link);
 	pthread_cond_signal(&s->wake);
@@ -165,7 +227,31 @@ host_store_commit(struct host_store *s, const struct env_row *rows, size_t n, vo
 static void
 env_commit(void *ctx, const struct env_row *rows, size_t n, void (*done)(void *arg, int rc), void *arg)
 {
-	host_store_commit(((struct host *)ctx)->store, rows, n, done, arg);
+	struct job *j = must(calloc(1, sizeof(*j)));
+
+	*j = (struct job){.run = run_commit,
+		.finish = finish_commit,
+		.rows = must(copy_rows(rows, n)),
+		.n = n,
+		.done.committed = done,
+		.arg = arg};
+	submit(((struct host *)ctx)->store, j);
+}
+
+static void
+env_read(void *ctx, const struct env_range *range,
+	void (*done)(void *arg, int rc, const struct env_row *rows, size_t n), void *arg)
+{
+	struct job *j = must(calloc(1, sizeof(*j)));
+
+	*j = (struct job){.run = run_read,
+		.finish = finish_read,
+		.kind = must(strdup(range->kind)),
+		.after = must(strdup(range->after)),
+		.limit = range->limit,
+		.done.got = done,
+		.arg = arg};
+	submit(((struct host *)ctx)->store, j);
 }
 
 /* Signals are the loop's: the thread takes none. */
@@ -183,8 +269,7 @@ start_thread(struct host_store *s)
 }
 
 struct host_store *
-host_store_new(struct host *h, int (*commit)(void *store, const struct env_row *rows, size_t n), void *store,
-	struct err *e)
+host_store_new(struct host *h, const struct host_store_ops *ops, void *store, struct err *e)
 {
 	struct host_store *s = calloc(1, sizeof(*s));
 
@@ -192,7 +277,7 @@ host_store_new(struct host *h, int (*commit)(void *store, const struct env_row *
 		err_set(e, ENOMEM, "out of memory");
 		return NULL;
 	}
-	*s = (struct host_store){.h = h, .commit = commit, .store = store, .fd = -1};
+	*s = (struct host_store){.h = h, .ops = ops, .store = store, .fd = -1};
 	STAILQ_INIT(&s->waiting);
 	STAILQ_INIT(&s->finished);
 	pthread_mutex_init(&s->lock, NULL);
@@ -208,6 +293,7 @@ host_store_new(struct host *h, int (*commit)(void *store, const struct env_row *
 	s->running = true;
 	h->store = s;
 	h->ops.commit = env_commit;
+	h->ops.read = env_read;
 	return s;
 }
 
@@ -226,10 +312,11 @@ host_store_free(struct host_store *s)
 		pthread_join(s->thread, NULL);
 		s->h->store = NULL;
 		s->h->ops.commit = NULL;
+		s->h->ops.read = NULL;
 	}
 	while ((j = STAILQ_FIRST(&s->finished)) != NULL) {
 		STAILQ_REMOVE_HEAD(&s->finished, link);
-		free_job(j);
+		drop(j);
 	}
 	if (s->event != NULL)
 		event_free(s->event);

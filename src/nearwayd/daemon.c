@@ -241,12 +241,6 @@ make_host(struct daemon *d, struct err *e)
 }
 
 static int
-commit(void *store, const struct env_row *rows, size_t n)
-{
-	return store_commit(store, rows, n);
-}
-
-static int
 open_store(struct daemon *d, struct err *e)
 {
 	bool set_aside = false;
@@ -254,7 +248,7 @@ open_store(struct daemon *d, struct err *e)
 	d->store = store_open(d->config->control.state, d->config->router.name, &set_aside, e);
 	if (d->store == NULL)
 		return e->code;
-	d->writer = host_store_new(d->host, commit, d->store, e);
+	d->writer = host_store_new(d->host, &store_host_ops, d->store, e);
 	return d->writer != NULL ? 0 : e->code;
 }
 

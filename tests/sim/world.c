@@ -435,11 +435,14 @@ struct stored {
 	UT_hash_handle hh;
 };
 
-struct pending {
+struct pending { /* a commit, or a read in its turn */
 	struct node *node;
 	struct env_row *rows;
 	size_t n;
 	void (*done)(void *arg, int rc);
+	char kind[16], after[32]; /* of what is read, */
+	size_t limit;
+	void (*got)(void *arg, int rc, const struct env_row *rows, size_t n); /* NULL: a commit */
 	void *arg;
 	struct pending *prev, *next;
 };
@@ -511,10 +514,44 @@ stored_clear(struct node *n)
 	}
 }
 
-static void
-pending_end(struct pending *p, int rc)
+static int
+compare_rows(const void *a, const void *b)
 {
-	DL_DELETE(p->node->pending, p);
+	return strcmp((*(struct stored *const *)a)->key, (*(struct stored *const *)b)->key);
+}
+
+/* All rows as from the store: ordered by kind and key. */
+static struct stored **
+rows_in_order(struct node *n)
+{
+	struct stored **all = calloc(HASH_COUNT(n->rows) + 1, sizeof(*all)), *s;
+	size_t i = 0;
+
+	for (s = n->rows; s; s = s->hh.next)
+		all[i++] = s;
+	qsort(all, i, sizeof(*all), compare_rows);
+	return all;
+}
+
+static void
+read_end(struct pending *p, int rc)
+{
+	struct stored **all = rows_in_order(p->node);
+	size_t len = strlen(p->kind), n = 0;
+	struct env_row *rows = calloc(HASH_COUNT(p->node->rows) + 1, sizeof(*rows));
+
+	for (size_t i = 0; all[i] && n < p->limit; i++)
+		if (strncmp(all[i]->key, p->kind, len) == 0 && all[i]->key[len] == ' ' &&
+			strcmp(all[i]->key + len + 1, p->after) > 0)
+			rows[n++] = (struct env_row){p->kind, all[i]->key + len + 1, all[i]->value};
+	p->got(p->arg, rc, rows, rc ? 0 : n);
+	free(rows);
+	free(all);
+}
+
+static void
+commit_end(struct pending *p, int rc)
+{
 	for (size_t i = 0; i < p->n; i++) {
 		if (rc == 0)
 			stored_set(p->node, p->rows[i].kind, p->rows[i].key, p->rows[i].value);
@@ -523,38 +560,68 @@ pending_end(struct pending *p, int rc)
 	}
 	free(p->rows);
 	p->done(p->arg, rc);
+}
+
+static void
+pending_end(struct pending *p, int rc)
+{
+	DL_DELETE(p->node->pending, p);
+	if (p->got)
+		read_end(p, rc);
+	else
+		commit_end(p, rc);
 	free(p);
 }
 
 static void
-commit_now(void *arg)
+pending_now(void *arg)
 {
 	struct node *n = arg;
-	bool refuse = n->commits_to_fail > 0;
+	bool refuse = false;
 
 	if (!n->pending)
 		return;
-	n->commits_to_fail -= refuse;
-	n->n_commits++;
-	n->n_rows += n->pending->n;
+	if (!n->pending->got) {
+		refuse = n->commits_to_fail > 0;
+		n->commits_to_fail -= refuse;
+		n->n_commits++;
+		n->n_rows += n->pending->n;
+	}
 	pending_end(n->pending, refuse ? -ENOSPC : 0);
+}
+
+static void
+pend(struct node *n, struct pending *p)
+{
+	p->node = n;
+	DL_APPEND(n->pending, p);
+	at(n->w, n->w->now + 1 + world_random(n->w, 5), pending_now, n);
+}
+
+static void
+op_read(void *ctx, const struct env_range *range,
+	void (*done)(void *arg, int rc, const struct env_row *rows, size_t n), void *arg)
+{
+	struct pending *p = calloc(1, sizeof(*p));
+
+	*p = (struct pending){.limit = range->limit, .got = done, .arg = arg};
+	snprintf(p->kind, sizeof(p->kind), "%s", range->kind);
+	snprintf(p->after, sizeof(p->after), "%s", range->after);
+	pend(ctx, p);
 }
 
 static void
 op_commit(void *ctx, const struct env_row *rows, size_t count, void (*done)(void *arg, int rc), void *arg)
 {
-	struct node *n = ctx;
 	struct pending *p = calloc(1, sizeof(*p));
 
-	*p = (struct pending){
-		.node = n, .rows = calloc(count, sizeof(*rows)), .n = count, .done = done, .arg = arg};
+	*p = (struct pending){.rows = calloc(count, sizeof(*rows)), .n = count, .done = done, .arg = arg};
 	for (size_t i = 0; i < count; i++) {
 		p->rows[i].kind = strdup(rows[i].kind);
 		p->rows[i].key = strdup(rows[i].key);
 		p->rows[i].value = rows[i].value ? strdup(rows[i].value) : NULL;
 	}
-	DL_APPEND(n->pending, p);
-	at(n->w, n->w->now + 1 + world_random(n->w, 5), commit_now, n);
+	pend(ctx, p);
 }
 
 /* ---- the model of forwarding ---- */
@@ -871,6 +938,7 @@ static const struct env_ops ops = {
 	.stream_close = op_stream_close,
 	.stream_pause = op_stream_pause,
 	.commit = op_commit,
+	.read = op_read,
 	.fwd_prepare = op_prepare,
 	.fwd_publish = op_publish,
 	.fwd_abort = op_abort,
@@ -1027,28 +1095,18 @@ node_ready(void *arg)
 	((struct node *)arg)->ready = true;
 }
 
-static int
-compare_rows(const void *a, const void *b)
-{
-	return strcmp((*(struct stored *const *)a)->key, (*(struct stored *const *)b)->key);
-}
-
-/* Rows come as from the store: ordered by kind and key. */
 static void
 load_rows(struct node *n)
 {
-	size_t count = HASH_COUNT(n->rows), i = 0;
-	struct stored **all = calloc(count + 1, sizeof(*all)), *s;
+	struct stored **all = rows_in_order(n);
 
-	for (s = n->rows; s; s = s->hh.next)
-		all[i++] = s;
-	qsort(all, count, sizeof(*all), compare_rows);
-	for (i = 0; i < count; i++) {
+	for (size_t i = 0; all[i]; i++) {
 		char kind[32], *space = strchr(all[i]->key, ' ');
 		struct env_row row = {kind, space + 1, all[i]->value};
 
 		snprintf(kind, sizeof(kind), "%.*s", (int)(space - all[i]->key), all[i]->key);
-		core_load_row(n->core, &row);
+		if (strcmp(kind, "log") != 0)
+			core_load_row(n->core, &row);
 	}
 	free(all);
 }

@@ -462,6 +462,22 @@ commit(void *store, const struct env_row *rows, size_t n)
 	return s->commits == s->fail_at ? -ENOSPC : 0;
 }
 
+/* Rows a to e, one each. */
+static int
+read_rows(
+	void *store, const struct env_range *range, int (*row)(void *arg, const struct env_row *r), void *arg)
+{
+	struct fake_store *s = store;
+
+	strcat(s->log, "read ");
+	for (char key[] = "a"; key[0] <= 'e'; key[0]++)
+		if (strcmp(key, range->after) > 0 && range->limit > 0)
+			row(arg, &(struct env_row){range->kind, key, "v"});
+	return s->commits == s->fail_at ? -EIO : 0;
+}
+
+static const struct host_store_ops store_ops = {.commit = commit, .read = read_rows};
+
 struct commits {
 	struct world *w;
 	int rc[8];
@@ -486,7 +502,7 @@ commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop(void **state)
 	struct world *w = *state;
 	struct fake_store store = {.fail_at = 2};
 	struct commits c = {.w = w, .until = 3};
-	struct host_store *s = host_store_new(w->h, commit, &store, NULL);
+	struct host_store *s = host_store_new(w->h, &store_ops, &store, NULL);
 	char key[8] = "a", value[8] = "1";
 	struct env_row rows[2] = {{"vm", key, value}, {"vm", "z", NULL}};
 
@@ -508,17 +524,61 @@ commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop(void **state)
 	host_store_free(s);
 }
 
+struct got {
+	struct world *w;
+	int rc;
+	char text[64];
+};
+
+static void
+got_rows(void *arg, int rc, const struct env_row *rows, size_t n)
+{
+	struct got *g = arg;
+
+	g->rc = rc;
+	for (size_t i = 0; i < n; i++)
+		sprintf(g->text + strlen(g->text), "%s/%s=%s ", rows[i].kind, rows[i].key, rows[i].value);
+	host_stop(g->w->h, 6);
+}
+
+static void
+a_read_sees_what_was_committed_before_and_is_told_in_the_loop(void **state)
+{
+	struct world *w = *state;
+	struct fake_store store = {0};
+	struct commits c = {.w = w};
+	struct got g = {.w = w};
+	struct host_store *s = host_store_new(w->h, &store_ops, &store, NULL);
+	char after[] = "c";
+	const struct env_row row = {"vm", "k", "v"};
+
+	env_call(w->env, commit, &row, 1, committed, &c);
+	env_call(w->env, read, &(struct env_range){"log", after, 2}, got_rows, &g);
+	after[0] = 'z'; /* the range is copied */
+	assert_int_equal(host_run(w->h), 6);
+	assert_string_equal(store.log, "kv read ");
+	assert_int_equal(g.rc, 0);
+	assert_string_equal(g.text, "log/d=v log/e=v ");
+	store.fail_at = store.commits;
+	env_call(w->env, read, &(struct env_range){"log", "", 2}, got_rows, &g);
+	assert_int_equal(host_run(w->h), 6);
+	assert_int_equal(g.rc, -EIO);
+	assert_string_equal(g.text, "log/d=v log/e=v "); /* nothing of a read that failed */
+	env_call(w->env, read, &(struct env_range){"log", "", 2}, got_rows, &g);
+	host_store_free(s); /* nobody is told, nothing is lost */
+}
+
 static void
 freeing_the_store_writes_what_was_accepted_first(void **state)
 {
 	struct world *w = *state;
 	struct fake_store store = {0};
 	struct commits c = {.w = w};
-	struct host_store *s = host_store_new(w->h, commit, &store, NULL);
+	struct host_store *s = host_store_new(w->h, &store_ops, &store, NULL);
 	struct env_row row = {"vm", "k", "v"};
 
 	for (int i = 0; i < 5; i++)
-		host_store_commit(s, &row, 1, committed, &c);
+		env_call(w->env, commit, &row, 1, committed, &c);
 	host_store_free(s);
 	assert_int_equal(store.commits, 5);
 	assert_int_equal(c.n, 0);
@@ -539,6 +599,7 @@ main(void)
 		TEST(paused_reader_pushes_back_and_the_queue_is_bounded),
 		TEST(stream_may_be_closed_inside_its_own_callback),
 		TEST(commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop),
+		TEST(a_read_sees_what_was_committed_before_and_is_told_in_the_loop),
 		TEST(freeing_the_store_writes_what_was_accepted_first),
 	};
 

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 #include <common/log.h>
 #include <dirent.h>
+#include <sqlite3.h>
 #include <store/store.h>
 
 static char dir[64], file[128];
@@ -126,6 +127,53 @@ rows_are_kept_over_a_restart_replaced_and_deleted(void **state)
 	s = open_ok(false);
 	assert_string_equal(dump(s, "vm"), "vm/a={\"x\": \"'\"};vm/b=2;");
 	assert_string_equal(dump(s, NULL), "meta/revision=7;vm/a={\"x\": \"'\"};vm/b=2;");
+	store_close(s);
+}
+
+static const char *
+dump_range(struct store *s, const char *kind, const char *after, size_t limit)
+{
+	static char text[4096];
+
+	text[0] = '\0';
+	assert_int_equal(store_read(s, &(struct env_range){kind, after, limit}, append_row, text), 0);
+	return text;
+}
+
+static void
+the_log_is_read_in_pieces_trimmed_and_never_loaded(void **state)
+{
+	struct store *s = open_ok(false);
+	const struct env_row rows[] = {{"log", "00000000000000000009", "i"},
+		{"log", "00000000000000000010", "j"}, {"log", "09223372036854775807", "z"}, {"vm", "a", "1"}};
+	const struct env_row trim = {"log", "00000000000000000009", NULL};
+
+	(void)state;
+	assert_int_equal(store_commit(s, rows, 4), 0);
+	store_close(s);
+	s = open_ok(false);
+	assert_string_equal(dump(s, NULL), "vm/a=1;");
+	assert_string_equal(
+		dump_range(s, "log", "", 2), "log/00000000000000000009=i;log/00000000000000000010=j;");
+	assert_string_equal(
+		dump_range(s, "log", "00000000000000000010", SIZE_MAX), "log/09223372036854775807=z;");
+	assert_int_equal(store_commit(s, &trim, 1), 0);
+	assert_string_equal(dump_range(s, "log", "", 1), "log/00000000000000000010=j;");
+	store_close(s);
+}
+
+static void
+rows_of_a_kind_are_read_in_pieces(void **state)
+{
+	struct store *s = open_ok(false);
+	const struct env_row rows[] = {
+		{"vm", "c", "3"}, {"vm", "a", "1"}, {"vm", "b", "2"}, {"move", "d", "4"}};
+
+	(void)state;
+	assert_int_equal(store_commit(s, rows, 4), 0);
+	assert_string_equal(dump_range(s, "vm", "", 2), "vm/a=1;vm/b=2;");
+	assert_string_equal(dump_range(s, "vm", "b", 2), "vm/c=3;");
+	assert_string_equal(dump_range(s, "vm", "c", 2), "");
 	store_close(s);
 }
 
@@ -273,6 +321,65 @@ a_truncated_file_is_set_aside_at_every_page(void **state)
 		assert_int_equal(truncate(file, (off_t)cut), 0);
 		expect_set_aside();
 	}
+}
+
+/* ---- schema versions ---- */
+
+static void
+sql(const char *text)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	if (sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", text, sqlite3_errmsg(db));
+	sqlite3_close(db);
+}
+
+/* As version 1 made it. */
+static void
+make_version_1(void)
+{
+	sql("CREATE TABLE identity(name TEXT NOT NULL);"
+	    "CREATE TABLE rows(kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
+	    " PRIMARY KEY(kind, key)) WITHOUT ROWID;"
+	    "PRAGMA application_id=0x4e574159; PRAGMA user_version=1; PRAGMA journal_mode=WAL;"
+	    "INSERT INTO identity VALUES('r-x'); INSERT INTO rows VALUES('vm', 'a', '1')");
+}
+
+static void
+an_older_schema_is_brought_up_to_date_with_its_rows(void **state)
+{
+	const struct env_row log = {"log", "00000000000000000001", "x"};
+	struct store *s;
+
+	(void)state;
+	make_version_1();
+	for (int i = 0; i < 2; i++) {
+		s = open_ok(false);
+		assert_string_equal(dump(s, NULL), "vm/a=1;");
+		assert_int_equal(store_commit(s, &log, 1), 0);
+		store_close(s);
+	}
+}
+
+static void
+a_newer_schema_is_refused_and_left_alone(void **state)
+{
+	struct err e = {0};
+	bool aside;
+
+	(void)state;
+	store_close(open_ok(false));
+	sql("PRAGMA user_version=99; INSERT INTO rows VALUES('vm', 'a', 'of tomorrow')");
+	assert_null(store_open(file, "r-x", &aside, &e));
+	assert_false(aside);
+	assert_non_null(strstr(e.text, "newer"));
+	assert_int_equal(count_files("corrupt", false), 0);
+	sql("PRAGMA user_version=2");
+	struct store *s = open_ok(false);
+	assert_string_equal(dump(s, NULL), "vm/a=of tomorrow;");
+	store_close(s);
 }
 
 static int
@@ -481,6 +588,10 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(rows_are_kept_over_a_restart_replaced_and_deleted),
+		T(the_log_is_read_in_pieces_trimmed_and_never_loaded),
+		T(rows_of_a_kind_are_read_in_pieces),
+		T(an_older_schema_is_brought_up_to_date_with_its_rows),
+		T(a_newer_schema_is_refused_and_left_alone),
 		T(the_file_is_for_its_owner_alone_and_a_wider_mode_is_repaired),
 		T(a_store_of_another_router_is_refused_and_left_alone),
 		T(a_second_process_is_refused_while_the_first_lives),
