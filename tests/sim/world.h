@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* world.h - routers, a controller and what is between them, in one process and in simulated time.
+/* world.h - routers, controllers and what is between them, in one process and in simulated time.
  *
  * Each node has its own clocks, random numbers, store and model of forwarding behind a `struct env`; the core
  * and the channel that run in it are the real ones. Everything is decided by the seed.
  *
- *   node r-x --(delay, partition, reset)-- node r-y        node clc: no core, calls routers
+ *   node r-a --(delay, cut, stall, reset)-- node r-b        nodes clc, clc-2: no core, call routers
  *     store: rows, pending commits          model of forwarding: VMs, routes, announcements, sessions
  *
  * A crash ends a node between two events: commits on their way are wholly there or wholly not, in order.
@@ -18,7 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WORLD_NODES 6
+#define WORLD_ROUTERS 8
+#define WORLD_NODES   (WORLD_ROUTERS + 2)
 
 struct world;
 
@@ -30,23 +31,32 @@ struct announced {
 	ip4 ip;
 };
 
+/* What a router has just asked of its environment, or been told by it. */
+enum node_step { STEP_NONE, STEP_COMMIT, STEP_DURABLE, STEP_PREPARE, STEP_PUBLISH, STEP_RETIRED, STEP_WRITE };
+
 struct node {
 	struct world *w;
 	char name[32];
 	uint8_t index;
 	struct env env;
-	struct core *core; /* NULL: down, or the controller */
+	struct core *core; /* NULL: down, or a controller */
 	struct config conf;
 	uint8_t private_key[32], public_key[32];
 	bool ready;
 	unsigned int generation; /* of the process */
 	char boot_id[40];
-	uint64_t boot_base;  /* world time when this boot began */
+	uint64_t boot_base;  /* world time when this boot began, less what it was suspended */
 	int64_t wall_offset; /* added to the world's time */
 	/* faults */
-	int commits_to_fail; /* so many more commits are refused with -ENOSPC */
+	int commits_to_fail; /* so many more commits are refused, */
+	int commit_error;    /* with this -errno; 0 = -ENOSPC */
+	bool fail_durable;   /* and yet they are on the disk */
+	uint64_t told_after; /* commits are durable at once, but nobody hears of it before this moment */
 	bool prepare_fails;
-	size_t prepare_limit; /* more changes at once are refused; 0 = none */
+	size_t prepare_limit;	  /* more changes at once are refused; 0 = none */
+	uint64_t slow_until;	  /* reads little at a time */
+	enum node_step crash_on;  /* kill -9 right after this step, */
+	unsigned int crash_after; /* when it has come so many times more */
 	/* what it did */
 	struct announced announced[512];
 	unsigned int n_announced;
@@ -71,9 +81,13 @@ struct world {
 	uint64_t seed;
 	struct node nodes[WORLD_NODES];
 	unsigned int n_nodes;
-	bool cut[WORLD_NODES][WORLD_NODES];
+	bool cut[WORLD_NODES][WORLD_NODES]; /* from, to */
+	uint64_t clog_from[WORLD_NODES][WORLD_NODES],
+		clog_until[WORLD_NODES][WORLD_NODES]; /* a cut with its times */
 	uint64_t delay_min, delay_max;
-	char why[400]; /* first invariant that broke, "" = none */
+	unsigned int reset_permille; /* of writes, that end their connection */
+	char why[400];		     /* first invariant that broke, "" = none */
+	const struct node *running;  /* whose event this is; NULL = nobody's */
 	/* private */
 	struct heap_event *heap;
 	size_t n_heap, heap_size;
@@ -83,7 +97,7 @@ struct world {
 	struct env_listener *listeners;
 };
 
-/* `routers` routers r-a, r-b, r-c... that are each other's peers, and the node "clc". None runs yet. */
+/* `routers` routers r-a, r-b, r-c... that are each other's peers, and the nodes "clc" and "clc-2". None runs yet. */
 struct world *world_new(uint64_t seed, unsigned int routers);
 void world_free(struct world *w);
 uint64_t world_random(struct world *w, uint64_t below);
@@ -94,14 +108,25 @@ bool world_step(struct world *w, uint64_t until);
 
 struct node *world_router(struct world *w, unsigned int i);
 struct node *world_controller(struct world *w);
+/* One more segment of a node that does not run yet; tenant-a and lab are there. Segment 0 .. n of the configuration. */
+void node_add_segment(struct node *n, const char *name, uint32_t vni, ip4 prefix, uint8_t len, int access);
+void node_drop_segments(struct node *n);
 /* Starts a router from its store. */
 void node_start(struct node *n);
 void node_crash(struct node *n);			/* kill -9: clocks and boot go on */
+void node_lose_power(struct node *n);			/* nobody hears of its end */
 void node_reboot(struct node *n, int64_t wall_jump_ms); /* of a crashed node: another boot, clock from zero */
-/* Cuts or joins two nodes, both ways. */
+void node_suspend(struct node *n, uint64_t ms);		/* its clocks go on, nothing else does */
+/* Cuts or joins two nodes, both ways; or what goes from one to the other alone. */
 void world_cut(struct world *w, unsigned int a, unsigned int b, bool cut);
-/* Ends every connection between two nodes. */
+void world_cut_one_way(struct world *w, unsigned int from, unsigned int to, bool cut);
+/* Ends every connection between two nodes; what was on its way is lost from some point on. */
 void world_reset(struct world *w, unsigned int a, unsigned int b);
+/* The same, but `b` does not hear of it. */
+void world_half_open(struct world *w, unsigned int a, unsigned int b);
+/* Holds up what the connections that are now there between two nodes carry: new ones are faster. */
+void world_stall(struct world *w, unsigned int a, unsigned int b, uint64_t ms);
+void world_heal(struct world *w); /* nothing cuts, stalls, slows or resets any more */
 
 /* A call over the local socket; runs the world until the reply. *code 0 or the error's; new reference or
  * NULL. */
@@ -122,3 +147,6 @@ void stored_set(struct node *n, const char *kind, const char *key, const char *v
 /* The i-th row, "KIND KEY", and its value; NULL behind the last. */
 const char *stored_at(struct node *n, unsigned int i, const char **value);
 void stored_clear(struct node *n);
+/* All rows as they are now, to be put back later. */
+struct stored *stored_copy(struct node *n);
+void stored_restore(struct node *n, struct stored *copy_stolen);
