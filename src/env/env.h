@@ -155,7 +155,8 @@ struct env_ops {
 	void (*stream_attach)(struct env_stream *s, const struct env_stream_ops *ops, void *arg);
 	/* Copies; 0 or -ENOSPC when more than ENV_STREAM_QUEUE_MAX bytes wait (then close it). */
 	int (*stream_write)(struct env_stream *s, const void *p, size_t n);
-	void (*stream_close)(struct env_stream *s); /* at once; what was not sent is lost */
+	size_t (*stream_waiting)(const struct env_stream *s); /* bytes that were written and have not left */
+	void (*stream_close)(struct env_stream *s);	      /* at once; what was not sent is lost */
 	/* Stops and resumes reading, so that TCP pushes back. */
 	void (*stream_pause)(struct env_stream *s, bool paused);
 	/* store: rows are copied; `done(arg, 0 or -errno)` once durable or refused (then nothing was written) */

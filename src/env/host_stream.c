@@ -280,6 +280,12 @@ stream_write(struct env_stream *s, const void *p, size_t n)
 	return 0;
 }
 
+static size_t
+stream_waiting(const struct env_stream *s)
+{
+	return buf_len(&s->out);
+}
+
 static void
 stream_attach(struct env_stream *s, const struct env_stream_ops *ops, void *arg)
 {
@@ -537,6 +543,7 @@ host_stream_ops(struct env_ops *ops)
 	ops->listener_close = listener_close;
 	ops->stream_attach = stream_attach;
 	ops->stream_write = stream_write;
+	ops->stream_waiting = stream_waiting;
 	ops->stream_close = stream_close;
 	ops->stream_pause = stream_pause;
 }

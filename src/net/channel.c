@@ -39,6 +39,7 @@ free_channel(struct channel *c)
 	json_decref(c->hello);
 	buf_fini(&c->frame);
 	buf_fini(&c->message);
+	buf_fini(&c->later);
 	sodium_memzero(c, sizeof(*c));
 	free(c);
 }
@@ -137,28 +138,6 @@ check_deadlines(struct channel *c, uint64_t now)
 		renewal_start(c);
 }
 
-static void
-on_timer(void *arg)
-{
-	struct channel *c = arg;
-
-	c->armed_at = 0;
-	if (c->state == CH_CONNECTING && c->plain && !c->initiator) {
-		channel_came_up(c);
-		return;
-	}
-	if (c->state != CH_DEAD)
-		check_deadlines(c, env_call(c->env, now_ms));
-	if (c->state != CH_DEAD) {
-		rearm(c);
-		return;
-	}
-	enter(c);
-	c->ops->down(c->arg, c, c->why);
-	if (leave(c))
-		free_channel(c);
-}
-
 /* ---- messages ---- */
 
 #define CHANNEL_DEPTH_MAX 16
@@ -201,6 +180,7 @@ channel_came_up(struct channel *c)
 	c->state = CH_UP;
 	c->up_by = 0;
 	if (!c->plain) {
+		c->left_at = now;
 		c->heard_by = now + SILENCE_MS;
 		c->beat_at = now + BEAT_MS;
 		channel_arm(c, c->beat_at);
@@ -215,10 +195,63 @@ channel_deliver(struct channel *c, const void *text, size_t len)
 {
 	json_t *msg = channel_parse(text, len);
 
+	c->message_len = len;
 	enter(c);
 	c->ops->message(c->arg, c, msg);
 	leave(c);
 	json_decref(msg);
+}
+
+/* ---- bytes out ---- */
+
+int
+channel_write(struct channel *c, const void *p, size_t n)
+{
+	c->written += n;
+	return c->env->ops->stream_write(c->stream, p, n);
+}
+
+bool
+channel_is_stuck(struct channel *c)
+{
+	size_t waiting = c->env->ops->stream_waiting(c->stream);
+	uint64_t now = env_call(c->env, now_ms), left = c->written - waiting;
+
+	if (waiting == 0 || left != c->left) {
+		c->left = left;
+		c->left_at = now;
+	}
+	return now >= c->left_at + STUCK_MS;
+}
+
+/* ---- pauses ---- */
+
+/* What had been read already waits in `later`; it goes on from the event loop. */
+static void
+set_pause(struct channel *c, enum pause why, bool on)
+{
+	c->pauses = on ? c->pauses | why : c->pauses & ~(unsigned int)why;
+	if (c->state != CH_UP)
+		return;
+	if (c->pauses == 0 && c->halted) {
+		channel_arm(c, env_call(c->env, now_ms));
+	} else if (c->pauses != 0 && !c->halted) {
+		c->halted = true;
+		c->env->ops->stream_pause(c->stream, true);
+		c->heard_by = c->frame_by = 0; /* we do not listen */
+	}
+}
+
+void
+channel_pause(struct channel *c, bool paused)
+{
+	set_pause(c, PAUSE_USER, paused);
+}
+
+size_t
+channel_message_len(const struct channel *c)
+{
+	return c->message_len;
 }
 
 static int
@@ -234,7 +267,15 @@ plain_send(struct channel *c, uint8_t *framed, size_t len)
 
 	for (int i = 0; i < 4; i++)
 		framed[i] = (uint8_t)(text >> (24 - 8 * i));
-	return c->env->ops->stream_write(c->stream, framed, len);
+	return channel_write(c, framed, len);
+}
+
+/* Who only asks: its requests wait while it does not read the replies. Two that both ask would wait for each
+ * other. */
+static bool
+is_served(const struct channel *c)
+{
+	return !c->initiator && c->peer.role != ROLE_PEER;
 }
 
 int
@@ -256,6 +297,8 @@ channel_send(struct channel *c, const json_t *msg)
 	buf_fini(&b);
 	if (rc == -ENOSPC)
 		channel_fail(c, "send queue full: the other side does not read");
+	else if (rc == 0 && is_served(c) && c->env->ops->stream_waiting(c->stream) > CHANNEL_WAITING_MAX)
+		set_pause(c, PAUSE_QUEUE, true);
 	return rc;
 }
 
@@ -321,25 +364,73 @@ take(struct channel *c, const uint8_t *p, size_t n)
 	return n;
 }
 
+/* Frame by frame, until all is taken or somebody makes a pause: returns how much. */
+static size_t
+take_frames(struct channel *c, const uint8_t *p, size_t n)
+{
+	size_t taken = 0;
+
+	while (taken < n && c->state != CH_DEAD && !c->halted)
+		taken += take(c, p + taken, n - taken);
+	return taken;
+}
+
 static void
 on_data(void *arg, const uint8_t *p, size_t n)
 {
 	struct channel *c = arg;
+	size_t taken;
 
 	enter(c);
 	if (c->plain && c->state == CH_CONNECTING)
 		channel_came_up(c); /* the first bytes may be faster than the timer that says so */
-	while (n > 0 && c->state != CH_DEAD) {
-		size_t taken = take(c, p, n);
-
-		p += taken;
-		n -= taken;
-	}
-	if (c->state != CH_DEAD && buf_len(&c->frame) > 0 && c->frame_by == 0) {
+	taken = take_frames(c, p, n);
+	if (c->halted && buf_append(&c->later, p + taken, n - taken) != 0)
+		channel_fail(c, "out of memory");
+	if (c->state != CH_DEAD && !c->halted && buf_len(&c->frame) > 0 && c->frame_by == 0) {
 		c->frame_by = env_call(c->env, now_ms) + FRAME_MS;
 		channel_arm(c, c->frame_by);
 	}
 	leave(c);
+}
+
+/* The pause is over. False: so is the channel. */
+static bool
+go_on(struct channel *c)
+{
+	enter(c);
+	c->halted = false;
+	buf_consume(&c->later, take_frames(c, buf_head(&c->later), buf_len(&c->later)));
+	if (c->state != CH_DEAD && !c->halted) {
+		buf_fini(&c->later);
+		c->env->ops->stream_pause(c->stream, false);
+		c->heard_by = c->plain ? 0 : env_call(c->env, now_ms) + SILENCE_MS;
+	}
+	return leave(c);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct channel *c = arg;
+
+	c->armed_at = 0;
+	if (c->state == CH_CONNECTING && c->plain && !c->initiator) {
+		channel_came_up(c);
+		return;
+	}
+	if (c->state != CH_DEAD)
+		check_deadlines(c, env_call(c->env, now_ms));
+	if (c->state == CH_UP && c->halted && c->pauses == 0 && !go_on(c))
+		return;
+	if (c->state != CH_DEAD) {
+		rearm(c);
+		return;
+	}
+	enter(c);
+	c->ops->down(c->arg, c, c->why);
+	if (leave(c))
+		free_channel(c);
 }
 
 static void
@@ -358,7 +449,7 @@ on_connected(void *arg)
 static void
 on_drained(void *arg)
 {
-	(void)arg; /* the queue's bound and the transport's own timeout see to a peer that does not read */
+	set_pause(arg, PAUSE_QUEUE, false);
 }
 
 static void
@@ -391,6 +482,7 @@ new_channel(struct env *env, const struct channel_ops *ops, void *arg)
 	c->arg = arg;
 	buf_init(&c->frame, 0); /* bounded by check_len() */
 	buf_init(&c->message, CHANNEL_MESSAGE_MAX);
+	buf_init(&c->later, 0); /* bounded by one read of the stream, which is paused */
 	c->timer = env_call(env, timer_new, on_timer, c);
 	if (c->timer == NULL) {
 		free(c);

@@ -8,7 +8,11 @@
  * Encrypted channels hold what docs/controller-protocol.md says: exact handshake lengths, a
  * deadline of 5 s for the handshake and 10 s for a frame once begun, hello (name, role, version) in the first
  * transport message of each side, heartbeat every 5 s and death after 15 s of silence, new keys every hour or
- * GiB, bounded queues.
+ * GiB.
+ *
+ * A side that does not read: while more than CHANNEL_WAITING_MAX bytes wait to be sent to a controller, observer or
+ * local user, nothing is read from it. An encrypted channel of which nothing has left for 10 s although
+ * something waits is closed.
  */
 #pragma once
 
@@ -18,6 +22,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MESSAGE_MAX (1u << 20)
+#define CHANNEL_WAITING_MAX (1u << 20)
 #define CHANNEL_PROLOGUE    "nearway/1 " /* + the responder's name */
 
 enum channel_role { ROLE_CONTROLLER, ROLE_PEER, ROLE_OBSERVER, ROLE_LOCAL };
@@ -67,6 +72,10 @@ struct channel *channel_plain_accept(struct env *env, struct env_stream *s, cons
 	const struct channel_ops *ops, void *arg);
 
 int channel_send(struct channel *c, const json_t *msg); /* 0, -EMSGSIZE, -ENOTCONN, -ENOSPC (closed) */
+/* No message is delivered and nothing is read, so that the transport pushes back, until it is called with
+ * false. */
+void channel_pause(struct channel *c, bool paused);
+size_t channel_message_len(const struct channel *c); /* of the message that is being delivered, as text */
 void channel_close(struct channel *c);
 const struct channel_identity *channel_peer(const struct channel *c); /* valid once up */
 const json_t *channel_hello(const struct channel *c);		      /* the other side's hello, once up */

@@ -11,7 +11,7 @@ write_frame(struct channel *c, uint8_t *framed, size_t body)
 {
 	framed[0] = (uint8_t)(body >> 8);
 	framed[1] = (uint8_t)body;
-	return c->env->ops->stream_write(c->stream, framed, body + 2);
+	return channel_write(c, framed, body + 2);
 }
 
 /* False: the keys have served for too long, and the channel is over. */
@@ -71,7 +71,9 @@ void
 secure_beat(struct channel *c)
 {
 	c->beat_at = env_call(c->env, now_ms) + BEAT_MS;
-	if (write_plain(c, NULL, 0) == -ENOSPC)
+	if (channel_is_stuck(c))
+		channel_fail(c, "nothing sent for %d s: the other side does not read", STUCK_MS / 1000);
+	else if (write_plain(c, NULL, 0) == -ENOSPC)
 		channel_fail(c, "send queue full: the other side does not read");
 }
 

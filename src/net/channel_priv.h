@@ -16,6 +16,7 @@
 #define FRAME_MS     10000 /* from the first byte of a frame to its last */
 #define BEAT_MS	     5000
 #define SILENCE_MS   15000
+#define STUCK_MS     10000 /* looked at with each beat */
 /* The side that dialled renews the keys at this age, or once so much went one way under them (at most 2^26
  * frames: none is shorter than 18 bytes). The cipher would stand far more; what is bounded is what one session
  * key lays open. At RENEW_OVERDUE times that either side ends a channel that was not renewed. */
@@ -25,6 +26,8 @@
 #define RENEW_PAUSE_MS 1000 /* no renewal sooner behind the last one: each costs four X25519 */
 #define PART_MAX       (NOISE_MESSAGE_MAX - NOISE_TAG - 1)
 #define HELLO_VERSION  1
+
+enum pause { PAUSE_USER = 1, PAUSE_QUEUE = 2 }; /* why nothing is read; bits */
 
 enum channel_state { CH_CONNECTING, CH_SHAKING, CH_HELLO, CH_UP, CH_DEAD };
 
@@ -53,6 +56,12 @@ struct channel {
 	struct buf message;	     /* the parts of the message that is coming in */
 	uint64_t tx_bytes, rx_bytes; /* of frames under the current keys */
 
+	unsigned int pauses;
+	bool halted;	  /* the stream is paused; `later` comes first when it goes on */
+	struct buf later; /* what had been read by then */
+	size_t message_len;
+	uint64_t written, left, left_at; /* bytes; what had left, and when it last became more */
+
 	struct env_timer *timer;
 	uint64_t armed_at; /* when the timer will fire, 0 = not armed */
 	/* Deadlines on the boot-time clock; 0 = none. */
@@ -62,6 +71,10 @@ struct channel {
 	char why[200];
 };
 
+/* All that leaves passes here: 0 or -ENOSPC. */
+int channel_write(struct channel *c, const void *p, size_t n);
+/* Does anything leave of what waits? */
+bool channel_is_stuck(struct channel *c);
 /* Closes the stream now; the user hears of it from the event loop. */
 void channel_fail(struct channel *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Makes sure that the timer fires at `at` or before. */

@@ -9,7 +9,10 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define REQUESTS_MAX 1024 /* incoming ones that wait for their reply; above it they are refused */
+/* Incoming requests that wait for their reply, and their texts: when there are so many, nothing more is read until
+ * half of them have it. */
+#define REQUESTS_MAX	   1024
+#define REQUESTS_BYTES_MAX (4u << 20)
 
 struct call { /* ours, waiting for its reply */
 	TAILQ_ENTRY(call) link;
@@ -22,6 +25,7 @@ struct rpc_request {
 	TAILQ_ENTRY(rpc_request) link;
 	struct rpc *rpc; /* NULL once the channel is gone */
 	json_t *id;	 /* NULL: a notification */
+	size_t len;	 /* of its text */
 };
 
 struct rpc {
@@ -29,7 +33,8 @@ struct rpc {
 	rpc_handler handler;
 	void *arg;
 	json_int_t last_id;
-	size_t n_requests;
+	size_t n_requests, requests_len;
+	bool full;
 	TAILQ_HEAD(, call) calls; /* in order: replies mostly come in it, so the search is short */
 	TAILQ_HEAD(, rpc_request) requests;
 };
@@ -66,7 +71,7 @@ rpc_free(struct rpc *r)
 	if (r == NULL)
 		return;
 	while ((q = TAILQ_FIRST(&r->requests)) != NULL) {
-		TAILQ_REMOVE(&r->requests, q, link);
+		TAILQ_REMOVE(&r->requests, q, link); /* its channel may be gone */
 		q->rpc = NULL;
 	}
 	r->channel = NULL; /* what the callbacks below may still try to call */
@@ -107,12 +112,38 @@ send_error(struct rpc *r, json_t *id, int code, const char *text, json_t *data_s
 }
 
 static void
+set_full(struct rpc *r, bool full)
+{
+	if (r->full != full)
+		channel_pause(r->channel, full);
+	r->full = full;
+}
+
+static void
+add_request(struct rpc *r, struct rpc_request *q)
+{
+	TAILQ_INSERT_TAIL(&r->requests, q, link);
+	r->n_requests++;
+	r->requests_len += q->len;
+	if (r->n_requests >= REQUESTS_MAX || r->requests_len >= REQUESTS_BYTES_MAX)
+		set_full(r, true);
+}
+
+static void
+remove_request(struct rpc *r, struct rpc_request *q)
+{
+	TAILQ_REMOVE(&r->requests, q, link);
+	r->n_requests--;
+	r->requests_len -= q->len;
+	if (r->n_requests <= REQUESTS_MAX / 2 && r->requests_len <= REQUESTS_BYTES_MAX / 2)
+		set_full(r, false);
+}
+
+static void
 free_request(struct rpc_request *q)
 {
-	if (q->rpc != NULL) {
-		TAILQ_REMOVE(&q->rpc->requests, q, link);
-		q->rpc->n_requests--;
-	}
+	if (q->rpc != NULL)
+		remove_request(q->rpc, q);
 	json_decref(q->id);
 	free(q);
 }
@@ -192,16 +223,14 @@ take_request(struct rpc *r, json_t *msg)
 			send_error(r, id, RPC_INVALID_PARAMS, "\"params\" must be an object", NULL);
 		return;
 	}
-	q = r->n_requests < REQUESTS_MAX ? calloc(1, sizeof(*q)) : NULL;
+	q = calloc(1, sizeof(*q));
 	if (q == NULL) {
 		if (id != NULL)
-			send_error(r, id, RPC_LIMIT, "too many requests wait for their replies", NULL);
+			send_error(r, id, RPC_INTERNAL, "out of memory", NULL);
 		return;
 	}
-	q->rpc = r;
-	q->id = json_incref(id);
-	TAILQ_INSERT_TAIL(&r->requests, q, link);
-	r->n_requests++;
+	*q = (struct rpc_request){.rpc = r, .id = json_incref(id), .len = channel_message_len(r->channel)};
+	add_request(r, q);
 	params = params != NULL ? json_incref(params) : json_object();
 	r->handler(r->arg, q, json_string_value(json_object_get(msg, "method")), params);
 	json_decref(params);

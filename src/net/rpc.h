@@ -15,7 +15,8 @@ struct rpc *rpc_new(struct channel *c, rpc_handler handler, void *arg);
 /* Fails every outstanding call with -ECONNRESET; pending rpc_request objects stay valid and reply to nobody.
  */
 void rpc_free(struct rpc *r);
-/* What channel_ops.message is given, NULL included. Malformed messages earn an error reply per JSON-RPC 2.0.
+/* What channel_ops.message is given, NULL included. Of requests at most 1,024, or 4 MiB of their texts, wait for their
+ * replies: then the channel is paused. Malformed messages earn an error reply per JSON-RPC 2.0.
  */
 void rpc_message(struct rpc *r, json_t *msg);
 

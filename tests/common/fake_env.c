@@ -171,6 +171,12 @@ stream_write(struct env_stream *s, const void *p, size_t n)
 	return rc;
 }
 
+static size_t
+stream_waiting(const struct env_stream *s)
+{
+	return s->peer != NULL ? buf_len(&s->peer->inbox) : 0;
+}
+
 static void
 stream_close(struct env_stream *s)
 {
@@ -217,13 +223,12 @@ listener_close(struct env_listener *l)
 }
 
 static void
-give_data(struct env_stream *s)
+give_data(struct env_stream *s, size_t n)
 {
-	size_t n = buf_len(&s->inbox);
 	uint8_t *copy;
 
-	if (s->f->chunk != 0 && n > s->f->chunk)
-		n = s->f->chunk;
+	if (n > buf_len(&s->inbox))
+		n = buf_len(&s->inbox);
 	/* A copy of its own size, so that a read beyond it is seen by ASan. */
 	copy = malloc(n);
 	assert(copy != NULL);
@@ -248,7 +253,7 @@ step(struct env_stream *s)
 		s->drained = false;
 		s->ops->drained(s->arg);
 	} else if (buf_len(&s->inbox) > 0 && !s->paused) {
-		give_data(s);
+		give_data(s, s->f->chunk != 0 ? s->f->chunk : SIZE_MAX);
 	} else if (s->end != NULL && !s->paused) {
 		s->gone = true;
 		s->ops->closed(s->arg, s->end);
@@ -314,6 +319,7 @@ fake_init(struct fake_env *f)
 		.listener_close = listener_close,
 		.stream_attach = stream_attach,
 		.stream_write = stream_write,
+		.stream_waiting = stream_waiting,
 		.stream_close = stream_close,
 		.stream_pause = stream_pause,
 	};
@@ -327,6 +333,12 @@ fake_fini(struct fake_env *f)
 	assert(f->timers == NULL);
 	assert(f->streams == NULL);
 	assert(f->listeners == NULL);
+}
+
+void
+fake_read(struct env_stream *s, size_t n)
+{
+	give_data(s, n);
 }
 
 void

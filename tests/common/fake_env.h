@@ -24,6 +24,7 @@ struct fake_env {
 void fake_init(struct fake_env *f);
 /* Asserts that no timer, stream or listener was forgotten. */
 void fake_fini(struct fake_env *f);
+void fake_read(struct env_stream *s, size_t n);	     /* so many bytes of a paused stream arrive */
 void fake_run(struct fake_env *f);		     /* until nothing is under way */
 void fake_advance(struct fake_env *f, uint64_t ms);  /* timers fire in order, each at its own time */
 unsigned int fake_streams(const struct fake_env *f); /* that are open */

@@ -341,6 +341,7 @@ const struct env_ops world_ops = {
 	.listener_close = op_listener_close,
 	.stream_attach = op_stream_attach,
 	.stream_write = op_stream_write,
+	.stream_waiting = op_stream_waiting,
 	.stream_close = op_stream_close,
 	.stream_pause = op_stream_pause,
 	.commit = op_commit,

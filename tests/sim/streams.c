@@ -298,6 +298,12 @@ op_stream_write(struct env_stream *s, const void *p, size_t n)
 	return 0;
 }
 
+size_t
+op_stream_waiting(const struct env_stream *s)
+{
+	return s->other ? s->other->queued : 0;
+}
+
 void
 op_stream_close(struct env_stream *s)
 {

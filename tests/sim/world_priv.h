@@ -42,6 +42,7 @@ struct env_listener *op_listen(void *ctx, const char *address,
 void op_listener_close(struct env_listener *l);
 void op_stream_attach(struct env_stream *s, const struct env_stream_ops *ops, void *arg);
 int op_stream_write(struct env_stream *s, const void *p, size_t n);
+size_t op_stream_waiting(const struct env_stream *s);
 void op_stream_close(struct env_stream *s);
 void op_stream_pause(struct env_stream *s, bool paused);
 /* The process is gone. `silent`: with its machine, and nobody is told; part of what it sent may be lost. */

@@ -264,6 +264,39 @@ what_waits_together_is_one_commit(void **state)
 	world_free(w);
 }
 
+/* C-49: one controller sends far more than the router can take: it waits, the router's memory does not grow with what it sends, others
+ * are served, and in the end all is done. */
+static void
+a_flood_of_one_controller_waits_and_others_are_served(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	struct caller *k = controller(w, "clc", world_controller(w), 0);
+	unsigned int others = 0;
+	struct reply r = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < 6000; i++) {
+		struct mac mac = vm_mac(i);
+		char m[MAC_TEXT], p[IP4_TEXT];
+
+		rpc_call(k->rpc, "vm.register",
+			json_pack("{s:s, s:s, s:[{s:s}]}", "segment", "tenant-a", "mac", mac_format(&mac, m),
+				"addresses", "private", ip4_format(vm_private(i), p)),
+			count_reply, &r);
+	}
+	while (r.ok + r.refused < 6000) {
+		assert_true(a->core->queued <= 1024 + 1);
+		if (r.ok > 0 && r.ok < 3000)
+			assert_int_equal(vm_register(a, 7000 + others++, 0, 0), 0);
+		world_run(w, 1);
+	}
+	assert_true(others > 1);
+	assert_int_equal(r.ok, 6000);
+	caller_free(k);
+	world_free(w);
+}
+
 static void
 one_bad_change_among_those_that_wait_is_refused_alone(void **state)
 {
@@ -361,6 +394,7 @@ main(void)
 		T(an_unknown_key_or_a_wrong_role_does_not_get_in),
 		T(connections_that_say_nothing_do_not_crowd_out_others),
 		T(what_waits_together_is_one_commit),
+		T(a_flood_of_one_controller_waits_and_others_are_served),
 		T(one_bad_change_among_those_that_wait_is_refused_alone),
 		T(a_caller_that_goes_away_leaves_its_change_done),
 		T(a_router_that_stops_in_the_middle_of_a_change_leaves_no_trace_of_it_in_memory),

@@ -400,11 +400,13 @@ paused_reader_pushes_back_and_the_queue_is_bounded(void **state)
 	w->env->ops->timer_set(w->guard, 100);
 	assert_int_equal(host_run(w->h), 99);
 	assert_int_equal(server.got, 0);
+	assert_in_range(w->env->ops->stream_waiting(client.s), 1, sent - 1); /* the kernel has the rest */
 	w->env->ops->timer_set(w->guard, 20000);
 	server.expected = sent;
 	w->env->ops->stream_pause(server.s, false);
 	assert_int_equal(host_run(w->h), 1);
 	assert_int_equal(server.got, sent);
+	assert_int_equal(w->env->ops->stream_waiting(client.s), 0);
 	w->env->ops->stream_close(client.s);
 	w->env->ops->stream_close(server.s);
 	w->env->ops->listener_close(server.l);

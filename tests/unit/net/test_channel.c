@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "channel_world.h"
 
+#include <net/channel_priv.h>
+
 /* ---- handshake ---- */
 
 static void
@@ -385,6 +387,32 @@ queue_of_a_peer_that_does_not_read_is_bounded(void **state)
 	world_fini(&w);
 }
 
+/* C-19: the window is 0: heartbeats come from there, and nothing leaves. */
+static void
+a_peer_that_reads_nothing_is_closed_and_one_that_reads_slowly_is_not(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	w.f.ops.stream_pause(w.b.c->stream, true);
+	w.b.c->heard_by = 0;
+	for (int i = 0; i < 10; i++) {
+		send_text(w.a.c, 100000, 0);
+		fake_advance(&w.f, 4000);
+		fake_read(w.b.c->stream, 1000);	       /* a little leaves */
+		w.b.c->heard_by = w.b.c->frame_by = 0; /* the reader itself has patience */
+	}
+	assert_int_equal(w.a.down, 0);
+	fake_advance(&w.f, 9999);
+	assert_int_equal(w.a.down, 0);
+	fake_advance(&w.f, 5001);
+	assert_int_equal(w.a.down, 1);
+	assert_non_null(strstr(w.a.why, "does not read"));
+	world_fini(&w);
+}
+
 static void
 closing_inside_a_callback_is_safe(void **state)
 {
@@ -531,6 +559,7 @@ main(void)
 		cmocka_unit_test(replayed_swapped_or_lost_frames_end_the_session),
 		cmocka_unit_test(large_messages_go_in_parts_and_two_mebibytes_are_refused),
 		cmocka_unit_test(queue_of_a_peer_that_does_not_read_is_bounded),
+		cmocka_unit_test(a_peer_that_reads_nothing_is_closed_and_one_that_reads_slowly_is_not),
 		cmocka_unit_test(closing_inside_a_callback_is_safe),
 		cmocka_unit_test(idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds),
 		cmocka_unit_test(frame_that_is_not_whole_after_ten_seconds_ends_the_session),

@@ -10,6 +10,7 @@
 
 #include <api/methods.h>
 #include <cmocka.h>
+#include <net/channel_priv.h>
 #include <net/rpc.h>
 
 #include "fake_env.h"
@@ -21,6 +22,8 @@ struct world {
 	struct channel *a, *b;
 	struct rpc *ra, *rb;
 	struct rpc_request *kept; /* by the handler, for later */
+	struct rpc_request *waiting[1024];
+	size_t n_waiting;
 	size_t handled, done;
 	int code;
 	char answer[256]; /* last reply that `a` got, as text */
@@ -42,6 +45,8 @@ handler(void *arg, struct rpc_request *q, const char *method, json_t *params)
 		rpc_fail(q, RPC_CONFLICT, NULL, "\"%.4s\" is no name", "caf\xc3\xa9");
 	else if (strcmp(method, "later") == 0)
 		w->kept = q;
+	else if (strcmp(method, "wait") == 0)
+		w->waiting[w->n_waiting++] = q;
 	else
 		rpc_fail(q, RPC_NO_METHOD, NULL, "no method %s", method);
 }
@@ -320,24 +325,69 @@ error_that_quotes_half_a_character_is_still_told(void **state)
 }
 
 static void
-requests_that_wait_are_bounded(void **state)
+reply_to(struct world *w, size_t n)
+{
+	while (n-- > 0)
+		rpc_reply(w->waiting[--w->n_waiting], json_null());
+	fake_run(&w->f);
+}
+
+/* C-49: the sender's bytes wait, nothing is refused, and all is answered in the end. */
+static void
+a_flood_of_requests_is_read_no_faster_than_it_is_answered(void **state)
 {
 	struct world *w = *state;
-	struct rpc_request *kept[1024];
 
-	for (int i = 0; i < 1024; i++) {
-		assert_int_equal(rpc_call(w->ra, "later", NULL, done, w), 0);
-		fake_run(&w->f);
-		kept[i] = w->kept;
-	}
-	assert_int_equal(rpc_call(w->ra, "later", NULL, done, w), 0);
+	w->f.chunk = 61; /* requests and reads begin anywhere */
+	for (int i = 0; i < 5000; i++)
+		assert_int_equal(rpc_call(w->ra, "wait", NULL, done, w), 0);
 	fake_run(&w->f);
-	assert_int_equal(w->done, 1);
-	assert_int_equal(w->code, RPC_LIMIT);
-	for (int i = 0; i < 1024; i++)
-		rpc_reply(kept[i], json_null());
+	assert_int_equal(w->handled, 1024);
+	reply_to(w, 511);
+	assert_int_equal(w->handled, 1024);
+	reply_to(w, 1); /* half of them */
+	assert_int_equal(w->handled, 1024 + 512);
+	while (w->n_waiting > 0)
+		reply_to(w, w->n_waiting);
+	assert_int_equal(w->done, 5000);
+	assert_int_equal(w->code, 0);
+}
+
+/* C-49: memory is bounded, whatever the requests' size. */
+static void
+a_flood_of_large_requests_is_bounded_by_their_bytes(void **state)
+{
+	struct world *w = *state;
+	char *text = calloc(1, 100001);
+
+	memset(text, 'x', 100000);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(rpc_call(w->ra, "wait", json_pack("{s:s}", "t", text), done, w), 0);
 	fake_run(&w->f);
-	assert_int_equal(w->done, 1025);
+	assert_int_equal(w->handled, (4u << 20) / 100000 + 1);
+	while (w->n_waiting > 0)
+		reply_to(w, w->n_waiting);
+	assert_int_equal(w->done, 100);
+	free(text);
+}
+
+/* C-19: who does not read its replies is not read either. */
+static void
+requests_of_a_caller_that_does_not_read_wait(void **state)
+{
+	struct world *w = *state;
+	char *text = calloc(1, 50001);
+
+	memset(text, 'x', 50000);
+	w->f.ops.stream_pause(w->a->stream, true);
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(rpc_call(w->ra, "echo", json_pack("{s:s}", "t", text), done, w), 0);
+	fake_advance(&w->f, 3600 * 1000);
+	assert_int_equal(w->handled, CHANNEL_WAITING_MAX / 50000 + 1);
+	w->f.ops.stream_pause(w->a->stream, false);
+	fake_run(&w->f);
+	assert_int_equal(w->done, 300);
+	free(text);
 }
 
 /* Changes one node of a tree, or takes one away. */
@@ -397,7 +447,9 @@ main(void)
 		TEST(malformed_requests_earn_the_error_of_the_specification),
 		TEST(reply_that_does_not_fit_becomes_an_error),
 		TEST(error_that_quotes_half_a_character_is_still_told),
-		TEST(requests_that_wait_are_bounded),
+		TEST(a_flood_of_requests_is_read_no_faster_than_it_is_answered),
+		TEST(a_flood_of_large_requests_is_bounded_by_their_bytes),
+		TEST(requests_of_a_caller_that_does_not_read_wait),
 		TEST(mutated_messages_are_answered_or_dropped_and_the_next_call_works),
 	};
 
