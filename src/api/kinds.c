@@ -530,6 +530,26 @@ static const struct field fields_explain[] = {
 const struct kind kind_explain_params = {
 	"explain", sizeof(struct explain_params), fields_explain, "a packet, described or in hexadecimal"};
 
+const char *const words_event_class[] = {
+	"vm", "drain", "move", "route", "peer", "controller", "alarm", "store", NULL};
+static const struct field fields_event_choice[] = {
+	{"class", F_ENUM, REQ, AT(event_choice, class), .words = words_event_class,
+		.help = "what it is about"},
+	END,
+};
+static const struct kind kind_event_choice = {
+	"class", sizeof(struct event_choice), fields_event_choice, "a class of events"};
+
+static const struct field fields_events[] = {
+	{"after", F_STRING, 0, AT(events_params, after), 0, 63,
+		.help = "cursor of the last event that was received; left out: from now on"},
+	{"classes", F_LIST, 0, AT(events_params, classes), 0, 8, .kind = &kind_event_choice,
+		.help = "which classes; left out: all"},
+	END,
+};
+const struct kind kind_events_params = {
+	"events", sizeof(struct events_params), fields_events, "which events to be told"};
+
 static const struct field fields_no[] = {END};
 const struct kind kind_no_params = {"no", 0, fields_no, "no parameters"};
 

@@ -274,6 +274,28 @@ struct watch_params { /* of trace and capture */
 
 #define EXPLAIN_HEX_MAX 19200
 
+enum event_class { /* words_event_class */
+	EVENTS_VM,
+	EVENTS_DRAIN,
+	EVENTS_MOVE,
+	EVENTS_ROUTE,
+	EVENTS_PEER,
+	EVENTS_CONTROLLER,
+	EVENTS_ALARM,
+	EVENTS_STORE,
+};
+
+extern const char *const words_event_class[];
+
+struct event_choice {
+	int class; /* enum event_class */
+};
+
+struct events_params {
+	char after[64];	     /* cursor; "" = from now on */
+	struct list classes; /* event_choice; none: all */
+};
+
 struct explain_params {
 	char port[NAME_LEN + 1];
 	uint64_t vlan;
@@ -290,4 +312,4 @@ struct explain_params {
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
 	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params,
-	kind_trace_params, kind_capture_params, kind_explain_params;
+	kind_trace_params, kind_capture_params, kind_explain_params, kind_events_params;

@@ -44,12 +44,14 @@ links_fini(struct links *l)
 	sodium_memzero(l->private_key, sizeof(l->private_key));
 }
 
-/* A router asks a controller nothing. */
+/* A router asks a controller nothing; what it tells is no question, and the answer goes nowhere. */
 static void
 on_request(void *arg, struct rpc_request *q, const char *method, json_t *params)
 {
-	(void)arg;
-	(void)params;
+	struct link *k = arg;
+
+	if (k->all->told != NULL)
+		k->all->told(k->all->told_arg, k->router, method, params);
 	rpc_fail(q, -32601, NULL, "a controller has no method %s", method);
 }
 
@@ -132,6 +134,32 @@ link_dial(struct links *l, const char *router)
 
 	if (r != NULL)
 		dial(l, find_link(l, r));
+}
+
+static const struct link *
+known_link(const struct links *l, const struct inv_router *router)
+{
+	const struct link *k = l->first;
+
+	while (k != NULL && k->router != router)
+		k = k->next;
+	return k;
+}
+
+bool
+link_is_up(const struct links *l, const struct inv_router *router)
+{
+	const struct link *k = known_link(l, router);
+
+	return k != NULL && k->rpc != NULL;
+}
+
+const char *
+link_why(const struct links *l, const struct inv_router *router)
+{
+	const struct link *k = known_link(l, router);
+
+	return k != NULL && k->channel == NULL ? k->why : "";
 }
 
 static void

@@ -14,6 +14,9 @@ struct links {
 	void *turn_arg;
 	const struct inventory *inv;
 	uint8_t private_key[32];
+	/* What a router tells of its own accord, or NULL. */
+	void (*told)(void *arg, const struct inv_router *from, const char *method, const json_t *params);
+	void *told_arg;
 	struct link *first;
 };
 
@@ -21,6 +24,10 @@ void links_init(struct links *l, struct env *env, const struct inventory *inv, c
 void links_fini(struct links *l);
 /* Starts to dial, so that several routers are dialled at once; link_call() waits. */
 void link_dial(struct links *l, const char *router);
+/* It can be asked now. */
+bool link_is_up(const struct links *l, const struct inv_router *router);
+/* Why it is down; "" while it is being dialled or up. */
+const char *link_why(const struct links *l, const struct inv_router *router);
 /* One call and its reply: 0 and *result (new reference); the JSON-RPC error's code (> 0 for ours, < -32000
  * for the specification's) with *result = the error's data, or NULL; or LINK_DOWN when the router could not
  * be reached or was lost on the way. `e` says it for a person. `result` may be NULL. */

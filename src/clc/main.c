@@ -3,6 +3,7 @@
  */
 #include "clc.h"
 #include "print.h"
+#include "watch.h"
 
 #include <common/log.h>
 #include <env/host.h>
@@ -46,6 +47,7 @@ struct command {
 	unsigned int allowed, required;
 	int (*run)(struct clc *c, const struct args *a, json_t **out, struct err *e);
 	const char *usage, *help;
+	bool stateless; /* leaves the state's lock to other commands */
 };
 
 static int cmd_create(struct clc *c, const struct args *a, json_t **out, struct err *e);
@@ -56,6 +58,7 @@ static int cmd_list(struct clc *c, const struct args *a, json_t **out, struct er
 static int cmd_status(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_sync(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_watch(struct clc *c, const struct args *a, json_t **out, struct err *e);
 
 static const struct command commands[] = {
 	{"create", 1, 1, O_SITE | O_SEGMENT | O_MAC | O_PRIVATE, O_SITE | O_SEGMENT, cmd_create,
@@ -73,6 +76,8 @@ static const struct command commands[] = {
 		"can each router be reached, and what does it say of itself"},
 	{"release", 0, 0, 0, 0, cmd_release, "release",
 		"free old addresses that no router translates any more"},
+	{"watch", 0, 0, 0, 0, cmd_watch, "watch",
+		"follow what happens at all routers, across lost connections, until Ctrl-C", true},
 	{"sync", 0, 0, 0, 0, cmd_sync, "sync", "compare with all routers; finish what was cut off"},
 	{.name = NULL},
 };
@@ -315,6 +320,26 @@ cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	return every_site(c, clc_look, out, e);
 }
 
+static void
+print_told(void *arg, const struct inv_router *r, const json_t *event)
+{
+	print_event(r->name, event, ((const struct args *)arg)->json);
+}
+
+/* Ends with the program. */
+static int
+cmd_watch(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	struct watch *w = watch_new(&c->links, print_told, (void *)(uintptr_t)a);
+
+	(void)out;
+	(void)e;
+	while (fflush(stdout) == 0)
+		watch_turn(w);
+	watch_free(w);
+	return err_set(e, EIO, "standard output: %s", strerror(errno));
+}
+
 /* ---- keys ---- */
 
 static int
@@ -352,14 +377,15 @@ run_with(struct clc *c, const struct command *k, const struct args *a, json_t **
 	if (rc != 0)
 		return rc;
 	h = host_new(e);
-	rc = h != NULL ? state_open(&c->state, c->inv, e) : e->code;
+	rc = h == NULL ? e->code : k->stateless ? 0 : state_open(&c->state, c->inv, e);
 	if (rc == 0) {
 		links_init(&c->links, host_env(h), c->inv, key);
 		c->links.turn = turn;
 		c->links.turn_arg = host_base(h);
 		rc = k->run(c, a, out, e);
 		links_fini(&c->links);
-		state_close(&c->state);
+		if (!k->stateless)
+			state_close(&c->state);
 	}
 	sodium_memzero(key, sizeof(key));
 	host_free(h);

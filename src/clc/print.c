@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "print.h"
 
+#include <api/event_text.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,25 @@ result_text(const char *command, const json_t *v)
 			(long long)json_integer_value(json_object_get(v, "registered")),
 			(long long)json_integer_value(json_object_get(v, "finished")));
 	}
+}
+
+void
+print_event(const char *router, const json_t *event, bool json)
+{
+	json_t *v;
+
+	if (json) {
+		v = json_pack("{s:s}", "router", router);
+		json_object_update(v, (json_t *)(uintptr_t)event);
+		json_dumpf(v, stdout, JSON_COMPACT);
+		json_decref(v);
+	} else if (json_object_get(event, "resync") != NULL) {
+		printf("%s: events are missing here: %s", router, text(event, "resync"));
+	} else {
+		printf("%s ", router);
+		event_print(event, stdout);
+	}
+	putchar('\n');
 }
 
 void

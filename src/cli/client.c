@@ -157,6 +157,12 @@ receive_message(struct client *c, json_t **msg, struct err *e)
 	return rc;
 }
 
+int
+client_next(struct client *c, json_t **msg, struct err *e)
+{
+	return wait_for(c->fd, POLLIN, c->interrupt, -1) < 0 ? lost(c, e) : receive_message(c, msg, e);
+}
+
 /* Answers to other ids, and notifications, are not ours. */
 static bool
 is_reply(const json_t *msg, long long id)

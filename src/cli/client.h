@@ -17,6 +17,9 @@ struct client {
 
 int client_open(struct client *c, const char *socket_path, struct err *e);
 void client_close(struct client *c);
+/* Waits, without an end, for what the router says of its own accord. 0 and *msg, a new reference; -EINTR for Ctrl-C; else the
+ * connection is closed. */
+int client_next(struct client *c, json_t **msg, struct err *e);
 /* *reply: the whole answer, with "result" or "error"; new reference. 0; -EMSGSIZE: the request is too long, nothing
  * was sent; else the connection is closed and what became of the request is not known. */
 int client_call(struct client *c, const char *method, json_t *params, json_t **reply, struct err *e);

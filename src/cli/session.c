@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "session.h"
+#include "follow.h"
 #include "output.h"
 #include "watch.h"
 
@@ -153,10 +154,12 @@ run_words(struct session *s, const char *const *words, size_t n)
 		return DONE;
 	}
 	faults_init(&f);
-	if (grammar_parse(words, n, &c, &f) == 0)
-		rc = c.method->perm == PERM_LOCAL ? watch_run(s, &c) : run_command(s, &c);
-	else
+	if (grammar_parse(words, n, &c, &f) != 0)
 		print_faults(&f, s->err);
+	else if (strcmp(c.method->name, "events") == 0)
+		rc = follow_run(s, &c);
+	else
+		rc = c.method->perm == PERM_LOCAL ? watch_run(s, &c) : run_command(s, &c);
 	command_fini(&c);
 	faults_fini(&f);
 	return rc;

@@ -21,7 +21,7 @@ struct session {
 
 /* One command: an exit code. Connects when it is not connected. `words` may hold --json anywhere. */
 int session_run(struct session *s, const char *const *words, size_t n);
-/* ---- for watch.c: one call; what to print when it failed or was refused, an exit code ---- */
+/* ---- for watch.c and follow.c: one call; what to print when it failed or was refused, an exit code ---- */
 int session_call(struct session *s, const char *method, json_t *params, json_t **reply, struct err *e);
 int session_fail(struct session *s, const struct err *e);
 int session_refuse(struct session *s, const json_t *reply);

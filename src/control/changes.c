@@ -147,12 +147,13 @@ change_done(struct core *c, struct txn *t, int code)
 {
 	struct change_txn *x = (struct change_txn *)t;
 
-	(void)c;
 	if (code == 0) {
 		if (t->changed)
 			log_info("control: %s by %s: revision %" PRIu64, x->method, x->name, t->revision);
 		rpc_reply(x->request, change_result(x));
 	} else {
+		if (code == RPC_SUPERSEDED)
+			event_superseded(c, x->name, x->term);
 		log_warn("control: %s by %s refused: %s", x->method, x->name, t->fail.text);
 		rpc_fail(x->request, code, json_incref(t->fail.data), "%s", t->fail.text);
 	}

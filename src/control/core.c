@@ -33,6 +33,7 @@ core_new(const struct core_start *s, struct err *e)
 	c->conf = s->config;
 	memcpy(c->private_key, s->private_key, sizeof(c->private_key));
 	c->started_ms = now_ms(c);
+	events_init(c);
 	txn_init(c);
 	start_init(c);
 	moves_init(c);
@@ -171,6 +172,7 @@ core_free(struct core *c)
 	start_fini(c);
 	moves_fini(c);
 	peers_fini(c);
+	events_fini(c);
 	c->env->ops->timer_free(c->ready_timer);
 	json_decref(c->news_vms);
 	json_decref(c->news_drains);

@@ -110,8 +110,10 @@ session_up(void *arg, struct channel *ch)
 		session_close(s);
 		return;
 	}
-	if (s->role == ROLE_CONTROLLER)
+	if (s->role == ROLE_CONTROLLER) {
 		take_term(s);
+		event_term(s->core, EVENT_CONTROLLER_UP, s->name, s->term);
+	}
 	if (s->role == ROLE_PEER)
 		peer_up(s->core, s);
 }
@@ -152,10 +154,19 @@ session_down(void *arg, struct channel *ch, const char *why)
 			s->name, channel_from(ch), why);
 	if (s->peer)
 		peer_down(s->core, s);
+	if (s->rpc && s->role == ROLE_CONTROLLER)
+		event_term(s->core, EVENT_CONTROLLER_AWAY, s->name, s->term);
 	session_free(s);
 }
 
-const struct channel_ops session_ops = {session_up, session_message, session_down};
+static void
+session_drained(void *arg, struct channel *ch)
+{
+	(void)ch;
+	events_send(arg);
+}
+
+const struct channel_ops session_ops = {session_up, session_message, session_down, session_drained};
 
 void
 sessions_fini(struct core *c)
@@ -182,6 +193,7 @@ call(struct session *s, struct rpc_request *r, const struct method *m, const jso
 		struct txn_params txn;
 		struct watch_params watch;
 		struct explain_params explain;
+		struct events_params events;
 	} p;
 	struct faults faults;
 	struct err e = {0};
@@ -205,6 +217,8 @@ call(struct session *s, struct rpc_request *r, const struct method *m, const jso
 		watch_call(s, r, &p.watch, strcmp(m->name, "capture") == 0);
 	} else if (strcmp(m->name, "explain") == 0) {
 		explain_call(s, r, &p.explain);
+	} else if (strcmp(m->name, "events") == 0) {
+		events_call(s, r, &p.events);
 	} else {
 		json_t *v = show(s->core, m->name + strlen("show."), &p.show);
 

@@ -131,7 +131,7 @@ alarm_line(struct core *c, const struct fwd_event *ev, const char *what)
 	if (*at && now < *at)
 		return;
 	*at = now + 1000;
-	log_warn("control: ALARM: %s: segment %s, MAC %s, address %s, on %s %s", what,
+	event_alarm(c, "", "%s: segment %s, MAC %s, address %s, on %s %s", what,
 		segment_at(c, ev->segment)->name, mac_format(&ev->mac, mac), ip4_format(ev->ip, ip),
 		ev->location == FWD_SELF ? "port" : "the tunnel from",
 		ev->location == FWD_SELF ? attachment_text(c, ev->attachment, vtep)

@@ -112,14 +112,22 @@ time_json(int64_t wall_ms)
 }
 
 json_t *
+move_event_json(struct core *c, const struct move *m)
+{
+	json_t *v = move_stored(c, m);
+
+	json_object_set_new(v, "id", json_string(m->id));
+	json_object_set_new(v, "started", time_json(m->started_ms));
+	json_object_set_new(v, "ended", time_json(m->ended_ms));
+	return v;
+}
+
+json_t *
 move_json(struct core *c, const struct move *m)
 {
 	struct vm_obj *o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);
-	json_t *v = move_stored(c, m);
+	json_t *v = move_event_json(c, m);
 
-	json_object_set_new(v, "started", time_json(m->started_ms));
-	json_object_set_new(v, "ended", time_json(m->ended_ms));
-	json_object_set_new(v, "id", json_string(m->id));
 	if (!m->done)
 		json_object_set_new(v, "sessions", json_integer((json_int_t)move_sessions(c, m)));
 	for (unsigned int i = 0; o && i < o->now.fwd.n_drains; i++) {
@@ -196,6 +204,7 @@ move_end(struct core *c, struct move *m)
 	m->done = true;
 	m->ended_ms = env_call(c->env, wall_ms);
 	c->n_moves_done++;
+	event_move(c, EVENT_MOVE_DONE, m);
 	log_info("control: move %s from %s to %s is done", m->id, router_name(c, m->from),
 		router_name(c, m->to));
 }
@@ -212,6 +221,9 @@ moves_follow(struct core *c, const struct vm_state *old, const struct vm_state *
 	}
 	if (move_begins(c, old, now, &begun)) {
 		move_add(c, &begun);
+		event_move(c, EVENT_MOVE_BEGUN, &begun);
+		if (begun.done)
+			event_move(c, EVENT_MOVE_DONE, &begun);
 		log_info("control: move %s from %s to %s%s", begun.id, router_name(c, begun.from),
 			router_name(c, begun.to), begun.done ? "" : ": old addresses drain");
 	}

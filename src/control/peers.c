@@ -39,7 +39,7 @@ peer_alarm(struct peer *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	log_warn("control: ALARM: peer %s: %s (%" PRIu64 " more)", p->conf->name, text, p->alarms_quiet);
+	event_alarm(p->core, p->conf->name, "%s (%" PRIu64 " more)", text, p->alarms_quiet);
 	p->alarm_at = now + 1000;
 	p->alarms_quiet = 0;
 }
@@ -232,6 +232,7 @@ peer_up(struct core *c, struct session *s)
 	p->unacked = 0;
 	p->lagging = false;
 	c->env->ops->timer_stop(p->timer);
+	event_note(c, EVENT_PEER_UP, p->conf->name, "");
 	sync_start(p);
 }
 
@@ -246,6 +247,7 @@ peer_down(struct core *c, struct session *s)
 		p->session = NULL;
 		sync_stop(p);
 		p->since_ms = now_ms(c);
+		event_note(c, EVENT_PEER_AWAY, p->conf->name, "");
 		log_warn("control: peer %s is away: its VMs stay as they were", p->conf->name);
 	}
 	if (p->session)
@@ -260,6 +262,8 @@ peer_exchanged(struct peer *p, bool whole)
 {
 	p->asked = true;
 	if (p->session && whole) {
+		if (p->state != PEER_SYNCED)
+			event_note(p->core, EVENT_PEER_SYNCED, p->conf->name, "");
 		p->state = PEER_SYNCED;
 		p->backoff_ms = BACKOFF_MIN_MS;
 	} else if (p->session) {

@@ -24,16 +24,22 @@ number(uint64_t n)
 
 /* ---- VMs and NAT: pages over the VMs in order ---- */
 
-static void
-vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+json_t *
+vm_shown(struct core *c, const struct vm_state *s)
 {
-	json_t *v = vm_json(c, &o->now);
-	const struct fwd_vm *f = &o->now.fwd;
+	json_t *v = vm_json(c, s);
+	const struct fwd_vm *f = &s->fwd;
 	char at[IP4_TEXT];
 
 	if (f->owner == FWD_SELF && f->location == FWD_SELF && f->attachment >= 0)
 		json_object_set_new(v, "port", json_string(attachment_text(c, f->attachment, at)));
-	json_array_append_new(rows, v);
+	return v;
+}
+
+static void
+vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+{
+	json_array_append_new(rows, vm_shown(c, &o->now));
 }
 
 static void

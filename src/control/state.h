@@ -36,6 +36,7 @@
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
 #define VM_KEY_TEXT   (NAME_LEN + 1 + MAC_TEXT)
+#define EVENTS_KEPT   65536 /* a subscriber that is further behind must resync */
 #define MOVE_ID_TEXT  (VM_KEY_TEXT + 21)
 
 /* ---- VMs (vms.c) ---- */
@@ -152,6 +153,7 @@ struct term {
 struct undo {
 	enum undo_kind kind;
 	bool present;
+	uint64_t revision; /* of the transaction that made it */
 	union {
 		struct vm_obj *vm;
 		struct route_obj *route;
@@ -170,6 +172,13 @@ struct group; /* txn.c */
 
 /* ---- sessions and peers ---- */
 
+struct subscription { /* to events */
+	bool on;
+	unsigned int classes; /* bits */
+	uint64_t next,
+		told; /* number of the next event to look at, and that when it was last sent a cursor */
+};
+
 struct session { /* one channel that is up or being made */
 	struct core *core;
 	struct channel *channel;
@@ -179,6 +188,7 @@ struct session { /* one channel that is up or being made */
 	bool dialled;
 	char name[112];
 	uint64_t term;
+	struct subscription events;
 	struct session *prev, *next;
 };
 
@@ -258,6 +268,14 @@ struct core {
 	uint64_t watches;		/* counter: names the one that is on */
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
 	uint64_t events[FWD_LINK_DOWN + 1], events_ignored, alarm_at[FWD_LINK_DOWN + 1];
+
+	/* events */
+	struct event **ring; /* EVENTS_KEPT */
+	uint64_t n_events;   /* number of the last */
+	struct env_timer *events_timer;
+	bool events_due;	/* the timer runs */
+	struct term superseded; /* the last one told of */
+	bool store_refuses;
 
 	/* start */
 	struct env_timer *ready_timer;
@@ -383,6 +401,7 @@ void moves_trim(struct core *c); /* forgets the oldest that are done, many at a 
 int move_load(struct core *c, const struct env_row *row, struct fail *f);
 void moves_start(struct core *c); /* after the load: clocks of drains, moves that ended meanwhile */
 json_t *move_json(struct core *c, const struct move *m);
+json_t *move_event_json(struct core *c, const struct move *m); /* as it was when the event was made */
 
 /* ---- drains.c ---- */
 
@@ -456,7 +475,53 @@ void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *para
 void change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params);
 void changes_call(struct session *s, struct rpc_request *r, struct txn_params *p);
 
+/* ---- events.c ---- */
+
+enum event_kind {
+	EVENT_VM_REGISTERED,
+	EVENT_VM_CHANGED,
+	EVENT_VM_MOVED,
+	EVENT_VM_LOCATED,
+	EVENT_VM_UNREGISTERED,
+	EVENT_DRAIN_BEGUN,
+	EVENT_DRAIN_OVER,
+	EVENT_MOVE_BEGUN,
+	EVENT_MOVE_DONE,
+	EVENT_ROUTE_REPLACED,
+	EVENT_ROUTE_DELETED,
+	EVENT_PEER_UP,
+	EVENT_PEER_SYNCED,
+	EVENT_PEER_AWAY,
+	EVENT_CONTROLLER_UP,
+	EVENT_CONTROLLER_AWAY,
+	EVENT_CONTROLLER_TERM,
+	EVENT_CONTROLLER_SUPERSEDED,
+	EVENT_ALARM,
+	EVENT_STORE_REFUSES,
+	EVENT_STORE_TAKES,
+};
+
+void events_init(struct core *c);
+void events_fini(struct core *c);
+/* Each is called once what it tells is durable and live. `old`: NULL when the VM was not known. */
+void event_vm(struct core *c, const struct vm_state *old, const struct vm_state *now, uint64_t revision);
+void event_move(struct core *c, enum event_kind kind, const struct move *m);
+void event_route(struct core *c, const struct route_obj *o, uint64_t revision);
+void event_note(struct core *c, enum event_kind kind, const char *name, const char *text); /* "" = none */
+void event_term(struct core *c, enum event_kind kind, const char *controller, uint64_t term);
+/* A controller was refused for its term: told once. */
+void event_superseded(struct core *c, const char *controller, uint64_t term);
+/* An alarm line in the log, too. peer: the name of one that it is about, or "". */
+void event_alarm(struct core *c, const char *peer, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void events_call(struct session *s, struct rpc_request *r, const struct events_params *p);
+/* What a subscriber has still to hear, as far as its channel takes it now. */
+void events_send(struct session *s);
+
 /* ---- show.c ---- */
+
+/* A VM as it is shown: with the attachment where it stands, when that is known. */
+json_t *vm_shown(struct core *c, const struct vm_state *s);
 
 json_t *show(struct core *c, const char *what, const struct show_params *p);
 

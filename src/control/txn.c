@@ -35,6 +35,7 @@ txn_log(struct core *c)
 	}
 	u = &c->log[c->n_log++];
 	memset(u, 0, sizeof(*u));
+	u->revision = c->revision + 1;
 	return u;
 }
 
@@ -93,6 +94,16 @@ meta_row(struct core *c, struct env_row *row)
 			(json_int_t)c->term.number, "controller", c->term.name, "boot-id",
 			env_call(c->env, boot_id), "boot-ms", (json_int_t)now_ms(c), "wall-ms",
 			(json_int_t)env_call(c->env, wall_ms)));
+}
+
+/* The store has taken rows, or refused them. */
+static void
+store_told(struct core *c, int rc)
+{
+	if (c->store_refuses == (rc != 0))
+		return;
+	c->store_refuses = rc != 0;
+	event_note(c, rc ? EVENT_STORE_REFUSES : EVENT_STORE_TAKES, "", rc ? strerror(-rc) : "");
 }
 
 static void
@@ -282,8 +293,13 @@ group_live(struct core *c)
 	for (size_t i = 0; i < c->n_log; i++) {
 		const struct undo *u = first_of(c, i);
 
+		if (c->log[i].kind == UNDO_TERM)
+			event_term(c, EVENT_CONTROLLER_TERM, c->term.name, c->term.number);
+		if (u && u->kind == UNDO_ROUTE)
+			event_route(c, u->route, c->log[i].revision);
 		if (!u || u->kind != UNDO_VM)
 			continue;
+		event_vm(c, u->present ? &u->old.vm : NULL, &u->vm->now, c->log[i].revision);
 		moves_changed(c, u->vm, &u->old.vm, u->present);
 		if (u->vm->now.fwd.owner == FWD_SELF &&
 			!(u->present && vm_state_same(&u->old.vm, &u->vm->now)))
@@ -323,6 +339,7 @@ group_committed(void *arg, int rc)
 		group_free(g);
 		return;
 	}
+	store_told(c, rc);
 	if (rc == 0) {
 		group_publish(g);
 		return;

@@ -433,6 +433,12 @@ on_timer(void *arg)
 		free_channel(c);
 }
 
+bool
+channel_idle(const struct channel *c)
+{
+	return c->state == CH_UP && c->env->ops->stream_waiting(c->stream) == 0;
+}
+
 static void
 on_connected(void *arg)
 {
@@ -449,7 +455,14 @@ on_connected(void *arg)
 static void
 on_drained(void *arg)
 {
-	set_pause(arg, PAUSE_QUEUE, false);
+	struct channel *c = arg;
+
+	set_pause(c, PAUSE_QUEUE, false);
+	if (c->state != CH_UP || !c->ops->drained)
+		return;
+	enter(c);
+	c->ops->drained(c->arg, c);
+	leave(c);
 }
 
 static void

@@ -46,6 +46,8 @@ struct channel_ops {
 	void (*message)(void *arg, struct channel *c, json_t *msg);
 	/* The channel is gone when this returns. Not called after channel_close(). */
 	void (*down)(void *arg, struct channel *c, const char *why);
+	/* Everything sent has left, so that more may be sent without its piling up. NULL: of no interest. */
+	void (*drained)(void *arg, struct channel *c);
 };
 
 struct channel_local { /* this end */
@@ -76,6 +78,7 @@ int channel_send(struct channel *c, const json_t *msg); /* 0, -EMSGSIZE, -ENOTCO
  * false. */
 void channel_pause(struct channel *c, bool paused);
 size_t channel_message_len(const struct channel *c); /* of the message that is being delivered, as text */
+bool channel_idle(const struct channel *c);	     /* everything sent has left */
 void channel_close(struct channel *c);
 const struct channel_identity *channel_peer(const struct channel *c); /* valid once up */
 const json_t *channel_hello(const struct channel *c);		      /* the other side's hello, once up */

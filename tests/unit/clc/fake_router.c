@@ -270,6 +270,12 @@ handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 		rpc_reply(q, json_pack("{s:s, s:i}", "name", r->name, "revision", 9));
 		return;
 	}
+	if (strcmp(method, "events") == 0) {
+		snprintf(r->after, sizeof(r->after), "%s", text(params, "after"));
+		rpc_reply(q, json_pack("{s:s, s:s*}", "cursor", r->after[0] ? r->after : "c-0", "resync",
+				     strcmp(r->after, "c-old") == 0 ? "too old" : NULL));
+		return;
+	}
 	r->fault = FAULT_NONE;
 	if (fault == FAULT_REFUSE) {
 		rpc_fail(q, RPC_LIMIT, NULL, "fake limit");
@@ -342,6 +348,14 @@ fake_router_down(struct fake_router *r)
 	if (r->listener != NULL)
 		r->group->f.ops.listener_close(r->listener);
 	r->listener = NULL;
+}
+
+void
+fake_tell(struct fake_router *r, const char *cursor, json_int_t number)
+{
+	rpc_notify(r->rpc, "event",
+		json_pack("{s:s, s:[{s:I, s:s}]}", "cursor", cursor, "events", "number", number, "class",
+			"vm"));
 }
 
 void

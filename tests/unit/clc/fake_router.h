@@ -40,6 +40,7 @@ struct fake_router {
 	enum fake_hostility hostility;
 	struct rpc_request *unanswered; /* the last one, of a silent router */
 	unsigned int calls, txns, changes;
+	char after[64]; /* of the last subscription to events */
 };
 
 struct fake_group {
@@ -55,6 +56,8 @@ void fake_group_init(struct fake_group *g);
 void fake_group_fini(struct fake_group *g);
 void fake_router_down(struct fake_router *r);
 void fake_router_up(struct fake_router *r);
+/* An event to who subscribed. */
+void fake_tell(struct fake_router *r, const char *cursor, json_int_t number);
 /* The drains of a VM end. */
 void fake_end_drains(struct fake_group *g, const char *id);
 json_t *fake_vm(const struct fake_group *g, const char *id);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <clc/clc.h>
+#include <clc/watch.h>
 #include <cmocka.h>
 #include <common/log.h>
 #include <mutate.h>
@@ -738,6 +739,65 @@ no_line(void *arg, enum log_level level, const char *line)
 	(void)line;
 }
 
+struct heard {
+	json_int_t last[FAKE_ROUTERS];
+	unsigned int events, resyncs;
+};
+
+static void
+hear(void *arg, const struct inv_router *r, const json_t *event)
+{
+	struct heard *h = arg;
+	int i = strcmp(r->name, "r-x") == 0 ? X : strcmp(r->name, "r-y") == 0 ? Y : U;
+
+	if (json_object_get(event, "resync") != NULL) {
+		h->resyncs++;
+		return;
+	}
+	h->events++;
+	h->last[i] = json_integer_value(json_object_get(event, "number"));
+}
+
+static void
+turns(struct watch *x, unsigned int n)
+{
+	while (n-- > 0)
+		watch_turn(x);
+}
+
+static void
+watch_follows_all_routers_and_resumes_where_a_connection_was_lost(void **state)
+{
+	struct world *w = *state;
+	struct heard h = {0};
+	struct watch *x = watch_new(&w->c.links, hear, &h);
+
+	turns(x, 30);
+	for (int i = 0; i < FAKE_ROUTERS; i++)
+		fake_tell(&w->g.r[i], "c-1", 1 + i);
+	turns(x, 10);
+	assert_int_equal(h.events, 3);
+	assert_int_equal(h.last[U], 3);
+	fake_router_down(&w->g.r[Y]);
+	turns(x, 30);
+	fake_tell(&w->g.r[X], "c-2", 7); /* one that is down holds up no other */
+	turns(x, 10);
+	assert_int_equal(h.last[X], 7);
+	fake_router_up(&w->g.r[Y]);
+	turns(x, 100);
+	assert_string_equal(w->g.r[Y].after, "c-1");
+	fake_tell(&w->g.r[Y], "c-old", 8);
+	turns(x, 10);
+	assert_int_equal(h.last[Y], 8);
+	assert_int_equal(h.resyncs, 0);
+	fake_router_down(&w->g.r[Y]);
+	turns(x, 2);
+	fake_router_up(&w->g.r[Y]);
+	turns(x, 100);
+	assert_int_equal(h.resyncs, 1);
+	watch_free(x);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -769,6 +829,7 @@ main(int argc, char **argv)
 		TEST(route_is_written_where_it_is_asked),
 		TEST(hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more),
 		TEST(private_addresses_that_cannot_be_a_vm_are_refused),
+		TEST(watch_follows_all_routers_and_resumes_where_a_connection_was_lost),
 	};
 
 	if (argc != 2)

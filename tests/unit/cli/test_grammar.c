@@ -227,7 +227,7 @@ static void
 completion_follows_the_tables(void **state)
 {
 	(void)state;
-	expect_choices("", "", "vm nat route move txn show explain trace capture");
+	expect_choices("", "", "vm nat route move txn show explain events trace capture");
 	expect_choices("", "s", "show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");

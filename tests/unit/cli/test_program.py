@@ -184,12 +184,12 @@ class OneShot(unittest.TestCase):
             p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
             return [line.split()[0] for line in p.stdout.splitlines()]
 
-        for group in ("explain", "trace", "capture"):
+        for group in ("explain", "events", "trace", "capture"):
             self.assertIn(group, choices())
             for field in choices(group, *(["FILE"] if group == "capture" else [])):
                 if field != "<enter>":
                     self.assertIn(field, manual, group)
-        for group in set(choices()) - {"explain", "trace", "capture"}:
+        for group in set(choices()) - {"explain", "events", "trace", "capture"}:
             for verb in choices(group):
                 self.assertIn(verb if group == "show" else "%s %s" % (group, verb), manual)
                 for field in choices(group, verb):
@@ -277,6 +277,55 @@ class Watching(unittest.TestCase):
     def test_explain_prints_stories(self):
         r = Router({"explain": lambda p: page([{**STORY, "end": "dropped", "reason": "loop", "help": "why"}])})
         self.assertIn("  dropped: loop (why)\n", run(r, "explain", "port", "dc0").stdout)
+
+
+EVENT = {"number": 7, "time": "2026-11-25T18:52:53.123Z", "class": "vm", "kind": "moved", "revision": 4,
+         "vm": {"segment": "blue", "mac": "02:00:00:00:00:01", "owner": "r-y", "epoch": 2, "addresses": [{"private": "10.1.0.10"}]},
+         "from": "r-x"}
+
+
+class Following(unittest.TestCase):
+    def follow(self, router, *words):
+        return subprocess.Popen([NEARWAY, "-s", router.path, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def tell(self, router, **params):
+        send(router.conn, {"jsonrpc": "2.0", "method": "event", "params": params})
+
+    def started(self, router):
+        while not router.answered:
+            time.sleep(0.01)
+
+    def test_events_are_a_line_each_until_the_interrupt_which_says_how_to_go_on(self):
+        r = Router({"events": lambda p: {"result": {"cursor": "ab-6"}}})
+        p = self.follow(r, "events", "after", "ab-6", "classes", "vm,alarm")
+        self.started(r)
+        self.tell(r, events=[EVENT], cursor="ab-7")
+        self.assertEqual(p.stdout.readline(), "2026-11-25T18:52:53.123Z vm moved revision=4 segment=blue mac=02:00:00:00:00:01 "
+                         'owner=r-y epoch=2 addresses=[{"private":"10.1.0.10"}] from=r-x\n')
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=10)
+        self.assertEqual((p.returncode, out, err), (0, "", "nearway: to go on from here: events after ab-7\n"))
+        self.assertEqual(r.requests[0]["params"], {"after": "ab-6", "classes": [{"class": "vm"}, {"class": "alarm"}]})
+
+    def test_a_gap_is_told_and_a_router_that_goes_is_exit_3(self):
+        r = Router({"events": lambda p: {"result": {"cursor": "ab-6", "resync": "the router has started anew since"}}})
+        p = self.follow(r, "--json", "events")
+        self.started(r)
+        self.tell(r, events=[EVENT], cursor="ab-7")
+        self.tell(r, events=[], cursor="ab-99", resync="too slow")
+        lines = [json.loads(p.stdout.readline()) for _ in range(3)]
+        self.assertEqual(lines[0], {"resync": "the router has started anew since", "cursor": "ab-6"})
+        self.assertEqual(lines[1], EVENT)
+        self.assertEqual(lines[2], {"resync": "too slow", "cursor": "ab-99"})
+        r.conn.shutdown(socket.SHUT_RDWR)
+        _, err = p.communicate(timeout=10)
+        self.assertEqual(p.returncode, 3)
+        self.assertIn("the router closed the connection", err)
+
+    def test_a_refused_subscription_says_why(self):
+        r = Router({"events": lambda p: {"error": {"code": 1, "message": "no"}}})
+        p = run(r, "events")
+        self.assertEqual((p.returncode, p.stderr), (1, "nearway: no\n"))
 
 
 class Lines(unittest.TestCase):

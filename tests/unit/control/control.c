@@ -203,6 +203,17 @@ caller_down(void *arg, struct channel *c, const char *why)
 static const struct channel_ops caller_ops = {caller_up, caller_message, caller_down};
 
 static void
+take_events(struct caller *k, json_t *params)
+{
+	if (!k->events)
+		k->events = json_array();
+	json_array_extend(k->events, json_object_get(params, "events"));
+	k->resyncs += json_object_get(params, "resync") != NULL;
+	json_decref(k->told);
+	k->told = json_incref(params);
+}
+
+static void
 caller_called(void *arg, struct rpc_request *r, const char *method, json_t *params)
 {
 	struct caller *k = arg;
@@ -211,6 +222,8 @@ caller_called(void *arg, struct rpc_request *r, const char *method, json_t *para
 	snprintf(k->last, sizeof(k->last), "%s", method);
 	json_decref(k->last_params);
 	k->last_params = json_incref(params);
+	if (strcmp(method, "event") == 0)
+		take_events(k, params);
 	if (k->answer)
 		rpc_reply(r, k->answer(method));
 	else
@@ -255,11 +268,14 @@ caller_free(struct caller *k)
 	rpc_free(k->rpc);
 	channel_close(k->channel);
 	json_decref(k->last_params);
+	json_decref(k->events);
+	json_decref(k->told);
 	free(k);
 }
 
 struct outcome {
 	int code;
+	json_t *result;
 	bool done;
 };
 
@@ -268,12 +284,11 @@ call_done(void *arg, int code, json_t *result)
 {
 	struct outcome *o = arg;
 
-	(void)result;
-	*o = (struct outcome){code, true};
+	*o = (struct outcome){code, json_incref(result), true};
 }
 
-int
-caller_call(struct caller *k, const char *method, json_t *params)
+static struct outcome
+caller_ask(struct caller *k, const char *method, json_t *params)
 {
 	struct outcome o = {0};
 	uint64_t until = k->from->w->now + 5000;
@@ -283,5 +298,23 @@ caller_call(struct caller *k, const char *method, json_t *params)
 	while (!o.done && world_step(k->from->w, until))
 		;
 	assert_true(o.done);
+	return o;
+}
+
+int
+caller_call(struct caller *k, const char *method, json_t *params)
+{
+	struct outcome o = caller_ask(k, method, params);
+
+	json_decref(o.result);
 	return o.code;
+}
+
+json_t *
+caller_get(struct caller *k, const char *method, json_t *params)
+{
+	struct outcome o = caller_ask(k, method, params);
+
+	assert_int_equal(o.code, 0);
+	return o.result;
 }

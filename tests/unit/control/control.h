@@ -49,6 +49,9 @@ struct caller {
 	unsigned int calls; /* it was given */
 	char last[40];	    /* method of the last one */
 	json_t *last_params;
+	json_t *events; /* all it was told, in order, */
+	json_t *told;	/* and the last of those messages */
+	unsigned int resyncs;
 	json_t *(*answer)(const char *method); /* to calls; NULL: nothing is known here */
 };
 
@@ -61,5 +64,7 @@ struct caller *caller_with(struct node *from, const char *name, enum channel_rol
 void caller_free(struct caller *k);
 /* The error's code or 0; the params are stolen. */
 int caller_call(struct caller *k, const char *method, json_t *params);
+/* A call that must succeed: its result. */
+json_t *caller_get(struct caller *k, const char *method, json_t *params);
 
 int control_setup(void **state);
