@@ -4,7 +4,10 @@
 
 #include <common/log.h>
 
-#define PENDING_MAX 64 /* connections that have not proved who they are; the oldest goes first */
+/* The oldest goes first, so that one that is dead or forgotten keeps nobody out. */
+#define PENDING_MAX 64 /* connections that have not proved who they are */
+#define CALLER_MAX  8  /* of one controller or observer */
+#define LOCAL_MAX   64 /* of the local socket */
 
 /* ---- sessions ---- */
 
@@ -51,6 +54,28 @@ sessions_trim(struct core *c)
 	}
 	if (pending > PENDING_MAX)
 		session_close(oldest);
+}
+
+/* Nobody who may come in uses up descriptors and memory by coming again and again. */
+static void
+sessions_bound(struct core *c, const struct session *newest)
+{
+	bool local = newest->role == ROLE_LOCAL;
+	struct session *s, *oldest = NULL;
+	size_t n = 0;
+
+	DL_FOREACH(c->sessions, s)
+	{
+		if (!s->rpc || s->role != newest->role || (!local && strcmp(s->name, newest->name) != 0))
+			continue;
+		n++;
+		oldest = oldest ? oldest : s;
+	}
+	if (n <= (local ? LOCAL_MAX : CALLER_MAX))
+		return;
+	log_warn("control: %s %s: more than %zu sessions: the oldest is closed",
+		channel_role_name(newest->role), newest->name, n - 1);
+	session_close(oldest);
 }
 
 struct term_txn {
@@ -110,12 +135,16 @@ session_up(void *arg, struct channel *ch)
 		session_close(s);
 		return;
 	}
+	if (s->role != ROLE_LOCAL)
+		gate_know(&s->core->gate, now_ms(s->core), channel_from(ch));
 	if (s->role == ROLE_CONTROLLER) {
 		take_term(s);
 		event_term(s->core, EVENT_CONTROLLER_UP, s->name, s->term);
 	}
 	if (s->role == ROLE_PEER)
-		peer_up(s->core, s);
+		peer_up(s->core, s); /* of a peer there is one */
+	else
+		sessions_bound(s->core, s);
 }
 
 static void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "gate.h"
 
+#include <arpa/inet.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -11,15 +12,37 @@ gate_init(struct gate *g, const uint8_t key[GATE_KEY])
 	memcpy(g->key, key, GATE_KEY);
 }
 
-static struct gate_bucket *
-bucket_of(struct gate *g, const char *from)
+#define GATE_ADDRESS_MAX 64
+
+/* The text without the port; of an IPv6 address its first 64 bits. */
+static void
+address_of(const char *from, uint8_t who[GATE_ADDRESS_MAX])
 {
 	const char *colon = strrchr(from, ':');
 	size_t len = colon != NULL ? (size_t)(colon - from) : strlen(from);
-	uint8_t hash[crypto_shorthash_BYTES];
+	struct in6_addr a;
+	char text[GATE_ADDRESS_MAX] = "";
+
+	if (len >= sizeof(text))
+		len = sizeof(text) - 1;
+	memcpy(text, from, len);
+	if (text[0] != '[') {
+		memcpy(who, text, len);
+		return;
+	}
+	text[strcspn(text, "%]")] = '\0';
+	if (inet_pton(AF_INET6, text + 1, &a) == 1)
+		memcpy(who, a.s6_addr, 8);
+}
+
+static struct gate_bucket *
+bucket_of(struct gate *g, const char *from)
+{
+	uint8_t who[GATE_ADDRESS_MAX] = {0}, hash[crypto_shorthash_BYTES];
 	uint64_t n;
 
-	crypto_shorthash(hash, (const uint8_t *)from, len, g->key);
+	address_of(from, who);
+	crypto_shorthash(hash, who, sizeof(who), g->key);
 	memcpy(&n, hash, sizeof(n));
 	return &g->one[n % GATE_BUCKETS];
 }
@@ -41,14 +64,22 @@ bool
 gate_admit(struct gate *g, uint64_t now_ms, const char *from)
 {
 	struct gate_bucket *one = bucket_of(g, from);
+	bool known = one->known_until > now_ms;
 
 	/* The address first: one that is over its own rate must not empty the bucket of all. */
 	if (!has_room(one, now_ms, 1000 / GATE_RATE, GATE_BURST) ||
-		!has_room(&g->all, now_ms, 1000 / GATE_ALL_RATE, GATE_ALL_BURST)) {
+		(!known && !has_room(&g->all, now_ms, 1000 / GATE_ALL_RATE, GATE_ALL_BURST))) {
 		g->refused++;
 		return false;
 	}
 	take(one, now_ms, 1000 / GATE_RATE);
-	take(&g->all, now_ms, 1000 / GATE_ALL_RATE);
+	if (!known)
+		take(&g->all, now_ms, 1000 / GATE_ALL_RATE);
 	return true;
+}
+
+void
+gate_know(struct gate *g, uint64_t now_ms, const char *from)
+{
+	bucket_of(g, from)->known_until = now_ms + GATE_KNOWN_MS;
 }

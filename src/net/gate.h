@@ -3,6 +3,8 @@
  *
  * A handshake costs the responder about 0.2 ms of X25519, and a stranger nothing. Established channels do not pass here.
  * Addresses share 1,024 buckets by a keyed hash, so that memory is bounded and nobody can choose whose bucket to empty.
+ * An IPv6 address is its /64: who has one has them all. Where somebody has proved who they are lately, the rate of all does not count,
+ * so that a flood of strangers keeps no controller or peer from coming back.
  */
 #pragma once
 
@@ -16,9 +18,11 @@
 #define GATE_ALL_BURST 400
 #define GATE_KEY       16
 
+#define GATE_KNOWN_MS (UINT64_C(24) * 3600 * 1000)
+
 struct gate_bucket {
-	uint64_t
-		full_at; /* ms: when it will be full again; a bucket that is full has not been used for long */
+	/* ms: when it will be full again; a bucket that is full has not been used for long */
+	uint64_t full_at, known_until;
 };
 
 struct gate {
@@ -31,3 +35,5 @@ struct gate {
 void gate_init(struct gate *g, const uint8_t key[GATE_KEY]);
 /* `from` is the caller's "address:port". True: go on; false: close it, nothing else. */
 bool gate_admit(struct gate *g, uint64_t now_ms, const char *from);
+/* Somebody there has proved who they are. */
+void gate_know(struct gate *g, uint64_t now_ms, const char *from);

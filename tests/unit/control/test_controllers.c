@@ -198,28 +198,96 @@ an_unknown_key_or_a_wrong_role_does_not_get_in(void **state)
 	world_free(w);
 }
 
+static size_t
+sessions_of(struct node *r)
+{
+	struct session *s;
+	size_t n;
+
+	DL_COUNT(r->core->sessions, s, n);
+	return n;
+}
+
 static void
-connections_that_say_nothing_do_not_crowd_out_others(void **state)
+open_gate(struct node *r)
+{
+	memset(&r->core->gate.all, 0, sizeof(r->core->gate.all));
+	memset(r->core->gate.one, 0, sizeof(r->core->gate.one));
+}
+
+/* C-20: from as many addresses, so that only their number counts. */
+static void
+ten_thousand_connections_that_say_nothing_do_not_crowd_out_others(void **state)
 {
 	static const struct env_stream_ops none;
 	struct world *w = routers(1);
 	struct node *a = world_router(w, 0), *clc = world_controller(w);
-	struct caller *k;
-	struct session *s;
-	size_t n;
+	struct caller *k = controller(w, "clc", clc, 0), *late;
 
 	(void)state;
-	for (unsigned int i = 0; i < 300; i++)
+	for (unsigned int i = 0; i < 10000; i++) {
 		clc->env.ops->dial(clc, a->conf.control.listen, &none, NULL);
-	world_run(w, 200);
-	DL_COUNT(a->core->sessions, s, n);
-	assert_true(n <= 65);
-	k = controller(w, "clc", clc, 0);
-	assert_int_equal(put(k, 1), 0);
+		open_gate(a);
+		if (i % 10 != 0)
+			continue;
+		world_run(w, 1);
+		assert_in_range(sessions_of(a), 1, 65 + 1);
+		if (i % 1000 == 0)
+			assert_int_equal(put(k, i), 0);
+	}
+	world_run(w, 100);
+	open_gate(a);
+	late = controller(w, "clc", clc, 0); /* who comes now displaces the oldest of them */
+	assert_true(late->up);
+	assert_int_equal(put(late, 10001), 0);
 	world_run(w, 10000);
-	DL_COUNT(a->core->sessions, s, n);
-	assert_int_equal(n, 1);
+	assert_int_equal(sessions_of(a), 2);
+	assert_int_equal(put(k, 10002), 0);
+	caller_free(late);
 	caller_free(k);
+	world_free(w);
+}
+
+/* C-20: those who may come in are bounded, too: a controller that connects in a loop and never closes. */
+static void
+sessions_of_one_controller_are_bounded_and_the_oldest_goes(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	struct caller *k[30];
+
+	(void)state;
+	for (unsigned int i = 0; i < 30; i++) {
+		k[i] = controller(w, "clc", world_controller(w), 0);
+		assert_true(k[i]->up);
+		assert_true(sessions_of(a) <= 8);
+		world_run(w, 200); /* the gate */
+	}
+	for (unsigned int i = 0; i < 30; i++) {
+		assert_int_equal(k[i]->down, i < 22);
+		if (i >= 22)
+			assert_int_equal(put(k[i], i), 0);
+		caller_free(k[i]);
+	}
+	world_free(w);
+}
+
+static void
+sessions_of_the_local_socket_are_bounded_and_the_oldest_goes(void **state)
+{
+	static const struct env_stream_ops none;
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	char address[128];
+
+	(void)state;
+	snprintf(address, sizeof(address), "unix:%s", a->conf.control.socket);
+	for (unsigned int i = 0; i < 200; i++) {
+		a->env.ops->dial(a, address, &none, NULL);
+		world_run(w, 10);
+		assert_true(sessions_of(a) <= 64);
+	}
+	assert_int_equal(vm_register(a, 1, 0, 0), 0);
 	world_free(w);
 }
 
@@ -392,7 +460,9 @@ main(void)
 		T(one_term_belongs_to_the_controller_that_spoke_it_first),
 		T(a_term_that_cannot_be_stored_is_no_term_yet),
 		T(an_unknown_key_or_a_wrong_role_does_not_get_in),
-		T(connections_that_say_nothing_do_not_crowd_out_others),
+		T(ten_thousand_connections_that_say_nothing_do_not_crowd_out_others),
+		T(sessions_of_the_local_socket_are_bounded_and_the_oldest_goes),
+		T(sessions_of_one_controller_are_bounded_and_the_oldest_goes),
 		T(what_waits_together_is_one_commit),
 		T(a_flood_of_one_controller_waits_and_others_are_served),
 		T(one_bad_change_among_those_that_wait_is_refused_alone),
