@@ -564,8 +564,44 @@ static const struct kind kind_txn_change = {
 static const struct field fields_txn[] = {
 	{"dry-run", F_BOOL, 0, AT(txn_params, dry_run), .def = "off",
 		.help = "check everything, change nothing"},
-	{"changes", F_LIST, REQ, AT(txn_params, changes), 1, 10000, .kind = &kind_txn_change,
+	{"changes", F_LIST, REQ, AT(txn_params, changes), 1, TXN_CHANGES_MAX, .kind = &kind_txn_change,
 		.help = "changes in order, all or nothing"},
 	END,
 };
 const struct kind kind_txn_params = {"txn", sizeof(struct txn_params), fields_txn, "a transaction"};
+
+#define HELP_TXN "the staged transaction: txn of txn.open"
+
+const struct kind kind_txn_open_params = {
+	"txn_open", 0, fields_no, "begins a staged transaction, of this connection"};
+
+static const struct field fields_txn_add[] = {
+	{"txn", F_INT, REQ, AT(txn_add_params, txn), 1, TXN_ID_MAX, .help = HELP_TXN},
+	{"part", F_INT, REQ, AT(txn_add_params, part), 1, TXN_CHANGES_MAX,
+		.help = "number of the part: 1, 2, ...; one that is sent again must be the same"},
+	{"changes", F_LIST, REQ, AT(txn_add_params, changes), 1, TXN_CHANGES_MAX, .kind = &kind_txn_change,
+		.help = "changes in order"},
+	END,
+};
+const struct kind kind_txn_add_params = {
+	"txn_add", sizeof(struct txn_add_params), fields_txn_add, "a part of a staged transaction"};
+
+static const struct field fields_txn_commit[] = {
+	{"txn", F_INT, REQ, AT(txn_commit_params, txn), 1, TXN_ID_MAX, .help = HELP_TXN},
+	{"count", F_INT, REQ, AT(txn_commit_params, count), 0, TXN_CHANGES_MAX,
+		.help = "how many changes its parts have in all"},
+	{"sha256", F_STRING, REQ, AT(txn_commit_params, sha256), SHA256_TEXT, SHA256_TEXT,
+		.help = "SHA-256 of all of them in order, hexadecimal, lower case"},
+	{"dry-run", F_BOOL, 0, AT(txn_commit_params, dry_run), .def = "off",
+		.help = "check everything, change nothing; the transaction stays open"},
+	END,
+};
+const struct kind kind_txn_commit_params = {
+	"txn_commit", sizeof(struct txn_commit_params), fields_txn_commit, "ends a staged transaction"};
+
+static const struct field fields_txn_key[] = {
+	{"txn", F_INT, REQ, AT(txn_key_params, txn), 1, TXN_ID_MAX, .help = HELP_TXN},
+	END,
+};
+const struct kind kind_txn_key_params = {
+	"txn_key", sizeof(struct txn_key_params), fields_txn_key, "names a staged transaction"};

@@ -16,6 +16,9 @@ struct method {
 extern const struct method methods[]; /* ended by .name == NULL */
 const struct method *method_find(const char *name);
 
+#define TXN_CHANGES_MAX 1000000 /* of one transaction */
+#define TXN_ID_MAX	INT64_MAX
+
 struct txn_change { /* one of txn.apply's list */
 	char method[NAME_LEN + 1];
 	json_t *params; /* owned */
@@ -26,7 +29,25 @@ struct txn_params {
 	struct list changes; /* txn_change */
 };
 
-extern const struct kind kind_txn_params;
+#define SHA256_TEXT 64 /* hexadecimal digits */
+
+struct txn_add_params {
+	uint64_t txn, part;
+	struct list changes; /* txn_change */
+};
+
+struct txn_commit_params {
+	uint64_t txn, count;
+	char sha256[SHA256_TEXT + 1];
+	bool dry_run;
+};
+
+struct txn_key_params {
+	uint64_t txn;
+};
+
+extern const struct kind kind_txn_params, kind_txn_open_params, kind_txn_add_params, kind_txn_commit_params,
+	kind_txn_key_params;
 
 /* JSON-RPC error codes of ours, beside the specification's -32700..-32600. */
 enum {

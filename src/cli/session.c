@@ -2,6 +2,7 @@
 #include "session.h"
 #include "follow.h"
 #include "output.h"
+#include "stage.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -106,6 +107,22 @@ next_page(const struct command *c, const char *next)
 	return json_object_set_new(c->params, "cursor", json_string(next)) == 0;
 }
 
+/* A list of changes that does not fit into one message is staged. */
+static int
+call_or_stage(struct session *s, const struct command *c, json_t **reply, struct err *e)
+{
+	int rc = session_call(s, c->method->name, c->params, reply, e);
+	json_t *changes = json_object_get(c->params, "changes"), *commit;
+
+	if (rc != -EMSGSIZE || strcmp(c->method->name, "txn.apply") != 0)
+		return rc;
+	commit = json_copy(c->params);
+	json_object_del(commit, "changes");
+	rc = stage_call(s, changes, NULL, commit, reply, e);
+	json_decref(commit);
+	return rc;
+}
+
 static int
 run_command(struct session *s, const struct command *c)
 {
@@ -118,7 +135,7 @@ run_command(struct session *s, const struct command *c)
 		struct err e;
 
 		more = false;
-		if (session_call(s, c->method->name, c->params, &reply, &e) < 0) {
+		if (call_or_stage(s, c, &reply, &e) < 0) {
 			rc = session_fail(s, &e);
 			break;
 		}

@@ -33,19 +33,35 @@ value_list_form(const struct kind *k, char *buf, size_t size)
 	return buf;
 }
 
+/* All of it, or what is just above the limit; NULL with errno. */
+static char *
+read_all(FILE *in, size_t *len)
+{
+	size_t size = 1 << 16;
+	char *text = malloc(size), *more;
+
+	for (*len = 0; text != NULL; text = more) {
+		*len += fread(text + *len, 1, size - *len, in);
+		if (*len < size || size > VALUE_FILE_MAX)
+			break;
+		size *= 2;
+		more = realloc(text, size);
+		if (more == NULL)
+			free(text);
+	}
+	if (text != NULL && ferror(in)) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
 static char *
 read_file(const char *name, size_t *len)
 {
 	FILE *in = strcmp(name, "-") == 0 ? stdin : fopen(name, "re");
-	char *text = in != NULL ? malloc(VALUE_FILE_MAX + 1) : NULL;
+	char *text = in != NULL ? read_all(in, len) : NULL;
 
-	if (text != NULL) {
-		*len = fread(text, 1, VALUE_FILE_MAX + 1, in);
-		if (ferror(in)) {
-			free(text);
-			text = NULL;
-		}
-	}
 	if (in != NULL && in != stdin)
 		fclose(in);
 	return text;
@@ -73,7 +89,8 @@ parse_file(const struct field *f, const char *name, struct faults *faults)
 	if (text == NULL)
 		faults_add(faults, 0, 0, f->name, "cannot read %s: %s", name, strerror(errno));
 	else if (len > VALUE_FILE_MAX)
-		faults_add(faults, 0, 0, f->name, "%s is longer than 1 MiB; split it", name);
+		faults_add(faults, 0, 0, f->name, "%s is longer than %u MiB; split it", name,
+			VALUE_FILE_MAX >> 20);
 	else
 		value = parse_json(f, text, len, faults);
 	free(text);

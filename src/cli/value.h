@@ -4,7 +4,7 @@
 
 #include <api/schema.h>
 
-#define VALUE_FILE_MAX (1u << 20) /* a message to the router cannot be longer */
+#define VALUE_FILE_MAX (1u << 29) /* a list of changes; what does not fit a message is staged */
 
 /* New reference; kind_read() checks it with an empty source. NULL with a fault. */
 json_t *value_parse(const struct field *f, const char *word, struct faults *faults);

@@ -1,26 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* changes.c - changes by methods: one, or a list that is one transaction; read, applied, answered. */
-#include "state.h"
+#include "changes.h"
 
 #include <common/log.h>
-
-struct change {
-	const struct method *method;
-	int (*apply)(struct core *c, const void *params, json_t *out, struct fail *f);
-	void *params;
-};
-
-struct change_txn {
-	struct txn txn;
-	struct rpc_request *request;
-	enum channel_role role;
-	uint64_t term;
-	char name[112], method[NAME_LEN + 1];
-	bool list; /* txn.apply */
-	json_t *results;
-	size_t n;
-	struct change changes[];
-};
 
 #define APPLY(fn, type)                                                                \
 	static int do_##fn(struct core *c, const void *p, json_t *out, struct fail *f) \
@@ -75,13 +57,39 @@ change_read(struct change *ch, const char *name, const json_t *params, struct fa
 	return rc ? f->code : 0;
 }
 
+void
+changes_free(struct change *changes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (changes[i].params)
+			kind_fini(changes[i].method->params, changes[i].params);
+		free(changes[i].params);
+	}
+}
+
+int
+changes_read(const struct list *l, struct change *out, struct fail *f)
+{
+	char why[sizeof(f->text)];
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct txn_change *ch = list_at(*l, const struct txn_change, i);
+
+		if (change_read(&out[i], ch->method, ch->params, f) == 0)
+			continue;
+		memcpy(why, f->text, sizeof(why));
+		changes_free(out, i);
+		return fail(f, f->code, "changes[%zu]: %.350s", i, why);
+	}
+	return 0;
+}
+
 static void
 change_txn_free(struct change_txn *x)
 {
-	for (size_t i = 0; i < x->n; i++) {
-		if (x->changes[i].params)
-			kind_fini(x->changes[i].method->params, x->changes[i].params);
-		free(x->changes[i].params);
+	if (!x->staged) {
+		changes_free(x->changes, x->n);
+		free(x->changes);
 	}
 	json_decref(x->results);
 	fail_clear(&x->txn.fail);
@@ -105,35 +113,49 @@ check_term(struct core *c, const struct change_txn *x, struct fail *f)
 	return 0;
 }
 
+/* One of the changes was refused: says which. */
+static int
+refuse_list(struct change_txn *x, size_t i)
+{
+	struct fail *f = &x->txn.fail;
+	char why[sizeof(f->text)];
+
+	if (!x->list)
+		return f->code;
+	memcpy(why, f->text, sizeof(why));
+	f->data = json_pack("{s:I, s:o*}", "change", (json_int_t)i, "vm", f->data);
+	return fail(f, f->code, "changes[%zu]: %.350s", i, why);
+}
+
 static int
 change_apply(struct core *c, struct txn *t)
 {
 	struct change_txn *x = (struct change_txn *)t;
-	struct fail *f = &t->fail;
-	int rc = check_term(c, x, f);
+	int rc = check_term(c, x, &t->fail);
 
+	if (rc != 0)
+		return rc;
 	json_decref(x->results);
 	x->results = json_array();
-	for (size_t i = 0; i < x->n && rc == 0; i++) {
+	for (size_t i = 0; i < x->n; i++) {
 		json_t *out = json_object();
-		char why[sizeof(f->text)];
 
-		rc = x->changes[i].apply(c, x->changes[i].params, out, f);
-		json_array_append_new(x->results, out);
-		if (rc == 0 || !x->list)
-			continue;
-		memcpy(why, f->text, sizeof(why));
-		fail(f, rc, "changes[%zu]: %.350s", i, why);
-		f->data = json_pack("{s:I, s:o*}", "change", (json_int_t)i, "vm", f->data);
+		rc = x->changes[i].apply(c, x->changes[i].params, out, &t->fail);
+		if (!x->staged)
+			json_array_append(x->results, out);
+		json_decref(out);
+		if (rc != 0)
+			return refuse_list(x, i);
 	}
-	return rc;
+	return 0;
 }
 
 static json_t *
 change_result(struct change_txn *x)
 {
-	json_t *v = x->list ? json_pack("{s:O}", "results", x->results)
-			    : json_incref(json_array_get(x->results, 0));
+	json_t *v = x->staged ? json_pack("{s:I}", "count", (json_int_t)x->n)
+		    : x->list ? json_pack("{s:O}", "results", x->results)
+			      : json_incref(json_array_get(x->results, 0));
 
 	json_object_set_new(v, "changed", json_boolean(x->txn.changed));
 	json_object_set_new(v, "revision", json_integer((json_int_t)x->txn.revision));
@@ -157,62 +179,61 @@ change_done(struct core *c, struct txn *t, int code)
 		log_warn("control: %s by %s refused: %s", x->method, x->name, t->fail.text);
 		rpc_fail(x->request, code, json_incref(t->fail.data), "%s", t->fail.text);
 	}
+	if (x->staged)
+		staged_committed(x->staged, code == 0 && !t->dry_run);
 	change_txn_free(x);
 }
 
-static struct change_txn *
-change_new(struct session *s, struct rpc_request *r, const char *method, size_t n)
+struct change_txn *
+change_txn_new(struct session *s, struct rpc_request *r, const char *method)
 {
-	struct change_txn *x = zalloc(sizeof(*x) + n * sizeof(x->changes[0]));
+	struct change_txn *x = zalloc(sizeof(*x));
 
 	x->txn.apply = change_apply;
 	x->txn.done = change_done;
 	x->request = r;
 	x->role = s->role;
 	x->term = s->term;
-	x->n = n;
 	snprintf(x->name, sizeof(x->name), "%s", s->name);
 	snprintf(x->method, sizeof(x->method), "%s", method);
 	return x;
 }
 
 static void
-refuse(struct change_txn *x, struct rpc_request *r, struct fail *f)
+submit_or_refuse(struct session *s, struct change_txn *x, struct fail *f)
 {
-	rpc_fail(r, f->code, NULL, "%s", f->text);
+	if (f->code == 0) {
+		txn_submit(s->core, &x->txn);
+		return;
+	}
+	rpc_fail(x->request, f->code, NULL, "%s", f->text);
+	x->n = 0;
 	change_txn_free(x);
 }
 
 void
 change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params)
 {
-	struct change_txn *x = change_new(s, r, method, 1);
+	struct change_txn *x = change_txn_new(s, r, method);
 	struct fail f = {0};
 
-	if (change_read(&x->changes[0], method, params, &f) != 0)
-		refuse(x, r, &f);
-	else
-		txn_submit(s->core, &x->txn);
+	x->n = 1;
+	x->changes = zalloc(sizeof(*x->changes));
+	change_read(x->changes, method, params, &f);
+	submit_or_refuse(s, x, &f);
 }
 
 void
-changes_call(struct session *s, struct rpc_request *r, struct txn_params *p)
+txn_apply_call(struct session *s, struct rpc_request *r, const void *params)
 {
-	struct change_txn *x = change_new(s, r, "txn.apply", p->changes.n);
+	const struct txn_params *p = params;
+	struct change_txn *x = change_txn_new(s, r, "txn.apply");
 	struct fail f = {0};
-	char why[sizeof(f.text)];
 
 	x->list = true;
 	x->txn.dry_run = p->dry_run;
-	for (size_t i = 0; i < p->changes.n; i++) {
-		const struct txn_change *ch = list_at(p->changes, const struct txn_change, i);
-
-		if (change_read(&x->changes[i], ch->method, ch->params, &f) == 0)
-			continue;
-		memcpy(why, f.text, sizeof(why));
-		fail(&f, f.code, "changes[%zu]: %.350s", i, why);
-		refuse(x, r, &f);
-		return;
-	}
-	txn_submit(s->core, &x->txn);
+	x->n = p->changes.n;
+	x->changes = zalloc(x->n * sizeof(*x->changes));
+	changes_read(&p->changes, x->changes, &f);
+	submit_or_refuse(s, x, &f);
 }

@@ -27,6 +27,7 @@ static void
 session_free(struct session *s)
 {
 	watch_gone(s);
+	staged_gone(s);
 	rpc_free(s->rpc);
 	DL_DELETE(s->core->sessions, s);
 	free(s);
@@ -215,49 +216,61 @@ allowed(enum channel_role role, enum permission perm)
 }
 
 static void
+show_call(struct session *s, struct rpc_request *r, const struct method *m, const void *params)
+{
+	json_t *v = show(s->core, m->name + strlen("show."), params);
+
+	if (v)
+		rpc_reply(r, v);
+	else
+		rpc_fail(r, RPC_INTERNAL, NULL, "%s: nothing to show here", m->name);
+}
+
+/* Beside these there are show.* and the methods that change one thing. */
+static const struct {
+	const char *name;
+	void (*run)(struct session *s, struct rpc_request *r, const void *params);
+} calls[] = {
+	{"txn.apply", txn_apply_call},
+	{"txn.open", txn_open_call},
+	{"txn.add", txn_add_call},
+	{"txn.commit", txn_commit_call},
+	{"txn.abort", txn_abort_call},
+	{"trace", trace_call},
+	{"capture", capture_call},
+	{"explain", explain_call},
+	{"events", events_call},
+};
+
+static void
 call(struct session *s, struct rpc_request *r, const struct method *m, const json_t *params)
 {
-	union {
-		struct show_params show;
-		struct txn_params txn;
-		struct watch_params watch;
-		struct explain_params explain;
-		struct events_params events;
-	} p;
+	void (*run)(struct session *, struct rpc_request *, const void *) = NULL;
 	struct faults faults;
 	struct err e = {0};
+	void *p;
 	int rc;
 
-	memset(&p, 0, sizeof(p));
-	if (m->perm == PERM_CHANGE && strcmp(m->name, "txn.apply") != 0) {
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (strcmp(calls[i].name, m->name) == 0)
+			run = calls[i].run;
+	if (m->perm == PERM_CHANGE && !run) {
 		change_call(s, r, m->name, params);
 		return;
 	}
+	p = zalloc(m->params->size + 1);
 	faults_init(&faults);
-	rc = kind_read(m->params, params, NULL, &p, &faults);
+	rc = kind_read(m->params, params, NULL, p, &faults);
 	if (rc != 0)
-		faults_err(&faults, &e);
-	faults_fini(&faults);
-	if (rc != 0) {
-		rpc_fail(r, RPC_INVALID_PARAMS, NULL, "%s", e.text);
-	} else if (m->perm == PERM_CHANGE) {
-		changes_call(s, r, &p.txn);
-	} else if (m->perm == PERM_LOCAL) {
-		watch_call(s, r, &p.watch, strcmp(m->name, "capture") == 0);
-	} else if (strcmp(m->name, "explain") == 0) {
-		explain_call(s, r, &p.explain);
-	} else if (strcmp(m->name, "events") == 0) {
-		events_call(s, r, &p.events);
-	} else {
-		json_t *v = show(s->core, m->name + strlen("show."), &p.show);
-
-		if (v)
-			rpc_reply(r, v);
-		else
-			rpc_fail(r, RPC_INTERNAL, NULL, "%s: nothing to show here", m->name);
-	}
+		rpc_fail(r, RPC_INVALID_PARAMS, NULL, "%s", (faults_err(&faults, &e), e.text));
+	else if (run)
+		run(s, r, p);
+	else
+		show_call(s, r, m, p);
 	if (rc == 0)
-		kind_fini(m->params, &p);
+		kind_fini(m->params, p);
+	faults_fini(&faults);
+	free(p);
 }
 
 void

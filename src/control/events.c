@@ -436,8 +436,9 @@ classes_of(const struct events_params *p)
 }
 
 void
-events_call(struct session *s, struct rpc_request *r, const struct events_params *p)
+events_call(struct session *s, struct rpc_request *r, const void *params)
 {
+	const struct events_params *p = params;
 	struct core *c = s->core;
 	uint64_t number;
 	const char *why = find_cursor(c, p->after, &number);

@@ -247,6 +247,9 @@ struct core {
 	size_t n_log, log_size;
 	struct start *start;
 	struct env_timer *start_timer;
+	struct staged *staged; /* open ones, in order of opening */
+	uint64_t staged_ids, staged_bytes;
+	struct env_timer *staged_timer;
 
 	/* moves */
 	struct env_timer *drain_timer, *probe_timer, *hint_timer;
@@ -473,7 +476,17 @@ void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *para
 /* ---- changes.c: a change is answered once it is live, or refused ---- */
 
 void change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params);
-void changes_call(struct session *s, struct rpc_request *r, struct txn_params *p);
+void txn_apply_call(struct session *s, struct rpc_request *r, const void *params);
+
+/* ---- staged.c: changes that come in parts, and are one transaction at their commit ---- */
+
+void txn_open_call(struct session *s, struct rpc_request *r, const void *params);
+void txn_add_call(struct session *s, struct rpc_request *r, const void *params);
+void txn_commit_call(struct session *s, struct rpc_request *r, const void *params);
+void txn_abort_call(struct session *s, struct rpc_request *r, const void *params);
+void staged_gone(struct session *s); /* forgets what it staged */
+void staged_init(struct core *c);
+void staged_fini(struct core *c);
 
 /* ---- events.c ---- */
 
@@ -514,7 +527,7 @@ void event_superseded(struct core *c, const char *controller, uint64_t term);
 /* An alarm line in the log, too. peer: the name of one that it is about, or "". */
 void event_alarm(struct core *c, const char *peer, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-void events_call(struct session *s, struct rpc_request *r, const struct events_params *p);
+void events_call(struct session *s, struct rpc_request *r, const void *params);
 /* What a subscriber has still to hear, as far as its channel takes it now. */
 void events_send(struct session *s);
 
@@ -527,9 +540,10 @@ json_t *show(struct core *c, const char *what, const struct show_params *p);
 
 /* ---- watch.c ---- */
 
-/* One page of a trace or a capture; the first call begins it. */
-void watch_call(struct session *s, struct rpc_request *r, const struct watch_params *p, bool capture);
-void explain_call(struct session *s, struct rpc_request *r, const struct explain_params *p);
+/* One page; the first call begins it. */
+void trace_call(struct session *s, struct rpc_request *r, const void *params);
+void capture_call(struct session *s, struct rpc_request *r, const void *params);
+void explain_call(struct session *s, struct rpc_request *r, const void *params);
 void watch_gone(struct session *s); /* ends what it watched */
 
 /* ---- core.c ---- */

@@ -43,7 +43,7 @@ send_page(struct session *s, struct rpc_request *r)
 	rpc_reply(r, v);
 }
 
-void
+static void
 watch_call(struct session *s, struct rpc_request *r, const struct watch_params *p, bool capture)
 {
 	struct err e = {0};
@@ -66,10 +66,22 @@ watch_call(struct session *s, struct rpc_request *r, const struct watch_params *
 }
 
 void
-explain_call(struct session *s, struct rpc_request *r, const struct explain_params *p)
+trace_call(struct session *s, struct rpc_request *r, const void *params)
+{
+	watch_call(s, r, params, false);
+}
+
+void
+capture_call(struct session *s, struct rpc_request *r, const void *params)
+{
+	watch_call(s, r, params, true);
+}
+
+void
+explain_call(struct session *s, struct rpc_request *r, const void *params)
 {
 	struct err e = {0};
-	json_t *v = (json_t *)env_call(s->core->env, fwd_explain, p, &e);
+	json_t *v = (json_t *)env_call(s->core->env, fwd_explain, params, &e);
 
 	if (v)
 		rpc_reply(r, v);

@@ -52,7 +52,7 @@ static void
 random_text(char *out, size_t min, size_t max)
 {
 	static const char letters[] = "abcXYZ019 :#-'\"{}[]&*!|>%@`,~?\\/=.";
-	size_t n = min + rnd((max < 40 ? max : 40) - min + 1);
+	size_t n = min + rnd((max - min < 40 ? max - min : 40) + 1);
 
 	for (size_t i = 0; i < n; i++)
 		out[i] = letters[rnd(sizeof(letters) - 1)];

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The program `nearway` against a tiny fake router on a unix socket. usage: test_program.py NEARWAY MANUAL"""
 
+import hashlib
 import json
 import os
 import pty
@@ -138,6 +139,28 @@ class OneShot(unittest.TestCase):
         p = run(r, "txn", "apply", "changes", "@-", stdin=json.dumps(changes))
         self.assertEqual((p.returncode, p.stdout), (0, "revision: 1000\n"))
         self.assertEqual(r.requests[0]["params"]["changes"], changes)
+
+    def test_list_above_1_mib_is_staged_with_its_count_and_hash(self):
+        changes = [{"params": {"prefix": "10.%d.%d.%d/32" % (i >> 16, i >> 8 & 255, i & 255)}, "method": "route.delete"}
+                   for i in range(20000)]
+        came = []
+
+        def commit(p):
+            items = "".join(json.dumps(c, sort_keys=True, separators=(",", ":")) + "\n" for c in came)
+            right = (p["txn"], p["count"], p["sha256"]) == (7, 20000, hashlib.sha256(items.encode()).hexdigest())
+            return {"result": {"revision": 9, "dry-run": p["dry-run"]}} if right else {"error": {"code": 3, "message": "no"}}
+
+        def add(p):
+            came.extend(p["changes"])
+            return {"result": {"parts": p["part"]}} if p["part"] * 1000 == len(came) else None
+
+        r = Router({"txn.open": lambda p: {"result": {"txn": 7}}, "txn.add": add, "txn.commit": commit})
+        p = run(r, "txn", "apply", "dry-run", "on", "changes", "@-", stdin=json.dumps(changes))
+        self.assertEqual((p.returncode, p.stdout), (0, "revision: 9\ndry-run: on\n"), p.stderr)
+        self.assertEqual(came, changes)
+        r.answers["txn.add"] = lambda p: {"error": {"code": 5, "message": "full"}}
+        p = run(r, "txn", "apply", "changes", "@-", stdin=json.dumps(changes))
+        self.assertEqual((p.returncode, p.stderr), (1, "nearway: full\n"))
 
     def test_refusal_is_exit_1_with_message_and_data(self):
         r = Router({"vm.unregister": lambda p: {"error": {"code": 2, "message": "stale epoch", "data": {"epoch": 9}}}})

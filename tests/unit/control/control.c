@@ -110,6 +110,12 @@ vm_params(unsigned int n, uint64_t epoch, ip4 global, const char *more)
 	return text;
 }
 
+json_t *
+vm_register_params(unsigned int n, uint64_t epoch, ip4 global)
+{
+	return json_loads(vm_params(n, epoch, global, ""), 0, NULL);
+}
+
 int
 vm_register(struct node *r, unsigned int n, uint64_t epoch, ip4 global)
 {
@@ -275,8 +281,8 @@ caller_free(struct caller *k)
 
 struct outcome {
 	int code;
-	json_t *result;
 	bool done;
+	json_t *result;
 };
 
 static void
@@ -284,11 +290,11 @@ call_done(void *arg, int code, json_t *result)
 {
 	struct outcome *o = arg;
 
-	*o = (struct outcome){code, json_incref(result), true};
+	*o = (struct outcome){code, true, json_incref(result)};
 }
 
-static struct outcome
-caller_ask(struct caller *k, const char *method, json_t *params)
+int
+caller_ask(struct caller *k, const char *method, json_t *params, json_t **result)
 {
 	struct outcome o = {0};
 	uint64_t until = k->from->w->now + 5000;
@@ -298,23 +304,25 @@ caller_ask(struct caller *k, const char *method, json_t *params)
 	while (!o.done && world_step(k->from->w, until))
 		;
 	assert_true(o.done);
-	return o;
+	*result = o.result;
+	return o.code;
 }
 
 int
 caller_call(struct caller *k, const char *method, json_t *params)
 {
-	struct outcome o = caller_ask(k, method, params);
+	json_t *result;
+	int code = caller_ask(k, method, params, &result);
 
-	json_decref(o.result);
-	return o.code;
+	json_decref(result);
+	return code;
 }
 
 json_t *
 caller_get(struct caller *k, const char *method, json_t *params)
 {
-	struct outcome o = caller_ask(k, method, params);
+	json_t *result;
 
-	assert_int_equal(o.code, 0);
-	return o.result;
+	assert_int_equal(caller_ask(k, method, params, &result), 0);
+	return result;
 }

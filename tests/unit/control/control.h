@@ -22,6 +22,7 @@ ip4 vm_global(unsigned int i, unsigned int n);
 struct world *routers(unsigned int n);
 
 /* Calls for VM n; the error's code or 0. epoch 0 = none given; global 0 = none. */
+json_t *vm_register_params(unsigned int n, uint64_t epoch, ip4 global);
 int vm_register(struct node *r, unsigned int n, uint64_t epoch, ip4 global);
 int vm_move(struct node *r, unsigned int n, uint64_t epoch, ip4 global, uint64_t min_ms, uint64_t max_ms);
 int vm_unregister(struct node *r, unsigned int n, uint64_t epoch);
@@ -62,7 +63,8 @@ struct caller *caller_new(
 struct caller *caller_with(struct node *from, const char *name, enum channel_role role, struct node *to,
 	json_t *hello, json_t *(*answer)(const char *method));
 void caller_free(struct caller *k);
-/* The error's code or 0; the params are stolen. */
+/* The error's code or 0, and the result or the error (new reference); the params are stolen. */
+int caller_ask(struct caller *k, const char *method, json_t *params, json_t **result);
 int caller_call(struct caller *k, const char *method, json_t *params);
 /* A call that must succeed: its result. */
 json_t *caller_get(struct caller *k, const char *method, json_t *params);

@@ -154,6 +154,12 @@ static const char *const words[][2] = {
 		      "\"mac\":"
 		      "\"52:54:00:00:00:06\", \"addresses\": [{\"private\": \"10.0.0.11\"}]}},"
 		      "{\"method\": \"route.delete\", \"params\": {\"prefix\": \"10.9.0.0/16\"}}]}"},
+	{"txn.open", "{}"},
+	{"txn.add", "{\"txn\": 1, \"part\": 1, \"changes\": [{\"method\": \"route.delete\", \"params\":"
+		    "{\"prefix\": \"10.9.0.0/16\"}}]}"},
+	{"txn.commit", "{\"txn\": 1, \"count\": 1, \"sha256\":"
+		       "\"85cdc6afd895b146a24ed535f1ff695e0d0cdbd1a799d110fad80943c18f96a7\"}"},
+	{"txn.abort", "{\"txn\": 2}"},
 	{"show.vms", "{\"limit\": 2, \"cursor\": \"\"}"},
 	{"show.moves", "{\"limit\": 2}"},
 };
