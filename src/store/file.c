@@ -80,6 +80,7 @@ enum fitness
 db_open(struct store *s, char *why, size_t size)
 {
 	enum fitness fit;
+	char page_size[24];
 	struct stat st;
 	int rc;
 
@@ -97,11 +98,16 @@ db_open(struct store *s, char *why, size_t size)
 		db_close(s);
 		return fit;
 	}
-	rc = db_prepare(s);
+	rc = db_text(s->db, "PRAGMA page_size", page_size, sizeof(page_size));
+	if (rc == SQLITE_OK)
+		rc = db_prepare(s);
 	if (rc != SQLITE_OK)
 		goto failed;
+	s->page_size = atoi(page_size);
 	if (stat(s->file, &st) == 0)
 		s->inode = st.st_ino;
+	sqlite3_wal_hook(s->db, store_logged, s);
+	s->frames = -1;
 	return FIT;
 failed:
 	snprintf(why, size, "%s", s->db ? sqlite3_errmsg(s->db) : "no memory");
@@ -178,6 +184,25 @@ fill_new(sqlite3 *db, const char *identity)
 	return rc;
 }
 
+/* So that a rename outlives a power cut. */
+static int
+sync_directory(const char *file, struct err *e)
+{
+	char name[PATH_MAX], *slash;
+	int fd, rc;
+
+	snprintf(name, sizeof(name), "%s", file);
+	slash = strrchr(name, '/');
+	if (slash)
+		slash[1] = '\0';
+	fd = open(slash ? name : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(e, errno, "store: %s: %s", name, strerror(errno));
+	rc = fsync(fd) == 0 ? 0 : err_set(e, errno, "store: %s: fsync: %s", name, strerror(errno));
+	close(fd);
+	return rc;
+}
+
 /* Makes an empty store beside its place and renames it there, so that a kill leaves all of it or nothing. */
 static int
 make_file(struct store *s, struct err *e)
@@ -202,24 +227,25 @@ make_file(struct store *s, struct err *e)
 		return e->code;
 	if (rename(name, s->file) != 0)
 		return err_set(e, errno, "store: %s: %s", s->file, strerror(errno));
-	return 0;
+	return sync_directory(s->file, e);
 }
 
+/* Neither the database nor its log is for others. */
 static int
-repair_mode(struct store *s, struct err *e)
+repair_mode(const char *file, const char *suffix, struct err *e)
 {
+	char name[PATH_MAX];
 	struct stat st;
 
-	if (lstat(s->file, &st) != 0)
-		return err_set(e, errno, "store: %s: %s", s->file, strerror(errno));
+	snprintf(name, sizeof(name), "%s%s", file, suffix);
+	if (lstat(name, &st) != 0)
+		return errno == ENOENT ? 0 : err_set(e, errno, "store: %s: %s", name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return err_set(e, EINVAL, "store: %s is not a regular file", s->file);
+		return err_set(e, EINVAL, "store: %s is not a regular file", name);
 	if ((st.st_mode & 077) == 0)
 		return 0;
-	log_warn("store: %s was open to others (mode %03o): set to 600", s->file, st.st_mode & 0777);
-	return chmod(s->file, 0600) == 0
-		       ? 0
-		       : err_set(e, errno, "store: %s: chmod: %s", s->file, strerror(errno));
+	log_warn("store: %s was open to others (mode %03o): set to 600", name, st.st_mode & 0777);
+	return chmod(name, 0600) == 0 ? 0 : err_set(e, errno, "store: %s: chmod: %s", name, strerror(errno));
 }
 
 static int
@@ -270,7 +296,7 @@ open_present(struct store *s, char *why, size_t size, struct err *e)
 		snprintf(why, size, "the database is gone, its log is left");
 		return UNFIT;
 	}
-	if (repair_mode(s, e) != 0)
+	if (repair_mode(s->file, "", e) != 0 || repair_mode(s->file, "-wal", e) != 0)
 		return FAILED;
 	if (stat(s->file, &st) == 0 && st.st_size == 0) { /* SQLite would take it for a new one */
 		snprintf(why, size, "zero bytes");

@@ -3,8 +3,11 @@
 #include "store_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <common/log.h>
 
@@ -66,8 +69,78 @@ write_all(struct store *s, const struct env_row *rows, size_t n)
 	return rc;
 }
 
-/* After a failure nothing is known of the file's pages in memory: the connection was dropped, and the next use reads
- * the file anew (a second fsync may succeed without having written anything). */
+/* ---- failures ----
+ *
+ * After a failure nothing is known of the file's pages in memory: the connection is dropped, and the next use reads the file
+ * anew (a second fsync may succeed without having written anything). A commit whose fsync failed may stand in the log as a
+ * whole; who opens the file next would take it for accepted, so the log is cut back to what was. */
+
+/* Said once, and again when it is another. */
+static int
+refuse(struct store *s, int rc, const char *what)
+{
+	char why[sizeof(s->why)];
+
+	snprintf(why, sizeof(why), "%s", what);
+	if (strcmp(why, s->why) != 0)
+		log_error("store: %s: %s: changes are refused, forwarding goes on", s->file, why);
+	memcpy(s->why, why, sizeof(why));
+	return rc;
+}
+
+static void
+accepted(struct store *s)
+{
+	if (s->why[0] != '\0')
+		log_info("store: %s takes changes again (was: %s)", s->file, s->why);
+	s->why[0] = '\0';
+}
+
+static off_t
+log_size(const struct store *s)
+{
+	return s->frames == 0 ? 0 : 32 + (off_t)s->frames * (24 + s->page_size);
+}
+
+static int
+cut_to(int fd, off_t size)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if (st.st_size <= size)
+		return 0;
+	return ftruncate(fd, size) == 0 && fsync(fd) == 0 ? 0 : -errno;
+}
+
+static int
+cut_log(struct store *s)
+{
+	char name[PATH_MAX];
+	int fd, rc;
+
+	snprintf(name, sizeof(name), "%s-wal", s->file);
+	fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	rc = cut_to(fd, log_size(s));
+	close(fd);
+	return rc;
+}
+
+static int
+give_up(struct store *s, int rc)
+{
+	refuse(s, rc, sqlite3_errmsg(s->db));
+	if (!sqlite3_get_autocommit(s->db))
+		step_once(s->q[Q_ROLLBACK]);
+	db_close(s);
+	if (s->frames >= 0)
+		s->spoilt = cut_log(s) != 0;
+	return rc;
+}
+
 static int
 reopen(struct store *s)
 {
@@ -75,18 +148,42 @@ reopen(struct store *s)
 	struct stat st;
 
 	if (stat(s->file, &st) != 0 || st.st_ino != s->inode) {
-		log_error(
-			"store: %s was deleted or replaced while in use: changes are refused until a restart",
-			s->file);
 		db_close(s);
-		return -EIO;
+		return refuse(s, -ENOENT, "deleted or replaced while in use: restart the router");
 	}
 	if (s->db)
 		return 0;
+	if (s->spoilt && cut_log(s) != 0)
+		return refuse(s, -EIO, "the log still holds a commit that was refused");
+	s->spoilt = false;
 	if (db_open(s, why, sizeof(why)) == FIT)
 		return 0;
-	log_error("store: %s: cannot be opened again: %s", s->file, why);
-	return -EIO;
+	return refuse(s, -EIO, why);
+}
+
+/* ---- commits ---- */
+
+/* Called by SQLite with the frames that the log has now. */
+int
+store_logged(void *arg, sqlite3 *db, const char *name, int frames)
+{
+	struct store *s = arg;
+
+	(void)db;
+	(void)name;
+	s->frames = frames;
+	return SQLITE_OK;
+}
+
+/* Moves what the log holds into the database; the next commit begins it anew. */
+static int
+empty_log(struct store *s)
+{
+	int rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+
+	if (rc == SQLITE_OK)
+		s->frames = 0;
+	return rc;
 }
 
 int
@@ -96,14 +193,14 @@ store_commit(struct store *s, const struct env_row *rows, size_t n)
 
 	if (rc != 0)
 		return rc;
-	rc = write_all(s, rows, n);
+	if (s->frames < 0 || s->frames >= LOG_FRAMES)
+		rc = empty_log(s);
 	if (rc == SQLITE_OK)
-		return 0;
-	log_error("store: %s: commit of %zu rows failed: %s", s->file, n, sqlite3_errmsg(s->db));
-	if (!sqlite3_get_autocommit(s->db))
-		step_once(s->q[Q_ROLLBACK]);
-	db_close(s);
-	return db_errno(rc);
+		rc = write_all(s, rows, n);
+	if (rc != SQLITE_OK)
+		return give_up(s, db_errno(rc));
+	accepted(s);
+	return 0;
 }
 
 /* ---- reading ---- */
@@ -150,10 +247,8 @@ run_query(struct store *s, const char *sql, const char *const texts[2], size_t l
 	} else {
 		rc = db_errno(rc);
 	}
-	if (rc == -EIO) {
-		log_error("store: %s: cannot be read: %s", s->file, sqlite3_errmsg(s->db));
-		db_close(s);
-	}
+	if (rc == -EIO)
+		give_up(s, rc);
 	return rc;
 }
 

@@ -17,7 +17,8 @@ struct store;
  * of ours is moved aside as FILE.corrupt-<UTC time>, logged, and an empty one is made; *set_aside tells. NULL on error. */
 struct store *store_open(const char *file, const char *identity, bool *set_aside, struct err *e);
 void store_close(struct store *s);
-/* All or nothing, durable on return; 0 or -ENOSPC, -EIO, -EROFS. */
+/* All or nothing, durable on return; 0, or -ENOSPC, -EIO, -EROFS, and -ENOENT once the file was deleted or replaced. What
+ * was refused is not there later either. The next commit tries anew, and the log says once why and once that it works again. */
 int store_commit(struct store *s, const struct env_row *rows, size_t n);
 /* Every row of `kind` (NULL: of all but "log"), ordered by kind and key, until row() returns non-zero. */
 int store_load(struct store *s, const char *kind, int (*row)(void *arg, const struct env_row *r), void *arg);

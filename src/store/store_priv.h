@@ -19,9 +19,18 @@ struct store {
 	sqlite3 *db; /* NULL after a failure, until the next use opens it again */
 	sqlite3_stmt *q[N_QUERIES];
 	ino_t inode;
+	int page_size;
+	int frames;    /* of the log (WAL) that hold what was accepted; -1: not known, so no commit begins */
+	bool spoilt;   /* the log holds more, and could not be cut */
+	char why[200]; /* changes are refused; "" = they are not */
 };
 
-int db_errno(int rc); /* of SQLite's: 0 or -errno; store.c */
+/* ---- store.c ---- */
+
+int db_errno(int rc);							/* of SQLite's: 0 or -errno */
+int store_logged(void *arg, sqlite3 *db, const char *name, int frames); /* for sqlite3_wal_hook() */
+
+#define LOG_FRAMES 1000 /* then the log is moved into the database */
 
 /* ---- schema.c ---- */
 
