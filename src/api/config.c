@@ -52,14 +52,6 @@ mac_is_set(const struct mac *m)
 	return !mac_equal(m, &none);
 }
 
-static bool
-key_is_set(const uint8_t key[KEY_LEN])
-{
-	static const uint8_t none[KEY_LEN];
-
-	return memcmp(key, none, KEY_LEN) != 0;
-}
-
 struct prefix4
 connected(const struct conf_port *p)
 {
@@ -220,7 +212,7 @@ check_listen(struct check *k)
 	ip4 a;
 
 	if (control->listen[0] == '\0') {
-		if (!is_given(k, path) && (control->controllers.n > 0 || k->c->peers.n > 0))
+		if (!is_given(k, path) && config_callers(k->c) > 0)
 			bad(k, path,
 				"missing; controllers and peers need a management address and port, such as "
 				"192.0.2.1:7411");
@@ -244,57 +236,6 @@ check_listen(struct check *k)
 			bad(k, path,
 				"%s is inside segment \"%s\"; take a management address that VMs cannot have",
 				host, s->name);
-	}
-}
-
-/* Two callers with one key, or one name, could not be told apart. */
-struct caller {
-	const char *name;
-	const uint8_t *key;
-	const char *list;
-	size_t index;
-};
-
-static struct caller
-caller_at(const struct config *c, size_t i)
-{
-	size_t peers = c->peers.n;
-	const struct conf_controller *x = (const struct conf_controller *)c->control.controllers.items;
-
-	if (i < peers)
-		return (struct caller){PEER(c, i)->name, PEER(c, i)->key, "peers", i};
-	i -= peers;
-	return (struct caller){x[i].name, x[i].key, "control.controllers", i};
-}
-
-static void
-check_two_callers(struct check *k, const struct caller *a, const struct caller *b)
-{
-	/* Inside one list the reader has compared the names. */
-	if (a->list != b->list && b->name[0] != '\0' && strcmp(a->name, b->name) == 0)
-		bad(k, PATH("%s[%zu].name", b->list, b->index), "\"%s\" is %s[%zu] too; names must differ",
-			b->name, a->list, a->index);
-	if (key_is_set(b->key) && memcmp(a->key, b->key, KEY_LEN) == 0)
-		bad(k, PATH("%s[%zu].key", b->list, b->index), "is the key of %s[%zu] too; each has its own",
-			a->list, a->index);
-}
-
-static void
-check_callers(struct check *k)
-{
-	size_t n = k->c->peers.n + k->c->control.controllers.n;
-
-	for (size_t i = 0; i < n; i++) {
-		struct caller b = caller_at(k->c, i);
-
-		if (b.name[0] != '\0' && strcmp(b.name, k->c->router.name) == 0)
-			bad(k, PATH("%s[%zu].name", b.list, b.index),
-				"\"%s\" is this router; names must differ", b.name);
-		for (size_t j = 0; j < i; j++) {
-			struct caller a = caller_at(k->c, j);
-
-			check_two_callers(k, &a, &b);
-		}
 	}
 }
 

@@ -41,5 +41,7 @@ void check_port_ref(struct check *k, const char *path, const char *name, enum po
 /* Network and broadcast address, where a prefix has them. */
 bool is_edge(const struct prefix4 *p, ip4 a);
 
+size_t config_callers(const struct config *c); /* peers, controllers and observers */
+void check_callers(struct check *k);
 void check_punt(struct check *k, size_t port);
 void check_segments(struct check *k);

@@ -76,12 +76,26 @@ static const struct kind kind_conf_limits = {"limits", sizeof(struct conf_limits
 static const struct field fields_controller[] = {
 	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the controller"},
 	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
+	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
+		.help = "its public key before that, taken too while it changes over; none when left out"},
 	{"psk", F_KEY, 0, AT(conf_controller, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
 static const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller),
 	fields_controller, "a cloud controller that may change this router"};
+
+static const struct field fields_observer[] = {
+	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the observer"},
+	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
+	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
+		.help = "its public key before that, taken too while it changes over; none when left out"},
+	{"psk", F_KEY, 0, AT(conf_controller, psk),
+		.help = "pre-shared key with it, in addition; none when left out"},
+	END,
+};
+static const struct kind kind_conf_observer = {"observer", sizeof(struct conf_controller), fields_observer,
+	"a program that may look at this router and change nothing"};
 
 static const struct field fields_control[] = {
 	{"listen", F_HOSTPORT, 0, AT(conf_control, listen),
@@ -98,6 +112,8 @@ static const struct field fields_control[] = {
 		.help = "directory on tmpfs for the session table, which a restarted router takes up"},
 	{"controllers", F_LIST, 0, AT(conf_control, controllers), 0, 16, .kind = &kind_conf_controller,
 		.help = "controllers that may change this router"},
+	{"observers", F_LIST, 0, AT(conf_control, observers), 0, 16, .kind = &kind_conf_observer,
+		.help = "programs that may look at this router and change nothing"},
 	END,
 };
 static const struct kind kind_conf_control = {
@@ -245,6 +261,8 @@ static const struct kind kind_conf_pool = {
 static const struct field fields_peer[] = {
 	{"name", F_NAME, KEYED, AT(conf_peer, name), .help = "its router name"},
 	{"key", F_KEY, REQ, AT(conf_peer, key), .help = "its public static key"},
+	{"old-key", F_KEY, 0, AT(conf_peer, old_key),
+		.help = "its public key before that, taken too while it changes over; none when left out"},
 	{"psk", F_KEY, 0, AT(conf_peer, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	{"address", F_HOSTPORT, REQ, AT(conf_peer, address), .help = "its control address and port"},

@@ -100,6 +100,7 @@ struct conf_pool { /* global addresses of this site */
 struct conf_peer { /* another router of the group */
 	char name[NAME_LEN + 1];
 	uint8_t key[KEY_LEN];		/* its public static key */
+	uint8_t old_key[KEY_LEN];	/* the one before, while it is being replaced; zero = none */
 	char address[HOSTPORT_LEN + 1]; /* of its control channel */
 	ip4 vtep;
 	struct mac mac; /* its router MAC */
@@ -107,9 +108,10 @@ struct conf_peer { /* another router of the group */
 	uint8_t psk[KEY_LEN];
 };
 
-struct conf_controller {
+struct conf_controller { /* or an observer */
 	char name[NAME_LEN + 1];
 	uint8_t key[KEY_LEN];
+	uint8_t old_key[KEY_LEN]; /* the one before, while it is being replaced; zero = none */
 	uint8_t psk[KEY_LEN];
 };
 
@@ -120,6 +122,7 @@ struct conf_control {
 	char state[256];
 	char runtime[256];	 /* directory on tmpfs for the session table */
 	struct list controllers; /* conf_controller */
+	struct list observers;	 /* conf_controller */
 };
 
 struct conf_drain { /* defaults for a move that says nothing */
@@ -151,6 +154,8 @@ int config_check(const struct config *c, const json_t *tree, const struct source
 int config_load(const char *file, struct config *c, struct faults *f);
 /* Whether a route, of the file or of route.replace, can be used with this configuration; 0 or -EINVAL. */
 int config_check_route(const struct config *c, const struct route *r, struct err *e);
+/* That no caller has this router's own key; 0 or -EINVAL. */
+int config_check_own_key(const struct config *c, const uint8_t public_key[KEY_LEN], struct err *e);
 /* Name of the kernel interface of a port that punts. False: the one that its own name makes is too long. */
 #define PUNT_NAME_LEN 15
 bool conf_punt_name(const struct conf_port *p, char name[PUNT_NAME_LEN + 1]);

@@ -57,6 +57,8 @@ static const struct field fields_router[] = {
 		.help = "name of the router, as its own configuration has it"},
 	{"address", F_HOSTPORT, REQ, AT(inv_router, address), .help = "its control.listen"},
 	{"key", F_KEY, REQ, AT(inv_router, key), .help = "its public static key"},
+	{"old-key", F_KEY, 0, AT(inv_router, old_key),
+		.help = "its public key before that, tried too while it changes over; none when left out"},
 	{"psk", F_KEY, 0, AT(inv_router, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,

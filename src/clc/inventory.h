@@ -32,6 +32,7 @@ struct inv_router {
 	char name[NAME_LEN + 1];
 	char address[HOSTPORT_LEN + 1];
 	uint8_t key[KEY_LEN];
+	uint8_t old_key[KEY_LEN]; /* the one before, while it is being replaced; zero = none */
 	uint8_t psk[KEY_LEN];
 };
 

@@ -14,6 +14,7 @@ struct link {
 	struct link *next;
 	struct links *all;
 	const struct inv_router *router;
+	bool by_old_key;	 /* it is dialled by its key of before */
 	struct channel *channel; /* NULL once down */
 	struct rpc *rpc;	 /* NULL until up */
 	char why[200];		 /* it is down */
@@ -114,7 +115,7 @@ dial(struct links *l, struct link *k)
 		return;
 	snprintf(local.name, sizeof(local.name), "%s", l->inv->clc.name);
 	snprintf(to.name, sizeof(to.name), "%s", k->router->name);
-	memcpy(to.key, k->router->key, sizeof(to.key));
+	memcpy(to.key, k->by_old_key ? k->router->old_key : k->router->key, sizeof(to.key));
 	memcpy(to.psk, k->router->psk, sizeof(to.psk));
 	local.private_key = l->private_key;
 	local.hello = json_pack("{s:I, s:s}", "term", (json_int_t)l->inv->clc.term, "software",
@@ -207,6 +208,25 @@ refused(struct link *k, const char *method, json_t **result, struct err *e)
 	return k->code;
 }
 
+static void
+connect_once(struct links *l, struct link *k)
+{
+	dial(l, k);
+	while (k->channel != NULL && k->rpc == NULL)
+		l->turn(l->turn_arg);
+}
+
+/* A router that changes its key has either until it was reloaded: which one answers is remembered. */
+static void
+connect_to(struct links *l, struct link *k)
+{
+	connect_once(l, k);
+	if (k->channel != NULL || sodium_is_zero(k->router->old_key, sizeof(k->router->old_key)))
+		return;
+	k->by_old_key = !k->by_old_key;
+	connect_once(l, k);
+}
+
 int
 link_call(struct links *l, const char *router, const char *method, json_t *params_stolen, json_t **result,
 	struct err *e)
@@ -222,9 +242,7 @@ link_call(struct links *l, const char *router, const char *method, json_t *param
 		err_set(e, ENOENT, "router %s is not in the inventory", router);
 		return LINK_DOWN;
 	}
-	dial(l, k);
-	while (k->channel != NULL && k->rpc == NULL)
-		l->turn(l->turn_arg);
+	connect_to(l, k);
 	if (k->channel == NULL) {
 		json_decref(params_stolen);
 		return down(k, "cannot be reached", e);

@@ -46,21 +46,6 @@ peer_alarm(struct peer *p, const char *fmt, ...)
 
 /* ---- who calls whom ---- */
 
-static const struct channel_identity *
-find_identity(void *arg, const uint8_t key[32])
-{
-	struct session *s = arg;
-	struct core *c = s->core;
-
-	for (size_t i = 0; i < c->n_controllers; i++)
-		if (memcmp(c->controllers[i].key, key, 32) == 0)
-			return &c->controllers[i];
-	for (size_t i = 0; i < c->n_peers; i++)
-		if (memcmp(c->peers[i].identity.key, key, 32) == 0)
-			return &c->peers[i].identity;
-	return NULL;
-}
-
 static void
 local_end(struct core *c, struct channel_local *l)
 {
@@ -91,7 +76,7 @@ accepted_tcp(void *arg, struct env_stream *stream, const struct env_peer_id *id)
 	}
 	s = session_new(c, ROLE_OBSERVER, id->text);
 	local_end(c, &l);
-	s->channel = channel_accept(&l, stream, id, find_identity, &session_ops, s);
+	s->channel = channel_accept(&l, stream, id, caller_find, &session_ops, s);
 	json_decref(l.hello);
 	if (!s->channel)
 		session_close(s);
@@ -140,7 +125,7 @@ peer_dial(struct peer *p)
 	s->peer = p;
 	s->dialled = true;
 	local_end(c, &l);
-	s->channel = channel_dial(&l, &p->identity, p->conf->address, &session_ops, s);
+	s->channel = channel_dial(&l, &p->identities[p->dials_old], p->conf->address, &session_ops, s);
 	json_decref(l.hello);
 	if (!s->channel) {
 		session_close(s);
@@ -241,8 +226,11 @@ peer_down(struct core *c, struct session *s)
 {
 	struct peer *p = s->peer;
 
-	if (p->dialling == s)
+	if (p->dialling == s) {
 		p->dialling = NULL;
+		p->dials_old =
+			p->n_identities > 1 && !p->dials_old; /* it may have its other key still, or by now */
+	}
 	if (p->session == s) {
 		p->session = NULL;
 		sync_stop(p);
@@ -274,28 +262,10 @@ peer_exchanged(struct peer *p, bool whole)
 
 /* ---- start and stop ---- */
 
-static void
-set_identity(struct channel_identity *id, const char *name, enum channel_role role, const uint8_t key[32],
-	const uint8_t psk[32])
-{
-	memset(id, 0, sizeof(*id));
-	snprintf(id->name, sizeof(id->name), "%s", name);
-	id->role = role;
-	memcpy(id->key, key, sizeof(id->key));
-	memcpy(id->psk, psk, sizeof(id->psk));
-}
-
 void
 peers_init(struct core *c)
 {
-	c->n_controllers = c->conf->control.controllers.n;
-	c->controllers = zalloc((c->n_controllers + 1) * sizeof(*c->controllers));
-	for (size_t i = 0; i < c->n_controllers; i++) {
-		const struct conf_controller *k =
-			list_at(c->conf->control.controllers, const struct conf_controller, i);
-
-		set_identity(&c->controllers[i], k->name, ROLE_CONTROLLER, k->key, k->psk);
-	}
+	callers_init(c);
 	c->n_peers = c->conf->peers.n;
 	c->peers = zalloc((c->n_peers + 1) * sizeof(*c->peers));
 	for (size_t i = 0; i < c->n_peers; i++) {
@@ -307,7 +277,7 @@ peers_init(struct core *c)
 		p->backoff_ms = BACKOFF_MIN_MS;
 		p->timer = timer_new(c, peer_timer, p);
 		p->shared = zalloc(c->conf->segments.n + 1);
-		set_identity(&p->identity, p->conf->name, ROLE_PEER, p->conf->key, p->conf->psk);
+		peer_identify(p);
 	}
 }
 
@@ -352,11 +322,9 @@ peers_fini(struct core *c)
 	}
 	sessions_fini(c);
 	for (size_t i = 0; i < c->n_peers; i++) {
-		explicit_bzero(&c->peers[i].identity, sizeof(c->peers[i].identity));
+		explicit_bzero(c->peers[i].identities, sizeof(c->peers[i].identities));
 		free(c->peers[i].shared);
 	}
-	for (size_t i = 0; i < c->n_controllers; i++)
-		explicit_bzero(&c->controllers[i], sizeof(c->controllers[i]));
+	callers_fini(c);
 	free(c->peers);
-	free(c->controllers);
 }

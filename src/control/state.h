@@ -198,7 +198,9 @@ struct peer {
 	struct core *core;
 	uint8_t index; /* router index */
 	const struct conf_peer *conf;
-	struct channel_identity identity;
+	struct channel_identity identities[2]; /* by its key; by its old one, while it changes over */
+	size_t n_identities;
+	bool dials_old;			    /* the one it is dialled by: what answered last, else in turn */
 	struct session *session, *dialling; /* the one that is up; the one on its way */
 	enum peer_state state;
 	struct env_timer *timer; /* next dial, or next exchange after refused claims */
@@ -265,8 +267,8 @@ struct core {
 	struct peer *peers;
 	size_t n_peers;
 	uint64_t serials;
-	struct channel_identity *controllers;
-	size_t n_controllers;
+	struct channel_identity *callers; /* controllers and observers, one for each key */
+	size_t n_callers;
 	struct session *watcher;	/* who traces or captures; NULL = nobody */
 	uint64_t watches;		/* counter: names the one that is on */
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
@@ -435,6 +437,14 @@ bool evidence_of_two(struct core *c, const struct fwd_event *ev);
 void evidence_seen(struct core *c, const struct fwd_event *ev);
 /* Our VMs that stood behind this port are searched for. */
 void evidence_link_down(struct core *c, uint16_t port);
+
+/* ---- callers.c: whose key stands for whom ---- */
+
+void callers_init(struct core *c); /* controllers and observers of the configuration */
+void callers_fini(struct core *c);
+void peer_identify(struct peer *p); /* its identities by its part of the configuration */
+/* Whose key it is: for channel_accept(), which gets the session as `arg`. */
+const struct channel_identity *caller_find(void *arg, const uint8_t key[32]);
 
 /* ---- peers.c, sync.c, claims.c ---- */
 

@@ -231,6 +231,9 @@ make_host(struct daemon *d, struct err *e)
 		return e->code;
 	host_set_user(d->host, d);
 	add_ops(host_ops(d->host));
+	signal(SIGTERM,
+		SIG_IGN); /* so it is again once the events are gone: a second one must not end us in the middle */
+	signal(SIGINT, SIG_IGN);
 	d->term = evsignal_new(host_base(d->host), SIGTERM, on_signal, d);
 	d->interrupt = evsignal_new(host_base(d->host), SIGINT, on_signal, d);
 	if (d->term == NULL || d->interrupt == NULL)
@@ -293,6 +296,22 @@ make_core(struct daemon *d, struct err *e)
 	return core_run(d->core, ready, d, e);
 }
 
+/* The private key, which nobody else may have. */
+static int
+load_key(const struct config *c, uint8_t private_key[KEY_LEN], struct err *e)
+{
+	uint8_t public_key[KEY_LEN];
+	int rc = key_load(c->control.key_file, private_key, e);
+
+	if (rc != 0)
+		return rc;
+	key_public(private_key, public_key);
+	rc = config_check_own_key(c, public_key, e);
+	if (rc != 0)
+		sodium_memzero(private_key, KEY_LEN);
+	return rc;
+}
+
 static int
 start(struct daemon *d, bool verbose, struct err *e)
 {
@@ -303,7 +322,7 @@ start(struct daemon *d, bool verbose, struct err *e)
 	d->lock = lock_take(c->control.runtime, e);
 	if (d->lock < 0)
 		return d->lock;
-	if ((rc = key_load(c->control.key_file, d->start.private_key, e)) != 0)
+	if ((rc = load_key(c, d->start.private_key, e)) != 0)
 		return rc;
 	if ((rc = eal_start(d->plan, c->router.name, verbose, e)) != 0)
 		return rc;

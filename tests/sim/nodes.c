@@ -209,4 +209,5 @@ node_fini(struct node *n)
 	free(n->conf.peers.items);
 	free(n->conf.routes.items);
 	free(n->conf.control.controllers.items);
+	free(n->conf.control.observers.items);
 }

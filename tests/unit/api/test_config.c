@@ -17,6 +17,7 @@
 
 #define KEY_C "RVhBTVBMRS1QVUJMSUMtS0VZLU9GLUNMT1VELUNUUkw="
 #define KEY_Y "RVhBTVBMRS1QVUJMSUMtS0VZLU9GLVJPVVRFUi1SLVk="
+#define KEY_O "RVhBTVBMRS1QVUJMSUMtS0VZLU9GLURBU0hCT0FSRC0="
 #define KEY_Z "RVhBTVBMRS1QVUJMSUMtS0VZLU9GLVJPVVRFUi1SLVo="
 
 static const char *const good[] = {
@@ -398,6 +399,16 @@ duplicates_are_told_where_the_second_stands(void **state)
 		{{58, "    key: " KEY_Y}, 58, 10, "peers[1].key", "is the key of peers[0] too"},
 		{{13, "      key: " KEY_Z}, 13, 12, "control.controllers[0].key",
 			"is the key of peers[1] too"},
+		{{58, "    key: " KEY_Z "\n    old-key: " KEY_Y}, 59, 14, "peers[1].old-key",
+			"is the key of peers[0] too"},
+		{{58, "    key: " KEY_Z "\n    old-key: " KEY_Z}, 59, 14, "peers[1].old-key",
+			"is its key too"},
+		{{53, "    key: " KEY_Y "\n    old-key: " KEY_C}, 13, 12, "control.controllers[0].key",
+			"is the old-key of peers[0] too"},
+		{{13, "      key: " KEY_C "\n  observers:\n    - name: eye\n      key: " KEY_C}, 16, 12,
+			"control.observers[0].key", "is the key of control.controllers[0] too"},
+		{{13, "      key: " KEY_C "\n  observers:\n    - name: clc\n      key: " KEY_O}, 15, 13,
+			"control.observers[0].name", "\"clc\" is control.controllers[0] too"},
 		{{60, "    vtep: 198.51.100.6"}, 60, 11, "peers[1].vtep", "is the VTEP of peer \"r-y\" too"},
 		{{60, "    vtep: 198.51.100.2"}, 60, 11, "peers[1].vtep", "is an address of this router"},
 		{{61, "    mac: 02:00:5e:10:00:0b"}, 61, 10, "peers[1].mac",

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 NEARWAYD = sys.argv.pop(1)
@@ -129,6 +130,44 @@ class Program(unittest.TestCase):
         self.write(f'net_memif0,role=server,socket={self.dir}/memif,socket-abstract=no', mtu=1600)
         p = self.start()
         p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+    # C-28: missing, 0644, 31 bytes, zero, equal to the peer's: no start, the reason, no byte of the key.
+    def test_a_private_key_that_is_none_is_refused_with_the_reason(self):
+        public = nearwayd('keygen', self.key).stdout.strip()
+        with open(self.key) as f:
+            good = f.read()
+        for text, mode, why in ((None, 0, 'missing'), (good, 0o644, 'chmod 600'), (good[:40] + '\n', 0o600, 'not one line'),
+                                ('A' * 43 + '=\n', 0o600, 'zero')):
+            os.unlink(self.key)
+            if text is not None:
+                with open(self.key, 'w') as f:
+                    f.write(text)
+                os.chmod(self.key, mode)
+            p = nearwayd('-c', self.config)
+            self.assertEqual(p.returncode, 1)
+            self.assertRegex(p.stderr, f'{self.key}.*{why}')
+            self.assertNotIn(good[:8], p.stderr)
+            open(self.key, 'a').close()
+        with open(self.key, 'w') as f:
+            f.write(good)
+        os.chmod(self.key, 0o600)
+        with open(self.config) as f:
+            config = f.read()
+        with open(self.config, 'w') as f:
+            f.write(config.replace('control: {', f'control: {{listen: 127.0.0.1:7411, controllers: '
+                                                 f'[{{name: clc, key: "{public}"}}], '))
+        p = nearwayd('-c', self.config)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("control.controllers[0].key is this router's own public key", p.stderr)
+        self.assertNotIn(good[:8], p.stderr)
+
+    def test_a_second_signal_while_it_stops_changes_nothing(self):
+        nearwayd('keygen', self.key)
+        p = self.start()
+        while p.poll() is None:
+            p.send_signal(signal.SIGTERM)
+            time.sleep(0.0005)
         self.assertEqual(p.wait(timeout=15), 0)
 
     def test_router_runs_answers_refuses_a_second_and_stops(self):

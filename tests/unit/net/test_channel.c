@@ -138,6 +138,7 @@ responder_with_another_key_or_name_is_refused(void **state)
 	}
 }
 
+/* C-06, C-07: the role is the key's, whatever the caller says. */
 static void
 wrong_role_or_name_of_the_caller_is_refused_at_its_hello(void **state)
 {

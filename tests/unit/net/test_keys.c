@@ -106,6 +106,7 @@ public_key_is_rfc_7748_section_6_1(void **state)
 	assert_memory_equal(key, alice_public, 32);
 }
 
+/* C-28: missing, 0644, 31 bytes, zero; equal to a peer's: see test_conf.c and program.py. */
 static void
 bad_key_files_are_refused_with_the_reason_and_no_key_bytes(void **state)
 {
