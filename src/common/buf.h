@@ -23,10 +23,11 @@ buf_len(const struct buf *b)
 	return b->tail - b->head;
 }
 
+/* NULL where nothing was ever in it. */
 static inline uint8_t *
 buf_head(const struct buf *b)
 {
-	return b->data + b->head;
+	return b->data != NULL ? b->data + b->head : NULL;
 }
 
 /* 0, -ENOSPC above the limit, -ENOMEM; on failure nothing was appended. */

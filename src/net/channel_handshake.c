@@ -295,7 +295,7 @@ renewal_frame(struct channel *c, const uint8_t *p, size_t len)
 	else if (!c->initiator)
 		adopt(c);
 	else if (read_message_two(c, c->next, p, len)) {
-		send_renewal(c, NULL, 0);
+		send_renewal(c, p, 0); /* empty: by the new keys from here on */
 		if (c->state == CH_UP)
 			adopt(c);
 	}

@@ -37,6 +37,20 @@ random_appends_and_consumes_keep_every_byte_in_order(void **state)
 	buf_fini(&b);
 }
 
+/* No offset is added to no pointer: UBSan looks. */
+static void
+a_buffer_that_never_held_anything_has_no_head(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 0);
+	assert_null(buf_head(&b));
+	buf_consume(&b, 0);
+	assert_int_equal(buf_len(&b), 0);
+	buf_fini(&b);
+}
+
 static void
 append_above_the_limit_changes_nothing(void **state)
 {
@@ -57,6 +71,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_appends_and_consumes_keep_every_byte_in_order),
+		cmocka_unit_test(a_buffer_that_never_held_anything_has_no_head),
 		cmocka_unit_test(append_above_the_limit_changes_nothing),
 	};
 
