@@ -165,6 +165,7 @@ route_load(struct core *c, const struct env_row *row, struct fail *f)
 {
 	json_t *v = row_json(row, f);
 	struct faults faults;
+	char prefix[PREFIX4_TEXT];
 	struct err e = {0};
 	struct route r;
 	int rc;
@@ -177,7 +178,8 @@ route_load(struct core *c, const struct env_row *row, struct fail *f)
 		faults_err(&faults, &e);
 		fail(f, RPC_INVALID_PARAMS, "%s", e.text);
 	} else {
-		rc = apply_route_replace(c, &r, NULL, f);
+		rc = row_check_key(row, prefix4_format(&r.prefix, prefix), f);
+		rc = rc ? rc : apply_route_replace(c, &r, NULL, f);
 	}
 	faults_fini(&faults);
 	json_decref(v);

@@ -279,7 +279,7 @@ move_load(struct core *c, const struct env_row *row, struct fail *f)
 	json_int_t epoch, started, ended;
 	json_t *v = json_loads(row->value, 0, NULL);
 	struct move m = {0};
-	int s, a, b;
+	int s, a, b, rc = 0;
 
 	if (!v ||
 		json_unpack(v, "{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:I}", "segment", &segment, "mac", &mac,
@@ -301,11 +301,12 @@ move_load(struct core *c, const struct env_row *row, struct fail *f)
 		m.started_ms = started;
 		m.ended_ms = ended;
 		move_id(c, &m.vm, m.epoch, m.id);
-		if (!move_find(c, &m.vm, m.epoch))
+		rc = row_check_key(row, m.id, f);
+		if (rc == 0)
 			move_add(c, &m);
 	}
 	json_decref(v);
-	return 0;
+	return rc;
 }
 
 /* Rows come in the order of their keys. */

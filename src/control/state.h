@@ -322,6 +322,8 @@ void vm_row(struct core *c, const struct vm_state *s, struct env_row *row);
 void row_set(struct env_row *row, const char *kind, const char *key, json_t *value_stolen);
 void row_free(struct env_row *row);
 json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
+/* A row stands under the key of what it is about, so that there is one for each thing. */
+int row_check_key(const struct env_row *row, const char *key, struct fail *f);
 void vms_free(struct core *c);
 bool vm_has_own_drain(const struct vm_state *s);
 bool vm_has_private(const struct vm_state *s, ip4 private);

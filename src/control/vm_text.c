@@ -312,6 +312,21 @@ vm_check(struct core *c, const struct vm_state *s, struct fail *f)
 }
 
 int
+row_check_key(const struct env_row *row, const char *key, struct fail *f)
+{
+	return strcmp(row->key, key) == 0 ? 0 : fail(f, RPC_INVALID_PARAMS, "it is about %s", key);
+}
+
+static int
+vm_check_row(struct core *c, const struct env_row *row, const struct vm_state *s, struct fail *f)
+{
+	char key[VM_KEY_TEXT];
+
+	vm_key_text(c, s->fwd.segment, &s->fwd.mac, key);
+	return row_check_key(row, key, f) == 0 ? vm_check(c, s, f) : f->code;
+}
+
+int
 vm_load(struct core *c, const struct env_row *row, struct fail *f)
 {
 	struct vm_state s;
@@ -334,7 +349,7 @@ vm_load(struct core *c, const struct env_row *row, struct fail *f)
 	json_decref(v);
 	if (rc != 0)
 		return fail(f, RPC_INVALID_PARAMS, "%s", e.text);
-	rc = vm_from_api(c, &vm, &s, f) ? vm_check(c, &s, f) : f->code;
+	rc = vm_from_api(c, &vm, &s, f) ? vm_check_row(c, row, &s, f) : f->code;
 	kind_fini(&kind_vm, &vm);
 	if (rc != 0)
 		return rc;

@@ -123,6 +123,37 @@ a_router_starts_from_any_damaged_rows_and_takes_changes(void **state)
 	world_free(w);
 }
 
+/* Else one thing had two rows, of which its changes reach one, and the other is back after a restart. */
+static void
+a_row_under_the_key_of_something_else_is_refused(void **state)
+{
+	static const char *const kinds[] = {"vm", "route", "move"};
+	struct world *w = router_with_all_kinds_of_rows();
+	struct node *a = world_router(w, 0);
+	struct row row[64];
+	size_t rows = rows_take(a, row, 64);
+	char text[100];
+
+	(void)state;
+	stored_clear(a);
+	for (size_t i = 0; i < rows; i++)
+		stored_set(a, row[i].kind, strcmp(row[i].kind, "meta") == 0 ? row[i].key : "another",
+			row[i].value);
+	node_start(a);
+	world_run(w, 2500);
+	assert_int_equal(model_count(a), 0);
+	assert_null(model_route(a, "10.9.0.0/16"));
+	assert_null(a->core->moves);
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(text, sizeof(text), "stored %s another is refused and skipped: it is about",
+			kinds[i]);
+		assert_true(logged(text));
+	}
+	for (size_t i = 0; i < rows; i++)
+		free(row[i].value);
+	world_free(w);
+}
+
 /* ---- words of those who hold a key ---- */
 
 static const char *const words[][2] = {
@@ -376,6 +407,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
 		T(a_router_starts_from_any_damaged_rows_and_takes_changes),
+		T(a_row_under_the_key_of_something_else_is_refused),
 		T(damaged_words_of_a_peer_are_taken_or_refused),
 		T(damaged_answers_of_a_peer_are_taken_or_refused),
 		T(damaged_words_of_a_controller_are_taken_or_refused),
