@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Writes the seeds of the fuzz targets, tests/fuzz/seeds/TARGET/NAME, and the dictionary. The addresses are those of
-tests/packet/harness.h, what the bytes in front of a frame mean stands in fuzz.h."""
+"""Writes the seeds of the fuzz targets, tests/fuzz/seeds/TARGET/NAME, and the dictionaries of the control targets. The
+addresses are those of tests/packet/harness.h and router.c; what the bytes mean stands in fuzz.h, talk.h and the targets."""
+import json
 import os
+import re
 
 from scapy.all import ARP, Ether, ICMP, IP, Raw, TCP, UDP, VXLAN, conf
 
@@ -102,7 +104,138 @@ SEEDS = {
 }
 
 
+def vm_of(n, own, **more):
+    return {'segment': 'tenant-a', 'mac': '52:54:00:00:00:%02x' % n,
+            'addresses': [{'private': '10.0.0.1%x' % n, 'global': '198.%d.0.1%x' % (own, n)}], **more}
+
+
+def no_vm(n, **more):
+    return {'segment': 'tenant-a', 'mac': '52:54:00:00:00:%02x' % n, **more}
+
+
+def say(who, method, params=None, ident=1):
+    msg = {'jsonrpc': '2.0', 'id': ident, 'method': method}
+    if params is not None:
+        msg['params'] = params
+    return who + json.dumps(msg)
+
+
+def text(*lines):
+    return '\n'.join(lines).encode()
+
+
+SHORT = {'drain-min': '1s', 'drain-max': '3s'}
+BACK = vm_of(2, 51, **{'drain-min': '1h', 'drain-max': 7200000}, epoch=3)
+OLD = [{'private': '10.0.0.14', 'global': '198.52.0.14', 'router': 'r-b', 'epoch': 0}]
+CLAIM = vm_of(4, 52, owner='r-b', epoch=9)
+DRAINING = vm_of(1, 52, owner='r-b', epoch=7, drains=[
+    {'private': '10.0.0.11', 'global': '198.51.0.11', 'router': 'r-a', 'epoch': 7, 'min': 1000, 'max': 2000,
+     'left-min': 900, 'left-max': 1900}])
+GONE = no_vm(3, owner='r-b', epoch=9, deleted=True)
+DONE = no_vm(3, **{'global': '198.52.0.13', 'epoch': 2})
+CHANGES = [{'method': 'vm.register', 'params': vm_of(7, 51)}, {'method': 'route.delete', 'params': {'prefix': '10.9.0.0/16'}},
+           {'method': 'vm.unregister', 'params': no_vm(1)}]
+
+SEEDS.update({
+    'rpc': {
+        'register': text(say('l', 'vm.register', vm_of(7, 51)), say('l', 'vm.register', vm_of(7, 51, epoch=1)), say('l', 'show.vms')),
+        'move': text(say('c', 'vm.move', {**vm_of(4, 51), **SHORT, 'old': OLD}), say('c', 'show.moves', {'limit': 2}), 't5000',
+                     say('l', 'move.finish', no_vm(4)), say('l', 'show.nat')),
+        'back': text(say('l', 'vm.move', BACK), 'r', say('l', 'show.counters', {'cursor': '', 'limit': 1})),
+        'unregister': text(say('l', 'vm.unregister', no_vm(1, epoch=2)), say('l', 'vm.register', vm_of(1, 51, epoch=1))),
+        'nat': text(say('l', 'nat.set', {'segment': 'tenant-a', 'private': '10.0.0.11', 'global': '198.51.0.99'}),
+                    say('l', 'nat.set', {'segment': 'tenant-a', 'private': '10.0.0.11'})),
+        'routes': text(say('l', 'route.replace', {'prefix': '10.8.0.0/16', 'via': '192.0.2.7', 'port': 'wan0'}),
+                       say('l', 'route.replace', {'prefix': '0.0.0.0/0', 'blackhole': True}),
+                       say('l', 'route.delete', {'prefix': '10.9.0.0/16'}), say('l', 'show.routes')),
+        'batch': text(say('c', 'txn.apply', {'changes': CHANGES}), say('c', 'txn.apply', {'changes': CHANGES, 'dry-run': True})),
+        'terms': text(say('c', 'vm.register', vm_of(7, 51)), say('d', 'vm.register', vm_of(8, 51)), say('c', 'vm.register', vm_of(9, 51)),
+                      'q', 'h{"term":5}', say('c', 'vm.unregister', no_vm(8))),
+        'full': text('s', say('l', 'vm.register', vm_of(7, 51)), say('l', 'vm.register', vm_of(7, 51)), 'f',
+                     say('l', 'vm.register', vm_of(8, 51)), 'f'),
+        'watch': text(say('l', 'trace', {'count': 2}), say('l', 'explain', {'src': '10.0.0.11', 'dst': '192.0.2.9'}),
+                      say('l', 'capture', {}), 'q'),
+        'shows': text(*[say('l', 'show.' + v) for v in ('status', 'segments', 'peers', 'ports', 'sessions', 'macs', 'drops')]),
+        'notes': text('l{"jsonrpc":"2.0","method":"vm.register"}', 'l[]', 'l{"jsonrpc":"2.0","id":null,"method":"show.status"}',
+                      'l{"jsonrpc":"2.0","id":1,"result":{}}', 'r3600'),
+    },
+    'sync': {
+        'exchange': text('a{"rows":[["tenant-a","52:54:00:00:00:04",9,1],["tenant-a","52:54:00:00:00:03",9,2]]}',
+                         'a' + json.dumps({'vms': [CLAIM, GONE]}), say('p', 'sync.again', {})),
+        'pages': text('a{"rows":[["tenant-a","52:54:00:00:00:04",9,1]],"next":"tenant-a/52:54:00:00:00:04"}', 'a{"vms":[]}', 'a{"rows":[]}',
+                      say('p', 'sync.again', {}), 't9000'),
+        'digest': text(say('p', 'sync.digest', {'cursor': ''}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
+        'update': text(say('p', 'sync.update', {'vms': [CLAIM, DRAINING]}), say('p', 'sync.update', {'vms': [GONE]}), 't3000', 'r'),
+        'done': text(say('p', 'sync.done', {'drains': [DONE]}), say('l', 'vm.move', {**vm_of(4, 51), 'epoch': 9}),
+                     say('p', 'sync.update', {'vms': [CLAIM]})),
+        'mine': text('n', 'a' + json.dumps({'vms': [vm_of(1, 51, owner='r-a', epoch=3)], 'next': 'tenant-a/52:54:00:00:00:01'}),
+                     'a{"vms":[]}', 'a{"rows":[]}', say('p', 'sync.mine', {'cursor': ''})),
+        'hello': text('h{"segments":{"tenant-a":100}}', say('p', 'sync.update', {'vms': [CLAIM]}), 'q', 'h{"instance":7}',
+                      say('p', 'sync.update', {'vms': [CLAIM]})),
+        'silent': text('a', say('p', 'sync.again', {}), say('l', 'vm.unregister', no_vm(1)), 't15000'),
+        'full': text('s', say('p', 'sync.update', {'vms': [CLAIM]}), 'f', say('p', 'sync.update', {'vms': [DRAINING]}), 'f', 't9000'),
+    },
+    'rows': {
+        'vm': text('=vm tenant-a/52:54:00:00:00:07 ' + json.dumps(vm_of(7, 51, owner='r-a', epoch=3))),
+        'draining': text('=vm tenant-a/52:54:00:00:00:01 ' + json.dumps(DRAINING), '-vm tenant-a/52:54:00:00:00:02'),
+        'gone': text('=vm tenant-a/52:54:00:00:00:03 ' + json.dumps(GONE)),
+        'move': text('=move tenant-a/52:54:00:00:00:03@2 ' + json.dumps(
+            {'epoch': 2, 'from': 'r-b', 'to': 'r-a', 'done': True, 'started': 1790000000000, 'ended': 1790000001000})),
+        'route': text('=route 10.8.0.0/16 {"prefix":"10.8.0.0/16","via":"192.0.2.7"}', '-route 10.9.0.0/16'),
+        'meta': text('=meta router {"revision":9,"term":3,"controller":"clc","boot-id":"boot-0-0","boot-ms":5000,"wall-ms":1790000000000}'),
+        'other': text('=other key {}', '=vm  {}'),
+    },
+})
+
+# who; steps: 0 SEND 1 RUN 2 WAIT 3 FLIP 4 CUT 5 REPEAT 6 LOSE 7 SWAP 8 REPLAY 9 REFLECT 10 INSERT 11 SEAL 12 RENEW 13 AGE 14 PIECES
+# 15 NEW_KEY 16 HANG_UP, of the responder + 128
+TALK = [1, 0, 9, 128, 9, 1]
+SEEDS['noise'] = {name: bytes(steps) for name, steps in {
+    'talk': [0] + TALK + [0, 255, 1, 2, 4, 2, 4],
+    'psk': [32] + TALK, 'wrong-psk': [33] + TALK, 'wrong-role': [2] + TALK, 'wrong-name': [4] + TALK, 'wrong-key': [8] + TALK,
+    'wrong-router': [16] + TALK, 'peer': [64] + TALK,
+    'flip': [0, 1, 3, 0, 9, 0, 9] + TALK, 'flip-handshake': [0, 3, 0, 30] + TALK, 'cut': [0, 1, 4, 0, 9, 0, 9] + TALK,
+    'repeat': [0, 1, 5, 0, 0, 0, 9] + TALK, 'lose': [0, 1, 6, 0, 0, 0, 9] + TALK, 'swap': [0, 1, 7, 0, 0, 0, 9, 0, 9] + TALK,
+    'replay': [0, 1, 8, 0, 0, 0, 9] + TALK, 'reflect': [0, 1, 9, 0, 0, 0, 9] + TALK, 'insert': [0, 1, 10, 0, 4, 0, 0, 0, 0, 0, 9] + TALK,
+    'renew': [0, 1, 12] + TALK * 2 + [2, 2, 12] + TALK, 'old': [0, 1, 13, 20] + TALK * 3, 'overdue': [0, 1, 13, 21] + TALK * 3,
+    'nonces': [0, 1, 13, 131] + TALK * 6, 'renew-flip': [0, 1, 3, 0, 9, 12] + TALK, 'renew-lose': [0, 1, 6 + 128, 0, 0, 12] + TALK,
+    'pieces': [0, 14, 1] + TALK, 'new-key': [0, 1, 15, 7, 12] + TALK, 'unknown-key': [0, 1, 15, 1, 12] + TALK,
+    'gone-key': [0, 1, 15, 6, 12] + TALK, 'hang-up': [0, 1, 16, 16 + 128, 1],
+    'seal-message': [0, 1, 11, 10, 0] + list(b'{"n":0}  ') + [1], 'seal-parts': [0, 1, 11, 3, 1] + list(b'{"') + [11, 5, 0] + list(b'n":0') + [1],
+    'seal-hello': [0, 11, 40, 0] + list(b'{"name":"clc","role":"peer","version":1}') + [1],
+}.items()}
+# which file (bit 0: the log) and edit (0 XOR 2 cut 4 move 6 remove), where (3), how many, bytes
+SEEDS['database'] = {name: bytes(steps) for name, steps in {
+    'whole': [], 'header': [0, 0, 0, 18, 2, 3, 3], 'version': [0, 0, 0, 60, 4, 0, 0, 0, 3], 'page': [0, 0, 16, 3, 2, 255, 1],
+    'cut': [2, 0, 32, 0, 0], 'log-cut': [3, 0, 20, 0, 0], 'moved': [4, 0, 16, 0, 255], 'no-log': [7, 0, 0, 0, 0], 'no-database': [6, 0, 0, 0, 0],
+    'log-frame': [1, 0, 0, 40, 3, 1, 2, 3],
+}.items()}
+CONF = os.path.join(HERE, '..', '..', 'conf')
+SEEDS['yaml'] = {}
+for name in os.listdir(CONF):
+    if name.endswith('.yaml'):
+        with open(os.path.join(CONF, name)) as f:
+            SEEDS['yaml'][name] = ''.join(x for x in f if x.strip() and not x.strip().startswith('#')).encode()
+
+
+def words(pattern, *files):
+    """What stands in the tables that everything else is made of."""
+    found = {w for name in files for w in re.findall(pattern, open(os.path.join(HERE, '..', '..', name)).read())}
+    return sorted(found)
+
+
+def dictionary(name, entries):
+    with open(os.path.join(HERE, name), 'w') as f:
+        f.write('# Made by seeds.py.\n')
+        for e in entries:
+            f.write('"%s"\n' % e.replace('\\', '\\\\').replace('"', '\\"'))
+
+
 def main():
+    fields = words(r'\{"([a-z-]+)", F_', 'src/api/kinds.c')
+    methods = words(r'METHOD\("([a-z.]+)"', 'src/api/methods.def') + words(r'"(sync\.[a-z]+)"', 'src/control/sync.c')
+    dictionary('control.dict', ['"%s"' % w for w in fields + methods + words(r'json_object_get\(\w+, "([a-z-]+)"', 'src/control/sync.c')])
+    dictionary('yaml.dict', [w + ': ' for w in sorted({*fields, *words(r'\{"([a-z-]+)", F_', 'src/clc/inventory.c')})])
     for target, seeds in SEEDS.items():
         folder = os.path.join(HERE, 'seeds', target)
         os.makedirs(folder, exist_ok=True)
