@@ -64,17 +64,16 @@ bool
 gate_admit(struct gate *g, uint64_t now_ms, const char *from)
 {
 	struct gate_bucket *one = bucket_of(g, from);
-	bool known = one->known_until > now_ms;
+	struct gate_bucket *all = &g->all[one->known_until > now_ms];
 
 	/* The address first: one that is over its own rate must not empty the bucket of all. */
 	if (!has_room(one, now_ms, 1000 / GATE_RATE, GATE_BURST) ||
-		(!known && !has_room(&g->all, now_ms, 1000 / GATE_ALL_RATE, GATE_ALL_BURST))) {
+		!has_room(all, now_ms, 1000 / GATE_ALL_RATE, GATE_ALL_BURST)) {
 		g->refused++;
 		return false;
 	}
 	take(one, now_ms, 1000 / GATE_RATE);
-	if (!known)
-		take(&g->all, now_ms, 1000 / GATE_ALL_RATE);
+	take(all, now_ms, 1000 / GATE_ALL_RATE);
 	return true;
 }
 

@@ -3,8 +3,8 @@
  *
  * A handshake costs the responder about 0.2 ms of X25519, and a stranger nothing. Established channels do not pass here.
  * Addresses share 1,024 buckets by a keyed hash, so that memory is bounded and nobody can choose whose bucket to empty.
- * An IPv6 address is its /64: who has one has them all. Where somebody has proved who they are lately, the rate of all does not count,
- * so that a flood of strangers keeps no controller or peer from coming back.
+ * An IPv6 address is its /64: who has one has them all. Addresses where somebody has proved who they are lately share a bucket of their
+ * own, so that a flood of strangers keeps no controller or peer from coming back.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ struct gate_bucket {
 struct gate {
 	uint8_t key[GATE_KEY];
 	uint64_t refused;
-	struct gate_bucket all, one[GATE_BUCKETS];
+	struct gate_bucket all[2], one[GATE_BUCKETS]; /* all: of strangers, of the known */
 };
 
 /* `key`: random bytes. */

@@ -23,6 +23,16 @@ control_setup(void **state)
 	return 0;
 }
 
+unsigned int
+logged_times(const char *text)
+{
+	unsigned int n = 0;
+
+	for (const char *p = lines; (p = strstr(p, text)) != NULL; p++)
+		n++;
+	return n;
+}
+
 bool
 logged(const char *text)
 {

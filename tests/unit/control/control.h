@@ -39,6 +39,7 @@ const struct fwd_vm *fwd_at(struct node *r, unsigned int n);
 void assert_agreed(struct world *w, unsigned int routers);
 /* The log lines since the start of the test hold this text. */
 bool logged(const char *text);
+unsigned int logged_times(const char *text);
 
 /* Somebody with a node's key at the other end of an encrypted channel. */
 struct caller {

@@ -211,7 +211,7 @@ sessions_of(struct node *r)
 static void
 open_gate(struct node *r)
 {
-	memset(&r->core->gate.all, 0, sizeof(r->core->gate.all));
+	memset(r->core->gate.all, 0, sizeof(r->core->gate.all));
 	memset(r->core->gate.one, 0, sizeof(r->core->gate.one));
 }
 

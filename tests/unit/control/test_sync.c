@@ -111,6 +111,7 @@ an_exchange_pages_through_segments_whose_names_begin_alike(void **state)
 	world_free(w);
 }
 
+/* C-52: and the data plane is untouched. */
 static void
 a_lost_peer_leaves_its_vms_as_they_were(void **state)
 {
@@ -834,6 +835,7 @@ a_peer_is_not_told_what_the_store_does_not_have_yet(void **state)
 	world_free(w);
 }
 
+/* C-25: once it is up. */
 static void
 a_new_session_replaces_the_old_one(void **state)
 {
@@ -912,6 +914,7 @@ one_session(struct node *n, unsigned int peer, unsigned int peers)
 	return count == peers && p->state == PEER_SYNCED ? p->up_serial : 0;
 }
 
+/* C-24: both dial at once. */
 static void
 routers_that_dial_each_other_at_once_keep_the_session_of_the_lower_name(void **state)
 {
@@ -932,6 +935,7 @@ routers_that_dial_each_other_at_once_keep_the_session_of_the_lower_name(void **s
 	world_free(w);
 }
 
+/* C-24: at any distance in time. */
 static void
 routers_that_start_at_any_time_come_to_one_session(void **state)
 {

@@ -37,7 +37,7 @@ on_down(void *arg, struct channel *c, const char *why)
 
 const struct channel_ops ops = {on_up, on_message, on_down};
 
-static struct world *world_of_find;
+struct world *world_of_find;
 
 static const struct channel_identity *
 find(void *arg, const uint8_t key[32])

@@ -44,6 +44,7 @@ struct world {
 	uint64_t finds;
 };
 
+extern struct world *world_of_find;  /* the one that was made last */
 extern const struct channel_ops ops; /* they count what happens into a struct end */
 
 void world_init(struct world *w);

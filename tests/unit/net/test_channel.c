@@ -5,6 +5,7 @@
 
 /* ---- handshake ---- */
 
+/* C-02: one round trip. */
 static void
 right_keys_are_up_after_one_round_trip(void **state)
 {
@@ -74,6 +75,7 @@ one_byte_at_a_time_is_the_same(void **state)
 	world_fini(&w);
 }
 
+/* C-05: and the text does not tell which. */
 static void
 right_psk_is_accepted_and_wrong_or_missing_ones_fail_at_message_two(void **state)
 {
@@ -98,6 +100,7 @@ right_psk_is_accepted_and_wrong_or_missing_ones_fail_at_message_two(void **state
 	}
 }
 
+/* C-03: closed after message 1, no reply. */
 static void
 unknown_key_is_closed_without_a_reply(void **state)
 {
@@ -177,6 +180,7 @@ refused_dial_says_why(void **state)
 
 /* ---- a stranger with raw bytes ---- */
 
+/* C-14, C-15: as soon as the length is read. */
 static void
 bad_first_lengths_are_refused_before_their_body_comes(void **state)
 {
@@ -198,6 +202,7 @@ bad_first_lengths_are_refused_before_their_body_comes(void **state)
 	}
 }
 
+/* C-17: one byte a second. */
 static void
 slow_handshake_is_closed_five_seconds_after_accept_whatever_arrives(void **state)
 {
@@ -249,6 +254,7 @@ message_one_replayed_gets_nobody_in(void **state)
 	world_fini(&w);
 }
 
+/* C-11: of the whole session: both messages, hellos, first data, lengths. */
 static void
 every_flipped_byte_of_a_session_ends_it(void **state)
 {
@@ -281,6 +287,7 @@ every_flipped_byte_of_a_session_ends_it(void **state)
 	}
 }
 
+/* C-16: the sanitizer build of this test counts the memory. */
 static void
 every_truncation_and_close_gives_all_memory_back(void **state)
 {
@@ -314,6 +321,7 @@ every_truncation_and_close_gives_all_memory_back(void **state)
 	}
 }
 
+/* C-10: and the frame has no effect. */
 static void
 replayed_swapped_or_lost_frames_end_the_session(void **state)
 {
@@ -338,6 +346,7 @@ replayed_swapped_or_lost_frames_end_the_session(void **state)
 
 /* ---- messages ---- */
 
+/* C-31: strings of up to 1 MiB. */
 static void
 large_messages_go_in_parts_and_two_mebibytes_are_refused(void **state)
 {
@@ -434,6 +443,7 @@ closing_inside_a_callback_is_safe(void **state)
 
 /* ---- time ---- */
 
+/* C-52: an idle hour, and then a peer that has vanished. */
 static void
 idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds(void **state)
 {
@@ -454,6 +464,7 @@ idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds(void **st
 	world_fini(&w);
 }
 
+/* C-18: a length, a bit of the body, and nothing more. */
 static void
 frame_that_is_not_whole_after_ten_seconds_ends_the_session(void **state)
 {
@@ -469,6 +480,36 @@ frame_that_is_not_whole_after_ten_seconds_ends_the_session(void **state)
 	fake_advance(&w.f, 1);
 	assert_int_equal(w.b.down, 1);
 	assert_non_null(strstr(w.b.why, "10 s"));
+	world_fini(&w);
+}
+
+/* C-18: bytes that trickle do not prolong it. */
+static void
+a_frame_that_trickles_in_is_closed_ten_seconds_after_it_began(void **state)
+{
+	struct buf rest;
+	struct world w;
+	long whole;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	whole = (long)buf_len(&w.sent[0]);
+	w.cut_at[0] = whole; /* what follows is held up, and let through by a byte a second */
+	send_text(w.a.c, 100, 0);
+	buf_init(&rest, 0);
+	buf_append(&rest, buf_head(&w.sent[0]) + whole, buf_len(&w.sent[0]) - (size_t)whole);
+	w.cut_at[0] = -1;
+	w.a.c->beat_at = 0; /* nothing else comes in between */
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(w.b.down, 0);
+		w.f.ops.stream_write(w.a.c->stream, buf_head(&rest) + i, 1);
+		fake_advance(&w.f, 1000);
+	}
+	assert_int_equal(w.b.down, 1);
+	assert_int_equal(w.b.messages, 0);
+	assert_non_null(strstr(w.b.why, "10 s"));
+	buf_fini(&rest);
 	world_fini(&w);
 }
 
@@ -564,6 +605,7 @@ main(void)
 		cmocka_unit_test(closing_inside_a_callback_is_safe),
 		cmocka_unit_test(idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds),
 		cmocka_unit_test(frame_that_is_not_whole_after_ten_seconds_ends_the_session),
+		cmocka_unit_test(a_frame_that_trickles_in_is_closed_ten_seconds_after_it_began),
 		cmocka_unit_test(clock_that_jumps_an_hour_fires_each_deadline_once),
 		cmocka_unit_test(mutated_encrypted_sessions_never_pass_a_wrong_message),
 	};

@@ -87,12 +87,15 @@ plain_channel_that_is_dialled_comes_up_when_connected(void **state)
 	world_fini(&w);
 }
 
+/* C-31: and the channel lives on. */
 static void
 text_that_is_not_strict_json_arrives_as_null(void **state)
 {
 	static const char *const bad[] = {"{", "{\"a\":1,\"a\":2}", "{\"a\":\"\\u0000\"}", "{\"a\":1} x",
 		"{\"a\":\"\xff\"}", "{\"a\":\"\xed\xa0\x80\"}", "{\"a\":1e999}",
-		"{\"a\":18446744073709551616}", "{\"a\":\"\\", "\\\"", "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]"};
+		"{\"a\":18446744073709551616}", "{\"a\":9223372036854775808}", "{\"a\":NaN}", "{\"a\":01}",
+		"\xef\xbb\xbf{}", "{\"a\":1}{}", "'a'", "{\"a\":\"\\", "\\\"",
+		"[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]"};
 	struct stranger x = {0};
 	struct world w;
 	char *deep = malloc(20001);

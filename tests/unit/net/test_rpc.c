@@ -240,6 +240,7 @@ lost_channel_fails_calls_and_forgets_requests(void **state)
 	assert_int_equal(w->code, -ECONNRESET);
 }
 
+/* C-32: id, method, batches, replies that nobody asked for. */
 static void
 malformed_requests_earn_the_error_of_the_specification(void **state)
 {
@@ -287,6 +288,18 @@ malformed_requests_earn_the_error_of_the_specification(void **state)
 	rpc_message(w->rb, NULL);
 	fake_run(&w->f);
 	assert_non_null(strstr(w->answer, "\"id\":null,\"error\":{\"code\":-32700"));
+}
+
+/* C-32: what an id means is the caller's business. */
+static void
+a_repeated_id_is_answered_each_time(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 3; i++)
+		assert_non_null(strstr(
+			ask(w, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"echo\"}"), "\"id\":7,\"result\""));
+	assert_int_equal(w->handled, 3);
 }
 
 static void
@@ -445,6 +458,7 @@ main(void)
 		TEST(notification_is_handled_and_never_answered),
 		TEST(lost_channel_fails_calls_and_forgets_requests),
 		TEST(malformed_requests_earn_the_error_of_the_specification),
+		TEST(a_repeated_id_is_answered_each_time),
 		TEST(reply_that_does_not_fit_becomes_an_error),
 		TEST(error_that_quotes_half_a_character_is_still_told),
 		TEST(a_flood_of_requests_is_read_no_faster_than_it_is_answered),
