@@ -35,6 +35,7 @@ core_new(const struct core_start *s, struct err *e)
 	c->started_ms = now_ms(c);
 	events_init(c);
 	txn_init(c);
+	storage_init(c);
 	staged_init(c);
 	start_init(c);
 	moves_init(c);
@@ -170,6 +171,7 @@ core_free(struct core *c)
 		return;
 	c->running = false;
 	txn_fini(c);
+	storage_fini(c);
 	staged_fini(c);
 	start_fini(c);
 	moves_fini(c);

@@ -128,14 +128,8 @@ drains_collect(struct core *c)
 static void
 checkpoint(struct core *c)
 {
-	struct env_row row;
-
-	if (now_ms(c) < c->checkpoint_at)
-		return;
-	c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
-	meta_row(c, &row);
-	commit_aside(c, &row, 1);
-	row_free(&row);
+	if (now_ms(c) >= c->checkpoint_at && meta_aside(c))
+		c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
 }
 
 static void

@@ -261,6 +261,7 @@ show_status(struct core *c)
 		"loops", (json_int_t)c->events[FWD_LOOP]);
 	json_t *fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
 
+	json_object_set_new(v, "store", storage_json(c));
 	json_object_set_new(v, "strangers",
 		json_pack("{s:I, s:I}", "refused", (json_int_t)c->strangers, "turned-away",
 			(json_int_t)c->gate.refused));

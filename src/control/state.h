@@ -280,7 +280,13 @@ struct core {
 	struct env_timer *events_timer;
 	bool events_due;	/* the timer runs */
 	struct term superseded; /* the last one told of */
-	bool store_refuses;
+
+	struct storage {
+		int rc;		   /* of the last commit */
+		uint64_t since_ms; /* it refuses, or takes */
+		struct env_timer *retry;
+		struct aside *asides; /* on their way */
+	} storage;
 
 	/* start */
 	struct env_timer *ready_timer;
@@ -363,9 +369,18 @@ size_t txn_mark(struct core *c);
 void txn_rollback(struct core *c, size_t mark);
 void term_set(struct core *c, uint64_t number, const char *name);
 void txn_count(struct core *c); /* the current transaction has changed something that is stored */
-void meta_row(struct core *c, struct env_row *row);
+
+/* ---- storage.c ---- */
+
+void storage_init(struct core *c);
+void storage_fini(struct core *c);
+void storage_told(struct core *c, int rc); /* what became of a commit */
+json_t *storage_json(struct core *c);
 /* Rows that nobody waits for. */
 void commit_aside(struct core *c, const struct env_row *rows, size_t n);
+/* Revision, term and clocks. */
+void meta_row(struct core *c, struct env_row *row);
+bool meta_aside(struct core *c); /* false: not now, a group is on its way */
 
 /* ---- start.c ---- */
 

@@ -86,41 +86,6 @@ term_set(struct core *c, uint64_t number, const char *name)
 
 /* ---- what a group does to store and forwarding ---- */
 
-void
-meta_row(struct core *c, struct env_row *row)
-{
-	row_set(row, "meta", "router",
-		json_pack("{s:I, s:I, s:s, s:s, s:I, s:I}", "revision", (json_int_t)c->revision, "term",
-			(json_int_t)c->term.number, "controller", c->term.name, "boot-id",
-			env_call(c->env, boot_id), "boot-ms", (json_int_t)now_ms(c), "wall-ms",
-			(json_int_t)env_call(c->env, wall_ms)));
-}
-
-/* The store has taken rows, or refused them. */
-static void
-store_told(struct core *c, int rc)
-{
-	if (c->store_refuses == (rc != 0))
-		return;
-	c->store_refuses = rc != 0;
-	event_note(c, rc ? EVENT_STORE_REFUSES : EVENT_STORE_TAKES, "", rc ? strerror(-rc) : "");
-}
-
-static void
-aside_committed(void *arg, int rc)
-{
-	(void)arg;
-	if (rc != 0)
-		log_warn(
-			"control: the store refused rows of the router's own bookkeeping: %s", strerror(-rc));
-}
-
-void
-commit_aside(struct core *c, const struct env_row *rows, size_t n)
-{
-	env_call(c->env, commit, rows, n, aside_committed, NULL);
-}
-
 static void
 group_free(struct group *g)
 {
@@ -339,12 +304,11 @@ group_committed(void *arg, int rc)
 		group_free(g);
 		return;
 	}
-	store_told(c, rc);
+	storage_told(c, rc);
 	if (rc == 0) {
 		group_publish(g);
 		return;
 	}
-	log_error("control: the store refused %zu rows: %s; nothing was changed", g->n_rows, strerror(-rc));
 	if (g->fwd)
 		env_call(g->env, fwd_abort, g->fwd);
 	txn_rollback(c, 0);
