@@ -588,10 +588,29 @@ static const struct field fields_txn[] = {
 };
 const struct kind kind_txn_params = {"txn", sizeof(struct txn_params), fields_txn, "a transaction"};
 
+#define HELP_MAX_REMOVE "VMs and routes that may go because the list lacks them; more is refused"
+
+static const struct field fields_replace[] = {
+	{"changes", F_LIST, REQ, AT(replace_params, changes), 0, TXN_CHANGES_MAX, .kind = &kind_txn_change,
+		.help = "vm.register, vm.move and route.replace of all that shall be"},
+	{"max-remove", F_INT, 0, AT(replace_params, max_remove), 0, TXN_CHANGES_MAX, "0",
+		.help = HELP_MAX_REMOVE},
+	{"dry-run", F_BOOL, 0, AT(replace_params, dry_run), .def = "off",
+		.help = "tell what would be added, changed and removed, and change nothing"},
+	END,
+};
+const struct kind kind_replace_params = {"replace", sizeof(struct replace_params), fields_replace,
+	"the whole of a router's VMs and run-time routes"};
+
 #define HELP_TXN "the staged transaction: txn of txn.open"
 
+static const struct field fields_txn_open[] = {
+	{"replace", F_BOOL, 0, AT(txn_open_params, replace), .def = "off",
+		.help = "its changes are to be all that this router has, as for state.replace"},
+	END,
+};
 const struct kind kind_txn_open_params = {
-	"txn_open", 0, fields_no, "begins a staged transaction, of this connection"};
+	"txn_open", sizeof(struct txn_open_params), fields_txn_open, "begins a staged transaction"};
 
 static const struct field fields_txn_add[] = {
 	{"txn", F_INT, REQ, AT(txn_add_params, txn), 1, TXN_ID_MAX, .help = HELP_TXN},
@@ -612,6 +631,8 @@ static const struct field fields_txn_commit[] = {
 		.help = "SHA-256 of all of them in order, hexadecimal, lower case"},
 	{"dry-run", F_BOOL, 0, AT(txn_commit_params, dry_run), .def = "off",
 		.help = "check everything, change nothing; the transaction stays open"},
+	{"max-remove", F_INT, 0, AT(txn_commit_params, max_remove), 0, TXN_CHANGES_MAX, "0",
+		.help = "of a replace: " HELP_MAX_REMOVE},
 	END,
 };
 const struct kind kind_txn_commit_params = {

@@ -29,6 +29,16 @@ struct txn_params {
 	struct list changes; /* txn_change */
 };
 
+struct replace_params {
+	bool dry_run;
+	uint64_t max_remove;
+	struct list changes; /* txn_change */
+};
+
+struct txn_open_params {
+	bool replace;
+};
+
 #define SHA256_TEXT 64 /* hexadecimal digits */
 
 struct txn_add_params {
@@ -40,14 +50,15 @@ struct txn_commit_params {
 	uint64_t txn, count;
 	char sha256[SHA256_TEXT + 1];
 	bool dry_run;
+	uint64_t max_remove;
 };
 
 struct txn_key_params {
 	uint64_t txn;
 };
 
-extern const struct kind kind_txn_params, kind_txn_open_params, kind_txn_add_params, kind_txn_commit_params,
-	kind_txn_key_params;
+extern const struct kind kind_txn_params, kind_replace_params, kind_txn_open_params, kind_txn_add_params,
+	kind_txn_commit_params, kind_txn_key_params;
 
 /* JSON-RPC error codes of ours, beside the specification's -32700..-32600. */
 enum {

@@ -112,13 +112,16 @@ static int
 call_or_stage(struct session *s, const struct command *c, json_t **reply, struct err *e)
 {
 	int rc = session_call(s, c->method->name, c->params, reply, e);
-	json_t *changes = json_object_get(c->params, "changes"), *commit;
+	json_t *changes = json_object_get(c->params, "changes"), *open, *commit;
+	bool replace = strcmp(c->method->name, "state.replace") == 0;
 
-	if (rc != -EMSGSIZE || strcmp(c->method->name, "txn.apply") != 0)
+	if (rc != -EMSGSIZE || (!replace && strcmp(c->method->name, "txn.apply") != 0))
 		return rc;
+	open = json_pack("{s:b}", "replace", replace);
 	commit = json_copy(c->params);
 	json_object_del(commit, "changes");
-	rc = stage_call(s, changes, NULL, commit, reply, e);
+	rc = stage_call(s, changes, open, commit, reply, e);
+	json_decref(open);
 	json_decref(commit);
 	return rc;
 }

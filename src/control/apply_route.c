@@ -10,9 +10,10 @@ route_key(const struct prefix4 *p)
 	return (uint64_t)p->addr << 8 | p->len;
 }
 
-static struct route_obj *
-route_find(struct core *c, uint64_t key)
+struct route_obj *
+route_find(struct core *c, const struct prefix4 *p)
 {
+	uint64_t key = route_key(p);
 	struct route_obj *o;
 
 	HASH_FIND(hh, c->routes, &key, sizeof(key), o);
@@ -22,13 +23,12 @@ route_find(struct core *c, uint64_t key)
 static struct route_obj *
 route_get(struct core *c, const struct prefix4 *p)
 {
-	uint64_t key = route_key(p);
-	struct route_obj *o = route_find(c, key);
+	struct route_obj *o = route_find(c, p);
 
 	if (o)
 		return o;
 	o = zalloc(sizeof(*o));
-	o->key = key;
+	o->key = route_key(p);
 	HASH_ADD(hh, c->routes, key, sizeof(o->key), o);
 	return o;
 }
@@ -119,7 +119,7 @@ apply_route_replace(struct core *c, const struct route *p, json_t *out, struct f
 int
 apply_route_delete(struct core *c, const struct route_key_params *p, json_t *out, struct fail *f)
 {
-	struct route_obj *o = route_find(c, route_key(&p->prefix));
+	struct route_obj *o = route_find(c, &p->prefix);
 	char prefix[PREFIX4_TEXT];
 
 	(void)out;

@@ -28,26 +28,6 @@ may_strip(const struct vm_obj *o, ip4 which, uint8_t peer)
 	return false;
 }
 
-static void
-strip(struct core *c, const struct vm_obj *o, ip4 which)
-{
-	struct vm_state s = o->now;
-
-	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
-		if (s.fwd.drains[i].global_ip == which)
-			drain_remove(&s, i);
-	for (unsigned int i = s.fwd.n_addresses; i-- > 0;) {
-		if (s.fwd.addresses[i].global_ip == which)
-			s.fwd.addresses[i].global_ip = 0;
-		if (s.fwd.addresses[i].private_ip != which)
-			continue;
-		s.fwd.n_addresses--;
-		memmove(&s.fwd.addresses[i], &s.fwd.addresses[i + 1],
-			(s.fwd.n_addresses - i) * sizeof(s.fwd.addresses[0]));
-	}
-	vm_set(c, &s);
-}
-
 static const struct drain_time *
 own_drain_of(const struct vm_obj *mine, ip4 global)
 {
@@ -192,7 +172,7 @@ clear_addresses(struct core *c, const struct vm_state *s, struct fail *f)
 	while ((o = vm_clash(c, s, &which)) != NULL) {
 		if (!may_strip(o, which, s->fwd.owner))
 			return check_clash(c, s, f);
-		strip(c, o, which);
+		vm_strip(c, o, which);
 	}
 	return 0;
 }

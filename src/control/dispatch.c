@@ -233,6 +233,7 @@ static const struct {
 	void (*run)(struct session *s, struct rpc_request *r, const void *params);
 } calls[] = {
 	{"txn.apply", txn_apply_call},
+	{"state.replace", state_replace_call},
 	{"txn.open", txn_open_call},
 	{"txn.add", txn_add_call},
 	{"txn.commit", txn_commit_call},

@@ -19,7 +19,7 @@ struct staged {
 	struct core *core;
 	struct session *session; /* NULL: it is gone, and this with its commit */
 	uint64_t id, used_at;
-	bool committing;
+	bool replace, committing;
 	struct change *changes;
 	size_t n, size;
 	uint64_t bytes;
@@ -90,16 +90,17 @@ check_room(struct session *s, struct rpc_request *r)
 void
 txn_open_call(struct session *s, struct rpc_request *r, const void *params)
 {
+	const struct txn_open_params *p = params;
 	struct core *c = s->core;
 	struct staged *st;
 
-	(void)params;
 	if (!check_room(s, r))
 		return;
 	st = zalloc(sizeof(*st));
 	st->core = c;
 	st->session = s;
 	st->id = ++c->staged_ids;
+	st->replace = p->replace;
 	st->used_at = now_ms(c);
 	st->parts = zalloc(sizeof(*st->parts));
 	st->n_parts = 1;
@@ -167,7 +168,7 @@ part_append(struct staged *st, const struct txn_add_params *p, struct fail *f)
 		st->changes = grown(st->changes, st->size, sizeof(*st->changes));
 	}
 	memset(&st->changes[st->n], 0, p->changes.n * sizeof(*st->changes));
-	rc = changes_read(&p->changes, &st->changes[st->n], f);
+	rc = changes_read(&p->changes, st->replace, &st->changes[st->n], f);
 	if (rc != 0)
 		return rc;
 	st->n += p->changes.n;
@@ -249,14 +250,21 @@ txn_commit_call(struct session *s, struct rpc_request *r, const void *params)
 
 	if (!st || !is_whole(st, p, r))
 		return;
+	if (!st->replace && p->max_remove > 0) {
+		rpc_fail(r, RPC_INVALID_PARAMS, NULL,
+			"max-remove: this transaction was not opened with replace");
+		return;
+	}
 	x = change_txn_new(s, r, "txn.commit");
 	x->list = true;
 	x->txn.dry_run = p->dry_run;
 	x->staged = st;
 	x->changes = st->changes;
 	x->n = st->n;
+	if (st->replace)
+		x->replace = replace_new(p->max_remove);
 	st->committing = true;
-	txn_submit(s->core, &x->txn);
+	change_submit(s, x);
 }
 
 void

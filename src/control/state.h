@@ -35,6 +35,8 @@
 #define MOVES_SLACK   100   /* and so many more, until all above are forgotten in one commit */
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
+#define TURN_CHANGES  500   /* applied in one turn of the event loop */
+#define TXN_MORE      (-1)
 #define VM_KEY_TEXT   (NAME_LEN + 1 + MAC_TEXT)
 #define EVENTS_KEPT   65536 /* a subscriber that is further behind must resync */
 #define MOVE_ID_TEXT  (VM_KEY_TEXT + 21)
@@ -87,6 +89,7 @@ struct vm_obj {
 	struct hint hint;
 	uint64_t poll_at; /* its sessions are counted again */
 	struct touched touched;
+	uint64_t named;			/* by the replace with this serial */
 	uint64_t written_at, loaded_at; /* boot clock: of the stored row, and when it was read */
 	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
 	UT_hash_handle hh;
@@ -105,6 +108,7 @@ struct route_obj {
 	bool has_conf, has_run;
 	struct route conf, run; /* of the file; of route.replace, which wins */
 	struct touched touched;
+	uint64_t named; /* by the replace with this serial */
 	UT_hash_handle hh;
 };
 
@@ -134,12 +138,14 @@ struct fail {
 struct txn {
 	struct txn *next, *prev;
 	/* Changes the model; 0, or an RPC_ code with t->fail filled, and then what it changed is undone. May
-	 * be called again after an undo. */
+	 * be called again after an undo. One of many changes asks txn_turn() before each, and gives TXN_MORE when the
+	 * turn is over: it is called again with `goes_on` set, and everybody but other transactions had their turn. */
 	int (*apply)(struct core *c, struct txn *t);
 	/* It is live, or refused; frees t. */
 	void (*done)(struct core *c, struct txn *t, int code);
 	struct fail fail;
-	bool changed, dry_run;
+	bool changed, dry_run, goes_on;
+	size_t size; /* about how many changes it has */
 	uint64_t revision;
 };
 
@@ -243,8 +249,10 @@ struct core {
 	struct env_timer *pump;
 	struct group *group; /* on its way */
 	uint64_t groups;     /* counter, stamps what a group touches */
+	uint64_t replaces;   /* counter, names what a replace names */
 	size_t solo;	     /* so many of the next transactions go one by one */
 	struct txn *current; /* being applied */
+	size_t turn;	     /* what is left of this turn of the event loop */
 	struct undo *log;
 	size_t n_log, log_size;
 	struct start *start;
@@ -307,6 +315,8 @@ struct vm_obj *vm_by_private(struct core *c, uint16_t segment, ip4 a);
 struct vm_obj *vm_by_global(struct core *c, ip4 a);
 /* The one way to change a VM inside a transaction. */
 struct vm_obj *vm_set(struct core *c, const struct vm_state *s);
+/* Takes an address from it, inside a transaction: another VM gets it. */
+void vm_strip(struct core *c, const struct vm_obj *o, ip4 which);
 void vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present);
 /* Equal but for where it was heard and what is left of drains. */
 bool vm_state_same(const struct vm_state *a, const struct vm_state *b);
@@ -368,6 +378,7 @@ struct undo *txn_log(struct core *c);
 size_t txn_mark(struct core *c);
 void txn_rollback(struct core *c, size_t mark);
 void term_set(struct core *c, uint64_t number, const char *name);
+bool txn_turn(struct core *c);	/* one more change in this turn of the event loop? */
 void txn_count(struct core *c); /* the current transaction has changed something that is stored */
 
 /* ---- storage.c ---- */
@@ -401,6 +412,7 @@ int apply_move_finish(struct core *c, const struct move_finish_params *p, json_t
 
 /* ---- apply_route.c ---- */
 
+struct route_obj *route_find(struct core *c, const struct prefix4 *p);
 void route_undo(const struct undo *u);
 const struct route *route_live(const struct route_obj *o); /* NULL = none */
 void route_fwd(struct core *c, const struct route *r, struct fwd_route *out);
@@ -504,6 +516,7 @@ void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *para
 
 void change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params);
 void txn_apply_call(struct session *s, struct rpc_request *r, const void *params);
+void state_replace_call(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- staged.c: changes that come in parts, and are one transaction at their commit ---- */
 

@@ -16,8 +16,11 @@ struct group {
 	size_t n_changes;
 	struct env_row *rows;
 	size_t n_rows;
-	bool stored;	   /* something that belongs into the store has changed */
-	uint64_t revision; /* before it */
+	struct txn *applying; /* a long one, between two turns of the event loop */
+	size_t mark;	      /* in the log, where it began */
+	bool open;	      /* transactions are still being applied */
+	bool stored;	      /* something that belongs into the store has changed */
+	uint64_t revision;    /* before it */
 };
 
 /* ---- the log ---- */
@@ -63,6 +66,15 @@ txn_rollback(struct core *c, size_t mark)
 			break;
 		}
 	}
+}
+
+bool
+txn_turn(struct core *c)
+{
+	if (c->turn == 0)
+		return false;
+	c->turn--;
+	return true;
 }
 
 void
@@ -318,27 +330,53 @@ group_committed(void *arg, int rc)
 
 /* ---- the start of a group ---- */
 
+static void
+apply_begin(struct core *c, struct group *g)
+{
+	struct txn *t = c->queue;
+
+	DL_DELETE(c->queue, t);
+	c->queued--;
+	g->applying = t;
+	g->mark = txn_mark(c);
+	t->changed = t->goes_on = false;
+	fail_clear(&t->fail);
+}
+
 /* What it refuses is undone here, and told with the others: the reason may lie in one that is on its way. */
 static void
-apply_one(struct core *c, struct group *g, struct txn *t)
+apply_end(struct core *c, struct group *g, int code)
 {
-	size_t mark = txn_mark(c);
-	int code;
+	struct txn *t = g->applying;
 
-	t->changed = false;
-	fail_clear(&t->fail);
-	c->current = t;
-	code = t->apply(c, t);
-	c->current = NULL;
-	if (code != 0 || t->dry_run)
-		txn_rollback(c, mark);
-	if (code != 0 || t->dry_run)
+	if (code != 0 || t->dry_run) {
+		txn_rollback(c, g->mark);
 		t->changed = false;
+	}
 	t->fail.code = code;
 	if (t->changed)
 		c->revision++;
 	t->revision = c->revision;
 	g->stored |= t->changed;
+	g->applying = NULL;
+	DL_APPEND(g->txns, t);
+	g->n_txns++;
+}
+
+/* A turn's worth of the one that is being applied; false: it is not through. */
+static bool
+apply_some(struct core *c, struct group *g)
+{
+	struct txn *t = g->applying;
+	int code;
+
+	c->current = t;
+	code = t->apply(c, t);
+	c->current = NULL;
+	t->goes_on = code == TXN_MORE;
+	if (code != TXN_MORE)
+		apply_end(c, g, code);
+	return code != TXN_MORE;
 }
 
 static int
@@ -393,31 +431,60 @@ group_run(struct core *c, struct group *g)
 		group_publish(g);
 }
 
+/* Another transaction joins the group. A long one comes with few others: they would wait for it. */
+static bool
+takes_more(struct core *c, const struct group *g)
+{
+	if (!c->queue || g->n_txns >= (c->solo ? 1 : GROUP_MAX))
+		return false;
+	return g->n_txns == 0 || c->n_log + c->queue->size < GROUP_MAX;
+}
+
+/* True: the group is full, or the queue empty. */
+static bool
+group_fill(struct core *c, struct group *g)
+{
+	c->turn = TURN_CHANGES;
+	while (g->applying || takes_more(c, g)) {
+		if (!txn_turn(c))
+			return false;
+		if (!g->applying)
+			apply_begin(c, g);
+		if (!apply_some(c, g))
+			return false;
+	}
+	return true;
+}
+
+static struct group *
+group_new(struct core *c)
+{
+	struct group *g = zalloc(sizeof(*g));
+
+	g->core = c;
+	g->env = c->env;
+	g->revision = c->revision;
+	g->open = true;
+	return g;
+}
+
 static void
 pump(void *arg)
 {
 	struct core *c = arg;
-	struct group *g;
-	struct txn *t;
 
-	if (c->group || !c->queue || !c->running)
+	if (!c->running || (c->group ? !c->group->open : !c->queue))
 		return;
-	g = zalloc(sizeof(*g));
-	g->core = c;
-	g->env = c->env;
-	g->revision = c->revision;
-	c->group = g;
-	while (c->queue && c->n_log < GROUP_MAX && g->n_txns < (c->solo ? 1 : GROUP_MAX)) {
-		t = c->queue;
-		DL_DELETE(c->queue, t);
-		c->queued--;
-		apply_one(c, g, t);
-		DL_APPEND(g->txns, t);
-		g->n_txns++;
+	if (!c->group)
+		c->group = group_new(c);
+	if (!group_fill(c, c->group)) {
+		timer_set(c, c->pump, 0);
+		return;
 	}
+	c->group->open = false;
 	if (c->solo)
 		c->solo--;
-	group_run(c, g);
+	group_run(c, c->group);
 }
 
 void
@@ -452,7 +519,12 @@ txn_fini(struct core *c)
 			DL_DELETE(c->group->txns, t);
 			DL_APPEND(c->queue, t);
 		}
+		if (c->group->applying)
+			DL_APPEND(c->queue, c->group->applying);
 		c->group->core = NULL;
+		if (c->group->open) /* else store or forwarding have it */
+			group_free(c->group);
+		c->group = NULL;
 	}
 	DL_FOREACH_SAFE(c->queue, t, next)
 	{

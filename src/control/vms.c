@@ -267,6 +267,26 @@ vm_set(struct core *c, const struct vm_state *s)
 }
 
 void
+vm_strip(struct core *c, const struct vm_obj *o, ip4 which)
+{
+	struct vm_state s = o->now;
+
+	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
+		if (s.fwd.drains[i].global_ip == which)
+			drain_remove(&s, i);
+	for (unsigned int i = s.fwd.n_addresses; i-- > 0;) {
+		if (s.fwd.addresses[i].global_ip == which)
+			s.fwd.addresses[i].global_ip = 0;
+		if (s.fwd.addresses[i].private_ip != which)
+			continue;
+		s.fwd.n_addresses--;
+		memmove(&s.fwd.addresses[i], &s.fwd.addresses[i + 1],
+			(s.fwd.n_addresses - i) * sizeof(s.fwd.addresses[0]));
+	}
+	vm_set(c, &s);
+}
+
+void
 vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present)
 {
 	vm_replace(c, o, old, present);

@@ -152,7 +152,7 @@ static void
 what_is_no_command_is_told_with_what_is(void **state)
 {
 	(void)state;
-	expect_fault("", "", "one of: vm, nat, route, move, txn, show");
+	expect_fault("", "", "one of: vm, nat, route, move, txn, state, show");
 	expect_fault("vm", "", "one of: register, unregister, move");
 	expect_fault("vms", "", "unknown command \"vms\"; one of: vm, nat");
 	expect_fault("vm mv", "", "unknown command \"mv\"; one of: register, unregister, move");
@@ -227,8 +227,8 @@ static void
 completion_follows_the_tables(void **state)
 {
 	(void)state;
-	expect_choices("", "", "vm nat route move txn show explain events trace capture");
-	expect_choices("", "s", "show");
+	expect_choices("", "", "vm nat route move txn state show explain events trace capture");
+	expect_choices("", "s", "state show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");
 	expect_choices("vm move", "", "segment* mac* epoch addresses* drain-min drain-max old");

@@ -185,7 +185,12 @@ static const char *const words[][2] = {
 		      "\"mac\":"
 		      "\"52:54:00:00:00:06\", \"addresses\": [{\"private\": \"10.0.0.11\"}]}},"
 		      "{\"method\": \"route.delete\", \"params\": {\"prefix\": \"10.9.0.0/16\"}}]}"},
-	{"txn.open", "{}"},
+	{"state.replace",
+		"{\"max-remove\": 9, \"changes\": [{\"method\": \"vm.register\", \"params\": {\"segment\":"
+		"\"tenant-a\", \"mac\": \"52:54:00:00:00:05\", \"epoch\": 0, \"addresses\": [{\"private\":"
+		"\"10.0.0.10\"}]}}, {\"method\": \"route.replace\", \"params\": {\"prefix\": \"10.9.0.0/16\","
+		"\"via\": \"192.0.2.7\"}}]}"},
+	{"txn.open", "{\"replace\": true}"},
 	{"txn.add", "{\"txn\": 1, \"part\": 1, \"changes\": [{\"method\": \"route.delete\", \"params\":"
 		    "{\"prefix\": \"10.9.0.0/16\"}}]}"},
 	{"txn.commit", "{\"txn\": 1, \"count\": 1, \"sha256\":"

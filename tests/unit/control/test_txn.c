@@ -24,16 +24,22 @@ controller_of(struct node *r, int term)
 }
 
 static struct stage
-stage_open(struct caller *k)
+stage_open_for(struct caller *k, bool replace)
 {
 	struct stage g = {.k = k};
 	json_t *v;
 
-	assert_int_equal(caller_ask(k, "txn.open", json_object(), &v), 0);
+	assert_int_equal(caller_ask(k, "txn.open", json_pack("{s:b}", "replace", replace), &v), 0);
 	g.txn = json_integer_value(json_object_get(v, "txn"));
 	json_decref(v);
 	items_hash_init(&g.hash);
 	return g;
+}
+
+static struct stage
+stage_open(struct caller *k)
+{
+	return stage_open_for(k, false);
 }
 
 /* Stages vm.register of VMs `from` to `from + n - 1` as one part. */
@@ -303,6 +309,84 @@ open_transactions_are_bounded_in_number_and_time(void **state)
 	world_free(w);
 }
 
+static void
+a_staged_replace_is_all_that_the_router_has(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = controller_of(r, 1);
+	struct stage g = stage_open(k);
+	json_t *params, *v;
+
+	(void)state;
+	params = commit_params(&g);
+	json_object_set_new(params, "max-remove", json_integer(1));
+	assert_int_equal(caller_call(k, "txn.commit", params), RPC_INVALID_PARAMS); /* it is no replace */
+	assert_int_equal(vm_register(r, 5000, 1, 0), 0);
+	g = stage_open_for(k, true);
+	for (unsigned int i = 0; i < 3; i++)
+		stage_add(&g, registers(1000 * i, 1000));
+	assert_int_equal(stage_commit(&g, &v), RPC_LIMIT);
+	json_decref(v);
+	params = commit_params(&g);
+	json_object_set_new(params, "max-remove", json_integer(1));
+	assert_int_equal(caller_ask(k, "txn.commit", params, &v), 0);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "vms"), "added")), 3000);
+	json_decref(v);
+	assert_int_equal(model_count(r), 3000);
+	assert_true(vm_at(r, 5000)->now.deleted);
+	assert_true(model_is_true(r));
+	caller_free(k);
+	world_free(w);
+}
+
+static void
+a_long_transaction_lets_others_have_their_turn(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = controller_of(r, 1), *other = controller_of(r, 1);
+	struct stage g = stage_open(k);
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++)
+		stage_add(&g, registers(1000 * i, 1000));
+	assert_int_equal(rpc_notify(k->rpc, "txn.commit", commit_params(&g)), 0);
+	while (r->core->n_log == 0)
+		assert_true(world_step(w, w->now + 1000));
+	assert_true(r->core->n_log < TURN_CHANGES + 1);
+	assert_int_equal(caller_call(other, "show.status", json_object()), 0);
+	assert_int_equal(vm_register(r, 2999, 1, vm_global(0, 2999)), 0); /* after it, and so already done */
+	assert_int_equal(model_count(r), 3000);
+	assert_int_equal(r->core->revision, 2);
+	caller_free(k);
+	caller_free(other);
+	world_free(w);
+}
+
+static void
+a_router_that_ends_amid_a_long_transaction_has_none_of_it(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = controller_of(r, 1);
+	struct stage g = stage_open(k);
+
+	(void)state;
+	stage_add(&g, registers(0, 1000));
+	stage_add(&g, registers(1000, 1000));
+	assert_int_equal(rpc_notify(k->rpc, "txn.commit", commit_params(&g)), 0);
+	while (r->core->n_log == 0)
+		assert_true(world_step(w, w->now + 1000));
+	node_crash(r);
+	node_start(r);
+	world_run(w, 3000);
+	assert_int_equal(model_count(r), 0);
+	assert_true(model_is_true(r));
+	caller_free(k);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -316,6 +400,9 @@ main(void)
 		T(a_connection_takes_what_it_staged_with_it),
 		T(lost_with_its_commit_on_the_way_it_is_committed),
 		T(open_transactions_are_bounded_in_number_and_time),
+		T(a_staged_replace_is_all_that_the_router_has),
+		T(a_long_transaction_lets_others_have_their_turn),
+		T(a_router_that_ends_amid_a_long_transaction_has_none_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
