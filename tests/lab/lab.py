@@ -23,7 +23,8 @@ AGENT = os.path.join(ROOT, 'tests/lab/agent.py')
 PYTHON = '/usr/bin/python3'
 
 PROGRAMS = {'nearwayd': 'src/nearwayd/nearwayd', 'nearway': 'src/cli/nearway', 'nearway-clc': 'src/clc/nearway-clc',
-            'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream'}
+            'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream', 'strangers': 'tests/lab/strangers',
+            'caller': 'tests/lab/caller'}
 
 
 ORDERLY = ('nearwayd', 'delay')

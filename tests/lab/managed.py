@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+r"""The one-site lab with a management network, a controller and strangers in it.
+
+    world --- rx --- dcx --- vm, other
+              |`---------- clc 10.255.0.10        rx listens at 10.255.0.1:7411
+              `----------- strangers 10.253.0.2, and all of 10.254.0.0/16
+"""
+import json
+import os
+import re
+
+from lab import LabError, program, run, wait_for
+from onesite import HOSTS, OneSite
+
+MGMT, CLC, STRANGERS = '10.255.0.1', '10.255.0.10', '10.254.0.0'
+
+
+def new_key(lab, name):
+    """(private key's file, public key)"""
+    path = os.path.join(lab.dir, f'{name}.key')
+    return path, run([program('nearwayd'), 'keygen', path]).stdout.split()[-1]
+
+
+class Managed(OneSite):
+    def __init__(self, name):
+        super().__init__(name)
+        self.ns('clc', 'strangers')
+        self.link('rx:mgmt', 'clc:mgmt')
+        self.address('rx', 'mgmt', f'{MGMT}/24')
+        self.address('clc', 'mgmt', f'{CLC}/24')
+        self.link('rx:st', 'strangers:st')
+        self.address('rx', 'st', '10.253.0.1/24')
+        self.address('strangers', 'st', '10.253.0.2/24', via='10.253.0.1')
+        self.ip('strangers', f'route add local {STRANGERS}/16 dev lo')
+        self.ip('rx', f'route add {STRANGERS}/16 via 10.253.0.2')
+        self.key_file, key = new_key(self, 'clc')
+        self.router.config['control'].update(listen=f'{MGMT}:7411', controllers=[{'name': 'clc', 'key': key}])
+
+    def attack(self, handshakes, held, seconds):
+        """From another machine, as it were: it takes no CPU from the router."""
+        p = self.spawn('strangers', [program('strangers'), MGMT, '7411', 'r-x', self.router.key, STRANGERS, str(handshakes), str(held),
+                                     str(seconds)], name='strangers', nice=10)
+        wait_for('the strangers have begun', lambda: 'begun' in p.output() or not p.alive(), 60)
+        return p
+
+    def caller(self, rate, seconds, key_file=None, name='clc', host='other'):
+        ip, mac, glob = HOSTS[host]
+        p = self.spawn('clc', [program('caller'), f'{MGMT}:7411', 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac,
+                               ip, glob, '203.0.113.40', str(rate), str(seconds)], name=f'caller-{len(self.processes)}')
+        wait_for('the caller is up, or refused', lambda: p.output() or not p.alive(), 20)
+        return p
+
+
+def report(process, seconds=60):
+    """The JSON that a program says last."""
+    process.wait(seconds)
+    lines = re.findall(r'^\{.*\}$', process.output(), re.M)
+    if not lines:
+        raise LabError(f'{process.name} reports nothing: {process.output()[-1000:]}')
+    return json.loads(lines[-1])
