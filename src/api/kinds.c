@@ -78,7 +78,7 @@ static const struct field fields_controller[] = {
 	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
 	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
 		.help = "its public key before that, taken too while it changes over; none when left out"},
-	{"psk", F_KEY, 0, AT(conf_controller, psk),
+	{"psk", F_KEY, FIELD_SECRET, AT(conf_controller, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
@@ -90,7 +90,7 @@ static const struct field fields_observer[] = {
 	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
 	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
 		.help = "its public key before that, taken too while it changes over; none when left out"},
-	{"psk", F_KEY, 0, AT(conf_controller, psk),
+	{"psk", F_KEY, FIELD_SECRET, AT(conf_controller, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
@@ -263,7 +263,7 @@ static const struct field fields_peer[] = {
 	{"key", F_KEY, REQ, AT(conf_peer, key), .help = "its public static key"},
 	{"old-key", F_KEY, 0, AT(conf_peer, old_key),
 		.help = "its public key before that, taken too while it changes over; none when left out"},
-	{"psk", F_KEY, 0, AT(conf_peer, psk),
+	{"psk", F_KEY, FIELD_SECRET, AT(conf_peer, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	{"address", F_HOSTPORT, REQ, AT(conf_peer, address), .help = "its control address and port"},
 	{"vtep", F_IP4, REQ, AT(conf_peer, vtep), .help = "its VTEP"},

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* schema.c - objects of any kind: make, free, copy, compare, write. Reading is schema_read.c. */
 #include "schema.h"
+
 #include "key.h"
+#include "secret.h"
 #include "text.h"
 
 #include <errno.h>
@@ -81,12 +83,26 @@ kind_init(const struct kind *k, void *obj)
 	}
 }
 
+static bool
+is_secret(const struct kind *k)
+{
+	for_each_field(f, k)
+	{
+		if (f->flags & FIELD_SECRET)
+			return true;
+	}
+	return false;
+}
+
 static void
 list_free(struct list *l, const struct kind *k)
 {
 	for (size_t i = 0; i < l->n; i++)
 		kind_fini(k, item(l, k, i));
-	free(l->items);
+	if (is_secret(k))
+		secret_free(l->items);
+	else
+		free(l->items);
 	*l = (struct list){0};
 }
 
@@ -105,6 +121,19 @@ kind_fini(const struct kind *k, void *obj)
 	explicit_bzero(obj, k->size);
 }
 
+static void *
+resize_secret(void *items, size_t old, size_t size)
+{
+	void *p = secret_new(size);
+
+	if (p == NULL)
+		return NULL;
+	if (items != NULL)
+		memcpy(p, items, old);
+	secret_free(items);
+	return p;
+}
+
 void *
 list_add(struct list *l, const struct kind *k)
 {
@@ -112,7 +141,10 @@ list_add(struct list *l, const struct kind *k)
 
 	/* Grows by doubling at each power of two. */
 	if ((l->n & (l->n - 1)) == 0) {
-		items = reallocarray(l->items, l->n == 0 ? 1 : l->n * 2, k->size);
+		size_t n = l->n == 0 ? 1 : l->n * 2;
+
+		items = is_secret(k) ? resize_secret(l->items, l->n * k->size, n * k->size)
+				     : reallocarray(l->items, n, k->size);
 		if (items == NULL)
 			return NULL;
 		l->items = items;

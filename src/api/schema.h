@@ -43,6 +43,7 @@ enum {
 	FIELD_REQUIRED = 1, /* must be given */
 	FIELD_KEY = 2,	    /* identifies the object in its list: no two alike (several fields: together) */
 	FIELD_UNSET = 4,    /* F_INT, F_DURATION: absent is UINT64_MAX */
+	FIELD_SECRET = 8,   /* a list whose items have it stands in memory of secret.h */
 };
 
 struct list {	     /* grown by list_add() alone */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "yaml.h"
 
+#include "secret.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +260,8 @@ read_events(struct reading *r, const char *text)
 		}
 		end = ev.type == YAML_STREAM_END_EVENT;
 		on_event(r, &ev);
+		if (ev.type == YAML_SCALAR_EVENT) /* perhaps a psk */
+			explicit_bzero(ev.data.scalar.value, ev.data.scalar.length);
 		yaml_event_delete(&ev);
 	}
 }
@@ -319,6 +323,14 @@ read_text(struct reading *r, const char *text, size_t len)
 	return r->root;
 }
 
+/* They hold much of the text. */
+static void
+wipe_buffers(yaml_parser_t *p)
+{
+	explicit_bzero(p->raw_buffer.start, (size_t)(p->raw_buffer.end - p->raw_buffer.start));
+	explicit_bzero(p->buffer.start, (size_t)(p->buffer.end - p->buffer.start));
+}
+
 /* The tree as far as the text has one: a duplicate key or an anchor is a fault, but the rest can be read. */
 static json_t *
 parse_lenient(const char *text, size_t len, struct source **src, struct faults *f)
@@ -336,6 +348,7 @@ parse_lenient(const char *text, size_t len, struct source **src, struct faults *
 		faults_add(f, 0, 0, "", "out of memory");
 	} else {
 		tree = read_text(&r, text, len);
+		wipe_buffers(&r.parser);
 		yaml_parser_delete(&r.parser);
 	}
 	if (tree == NULL)
@@ -374,9 +387,10 @@ read_file(const char *file, size_t *len, struct faults *faults)
 	char *text = in != NULL ? malloc(TEXT_MAX + 1) : NULL;
 
 	if (text != NULL) {
+		setvbuf(in, NULL, _IONBF, 0); /* no copy of it */
 		*len = fread(text, 1, TEXT_MAX + 1, in);
 		if (ferror(in)) {
-			free(text);
+			secret_wipe_free(text, TEXT_MAX + 1);
 			text = NULL;
 		}
 	}
@@ -397,7 +411,7 @@ yaml_parse_file(const char *file, struct source **src, struct faults *faults)
 	*src = NULL;
 	if (text != NULL)
 		tree = yaml_parse(text, len, src, faults);
-	free(text);
+	secret_wipe_free(text, TEXT_MAX + 1);
 	return tree;
 }
 
@@ -412,10 +426,11 @@ yaml_load(const struct kind *k, const char *file, void *obj,
 	size_t len = 0;
 	char *text = read_file(file, &len, f);
 
+	secret_json_begin();
 	memset(obj, 0, k->size);
 	if (text != NULL)
 		tree = parse_lenient(text, len, &src, f);
-	free(text);
+	secret_wipe_free(text, TEXT_MAX + 1);
 	if (tree != NULL) {
 		kind_read_partial(k, tree, src, obj, f);
 		if (check != NULL)
@@ -423,6 +438,7 @@ yaml_load(const struct kind *k, const char *file, void *obj,
 	}
 	source_free(src);
 	json_decref(tree);
+	secret_json_end();
 	if (fault_count(f) == before)
 		return 0;
 	kind_fini(k, obj);

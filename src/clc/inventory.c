@@ -2,6 +2,7 @@
 #include "inventory.h"
 
 #include <api/fields.h>
+#include <api/secret.h>
 #include <api/yaml.h>
 #include <errno.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ static const struct field fields_router[] = {
 	{"key", F_KEY, REQ, AT(inv_router, key), .help = "its public static key"},
 	{"old-key", F_KEY, 0, AT(inv_router, old_key),
 		.help = "its public key before that, tried too while it changes over; none when left out"},
-	{"psk", F_KEY, 0, AT(inv_router, psk),
+	{"psk", F_KEY, FIELD_SECRET, AT(inv_router, psk),
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
@@ -233,10 +234,14 @@ int
 inventory_load(const char *file, struct inventory *inv, struct faults *f)
 {
 	struct source *src = NULL;
-	json_t *tree = yaml_parse_file(file, &src, f);
-	struct checker c = {inv, tree, src, f};
+	struct checker c = {.inv = inv, .f = f};
+	json_t *tree;
 	int rc = -EINVAL;
 
+	secret_json_begin();
+	tree = yaml_parse_file(file, &src, f);
+	c.tree = tree;
+	c.src = src;
 	kind_init(&kind_inventory, inv);
 	if (tree != NULL && kind_read(&kind_inventory, tree, src, inv, f) == 0) {
 		check_clc(&c);
@@ -250,6 +255,7 @@ inventory_load(const char *file, struct inventory *inv, struct faults *f)
 		inventory_free(inv);
 	source_free(src);
 	json_decref(tree);
+	secret_json_end();
 	return rc;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "link.h"
 
+#include <api/secret.h>
 #include <errno.h>
 #include <net/rpc.h>
 #include <sodium.h>
@@ -28,7 +29,10 @@ void
 links_init(struct links *l, struct env *env, const struct inventory *inv, const uint8_t private_key[32])
 {
 	*l = (struct links){.env = env, .inv = inv};
-	memcpy(l->private_key, private_key, sizeof(l->private_key));
+	l->private_key = secret_new(KEY_LEN);
+	if (l->private_key == NULL)
+		abort();
+	memcpy(l->private_key, private_key, KEY_LEN);
 }
 
 void
@@ -42,7 +46,8 @@ links_fini(struct links *l)
 		rpc_free(k->rpc);
 		free(k);
 	}
-	sodium_memzero(l->private_key, sizeof(l->private_key));
+	secret_free(l->private_key);
+	l->private_key = NULL;
 }
 
 /* A router asks a controller nothing; what it tells is no question, and the answer goes nowhere. */

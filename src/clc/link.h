@@ -13,7 +13,7 @@ struct links {
 	void (*turn)(void *arg); /* runs the event loop once, waiting for something to happen */
 	void *turn_arg;
 	const struct inventory *inv;
-	uint8_t private_key[32];
+	uint8_t *private_key;
 	/* What a router tells of its own accord, or NULL. */
 	void (*told)(void *arg, const struct inv_router *from, const char *method, const json_t *params);
 	void *told_arg;

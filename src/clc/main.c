@@ -5,6 +5,7 @@
 #include "print.h"
 #include "watch.h"
 
+#include <api/secret.h>
 #include <common/log.h>
 #include <env/host.h>
 #include <errno.h>
@@ -519,6 +520,10 @@ main(int argc, char **argv)
 	int rc;
 
 	prctl(PR_SET_DUMPABLE, 0); /* no key in a core file */
+	if (secret_start() != 0) {
+		fputs("nearway-clc: libsodium does not start\n", stderr);
+		return 1;
+	}
 	log_set_level(LOG_WARN);
 	rc = parse(&a, argc, argv);
 	rc = rc == 0 ? dispatch(&a) : rc - 1;

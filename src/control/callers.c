@@ -40,7 +40,7 @@ callers_init(struct core *c)
 {
 	const struct conf_control *conf = &c->conf->control;
 
-	c->callers = zalloc((2 * (conf->controllers.n + conf->observers.n) + 1) * sizeof(*c->callers));
+	c->callers = zalloc_secret((2 * (conf->controllers.n + conf->observers.n) + 1) * sizeof(*c->callers));
 	add_list(c, &conf->controllers, ROLE_CONTROLLER);
 	add_list(c, &conf->observers, ROLE_OBSERVER);
 }
@@ -48,8 +48,7 @@ callers_init(struct core *c)
 void
 callers_fini(struct core *c)
 {
-	explicit_bzero(c->callers, c->n_callers * sizeof(*c->callers));
-	free(c->callers);
+	secret_free(c->callers);
 	c->callers = NULL;
 	c->n_callers = 0;
 }

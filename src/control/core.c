@@ -22,7 +22,7 @@ ready_now(void *arg)
 struct core *
 core_new(const struct core_start *s, struct err *e)
 {
-	struct core *c = zalloc(sizeof(*c));
+	struct core *c = zalloc_secret(sizeof(*c)); /* the private key */
 	uint8_t key[GATE_KEY];
 
 	c->env = s->env;
@@ -182,6 +182,5 @@ core_free(struct core *c)
 	json_decref(c->news_drains);
 	vms_free(c);
 	routes_free(c);
-	explicit_bzero(c->private_key, sizeof(c->private_key));
-	free(c);
+	secret_free(c);
 }

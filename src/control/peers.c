@@ -267,7 +267,7 @@ peers_init(struct core *c)
 {
 	callers_init(c);
 	c->n_peers = c->conf->peers.n;
-	c->peers = zalloc((c->n_peers + 1) * sizeof(*c->peers));
+	c->peers = zalloc_secret((c->n_peers + 1) * sizeof(*c->peers));
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct peer *p = &c->peers[i];
 
@@ -321,10 +321,8 @@ peers_fini(struct core *c)
 		c->env->ops->timer_free(c->peers[i].timer);
 	}
 	sessions_fini(c);
-	for (size_t i = 0; i < c->n_peers; i++) {
-		explicit_bzero(c->peers[i].identities, sizeof(c->peers[i].identities));
+	for (size_t i = 0; i < c->n_peers; i++)
 		free(c->peers[i].shared);
-	}
 	callers_fini(c);
-	free(c->peers);
+	secret_free(c->peers);
 }

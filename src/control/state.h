@@ -14,6 +14,7 @@
 
 #include <api/kinds.h>
 #include <api/methods.h>
+#include <api/secret.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <net/channel.h>
@@ -610,3 +611,5 @@ timer_set(struct core *c, struct env_timer *t, uint64_t after_ms)
 
 /* Memory of the control thread: without it there is no router. */
 void *zalloc(size_t n);
+/* For what holds keys; secret_free() frees it. */
+void *zalloc_secret(size_t n);

@@ -5,6 +5,18 @@
 #include <common/log.h>
 
 void *
+zalloc_secret(size_t n)
+{
+	void *p = secret_new(n);
+
+	if (!p) {
+		log_error("control: no memory for keys");
+		abort();
+	}
+	return p;
+}
+
+void *
 zalloc(size_t n)
 {
 	void *p = calloc(1, n);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check.h"
 
+#include <api/secret.h>
 #include <api/yaml.h>
 #include <errno.h>
 #include <string.h>
@@ -39,12 +40,14 @@ locate(const char *file, struct faults *f)
 	json_t *tree;
 
 	faults_init(&none);
+	secret_json_begin();
 	tree = yaml_parse_file(file, &src, &none);
 	for (size_t i = 0; i < f->n && tree != NULL; i++)
 		source_find(src, walk(tree, f->items[i].path), &f->items[i].line, &f->items[i].column);
 	if (tree != NULL)
 		source_free(src);
 	json_decref(tree);
+	secret_json_end();
 	faults_fini(&none);
 }
 

@@ -3,9 +3,9 @@
 #include "check.h"
 #include "daemon.h"
 
+#include <api/secret.h>
 #include <common/log.h>
 #include <net/keys.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,7 +87,7 @@ main(int argc, char **argv)
 	const char *file = NULL;
 	bool verbose = false;
 
-	if (sodium_init() < 0) {
+	if (secret_start() != 0) {
 		fputs("nearwayd: libsodium does not start\n", stderr);
 		return EXIT_FAILED;
 	}

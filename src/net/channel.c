@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "channel_priv.h"
 
+#include <api/secret.h>
 #include <errno.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +40,7 @@ free_channel(struct channel *c)
 	buf_fini(&c->frame);
 	buf_fini(&c->message);
 	buf_fini(&c->later);
-	sodium_memzero(c, sizeof(*c));
-	free(c);
+	secret_free(c);
 }
 
 void
@@ -486,7 +485,7 @@ static const struct env_stream_ops stream_ops = {
 static struct channel *
 new_channel(struct env *env, const struct channel_ops *ops, void *arg)
 {
-	struct channel *c = calloc(1, sizeof(*c));
+	struct channel *c = secret_new(sizeof(*c)); /* it has a psk */
 
 	if (c == NULL)
 		return NULL;
@@ -498,7 +497,7 @@ new_channel(struct env *env, const struct channel_ops *ops, void *arg)
 	buf_init(&c->later, 0); /* bounded by one read of the stream, which is paused */
 	c->timer = env_call(env, timer_new, on_timer, c);
 	if (c->timer == NULL) {
-		free(c);
+		secret_free(c);
 		return NULL;
 	}
 	return c;

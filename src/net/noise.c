@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "noise.h"
 
+#include <api/secret.h>
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
@@ -429,12 +430,9 @@ noise_new(const struct noise_config *c)
 	const char *protocol = c->protocol != NULL ? c->protocol : "Noise_IKpsk2_25519_ChaChaPoly_SHA256";
 	struct noise *n;
 
-	if (sodium_init() < 0)
-		return NULL;
-	n = sodium_malloc(sizeof(*n));
+	n = secret_new(sizeof(*n));
 	if (n == NULL)
 		return NULL;
-	memset(n, 0, sizeof(*n));
 	n->initiator = c->initiator;
 	if (!parse_protocol(n, protocol) || !take_keys(n, c)) {
 		noise_free(n);
@@ -447,7 +445,7 @@ noise_new(const struct noise_config *c)
 void
 noise_free(struct noise *n)
 {
-	sodium_free(n); /* wipes */
+	secret_free(n);
 }
 
 bool

@@ -179,13 +179,14 @@ class Controller:
         self.file = os.path.join(self.dir, 'clc.yaml')
         self.key = run([program('nearwayd'), 'keygen', self.key_file]).stdout.split()[-1]
 
-    def inventory(self, routers, method='nat', keys=None):
-        """Writes clc.yaml: `routers` by site; a site is one that has a segment. `keys` replaces routers' public keys."""
+    def inventory(self, routers, method='nat', keys=None, psk=None):
+        """Writes clc.yaml: `routers` by site; a site is one that has a segment. `keys` replaces routers' public keys, `psk` is that of all."""
         sites = {s: r for s, r in routers.items() if r.config['segments']}
         segments = [{'name': g['name'], 'prefix': g['prefix'], 'gateway': g['gateway']['address'], 'access': method}
                     for r in list(sites.values())[:1] for g in r.config['segments']]
         text = yaml({'clc': {'name': 'clc', 'key-file': self.key_file, 'state': os.path.join(self.dir, 'state.db')},
-                     'routers': [{'name': r.name, 'address': r.config['control']['listen'], 'key': (keys or {}).get(s, r.key)}
+                     'routers': [{'name': r.name, 'address': r.config['control']['listen'], 'key': (keys or {}).get(s, r.key),
+                                  **({'psk': psk} if psk else {})}
                                  for s, r in routers.items()],
                      'sites': [{'name': s, 'router': r.name, 'pools': [{'prefix': p['prefix']} for p in r.config['pools']]}
                                for s, r in sites.items()],

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The program nearwayd from outside: its words, exit codes, files, readiness, lock and stop. Ports that go nowhere."""
+import ctypes
 import json
 import os
 import signal
@@ -23,6 +24,21 @@ ports:
   - {{name: wan0, device: "net_null0", role: wan, address: 192.0.2.1/24}}
   - {{name: dc0, device: "{dc}", role: dc, mtu: {mtu}}}
 """
+
+
+def refuse_random():
+    """In a child before exec: getrandom() is refused, and so is openat() without O_CLOEXEC, as libsodium opens /dev/urandom."""
+    enosys, eacces, x86, flags = 0x50000 | 38, 0x50000 | 13, 0xc000003e, 16 + 2 * 8
+    code = [(0x20, 0, 0, 4), (0x15, 0, 6, x86),                   # of another machine: allowed
+            (0x20, 0, 0, 0), (0x15, 5, 0, 318), (0x15, 0, 3, 257),  # getrandom; openat
+            (0x20, 0, 0, flags), (0x45, 1, 0, os.O_CLOEXEC), (0x06, 0, 0, eacces),
+            (0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, enosys)]
+    program = b''.join(struct.pack('HBBI', *c) for c in code)
+    text = ctypes.create_string_buffer(program, len(program))
+    fprog = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(code), ctypes.addressof(text)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, ctypes.byref(fprog), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), 'seccomp')
 
 
 def nearwayd(*args):
@@ -161,6 +177,15 @@ class Program(unittest.TestCase):
         self.assertEqual(p.returncode, 1)
         self.assertIn("control.controllers[0].key is this router's own public key", p.stderr)
         self.assertNotIn(good[:8], p.stderr)
+
+    # C-27: where the kernel gives no random numbers.
+    @unittest.skipUnless(os.uname().machine == 'x86_64', 'numbers of system calls')
+    def test_without_random_numbers_it_does_not_start(self):
+        for args in (['keygen', self.key], ['--check', self.config], ['-c', self.config]):
+            p = subprocess.run([NEARWAYD, *args], capture_output=True, text=True, timeout=30, preexec_fn=refuse_random)
+            self.assertEqual(p.returncode, 1, p.stderr)
+            self.assertIn('no random numbers', p.stderr)
+        self.assertFalse(os.path.exists(self.key))
 
     def test_a_second_signal_while_it_stops_changes_nothing(self):
         nearwayd('keygen', self.key)
