@@ -6,20 +6,40 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct step { /* of the path to what is being read: a key, or with NULL an index; on the stack */
+	const struct step *up;
+	const char *key;
+	size_t i;
+};
 
 struct reader {
 	const struct source *src;
 	struct faults *faults;
-	char path[160];
-	size_t len;   /* of path */
-	size_t count; /* of faults, those above FAULTS_MAX too */
+	const struct step *at; /* NULL: the top */
+	size_t count;	       /* of faults, those above FAULTS_MAX too */
 };
 
 struct place {
 	int line, column;
 };
+
+static size_t
+path_text(const struct step *s, char *out, size_t size)
+{
+	size_t len = s->up ? path_text(s->up, out, size) : 0;
+	int n;
+
+	if (s->key)
+		n = snprintf(out + len, size - len, "%s%s", len > 0 ? "." : "", s->key);
+	else
+		n = snprintf(out + len, size - len, "[%zu]", s->i);
+	len += n > 0 ? (size_t)n : 0;
+	return len < size ? len : size - 1;
+}
 
 static void fault(struct reader *r, struct place p, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -27,46 +47,16 @@ static void fault(struct reader *r, struct place p, const char *fmt, ...)
 static void
 fault(struct reader *r, struct place p, const char *fmt, ...)
 {
-	char text[320];
+	char text[320], path[160] = "";
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	faults_add(r->faults, p.line, p.column, r->path, "%s", text);
+	if (r->at)
+		path_text(r->at, path, sizeof(path));
+	faults_add(r->faults, p.line, p.column, path, "%s", text);
 	r->count++;
-}
-
-static size_t path_push(struct reader *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-/* Returns what path_pop() takes. */
-static size_t
-path_push(struct reader *r, const char *fmt, ...)
-{
-	size_t before = r->len;
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(r->path + r->len, sizeof(r->path) - r->len, fmt, ap);
-	va_end(ap);
-	r->len += n > 0 ? (size_t)n : 0;
-	if (r->len >= sizeof(r->path))
-		r->len = sizeof(r->path) - 1;
-	return before;
-}
-
-static void
-path_pop(struct reader *r, size_t before)
-{
-	r->len = before;
-	r->path[before] = '\0';
-}
-
-static size_t
-path_push_key(struct reader *r, const char *key)
-{
-	return path_push(r, "%s%s", r->len > 0 ? "." : "", key);
 }
 
 static struct place
@@ -406,18 +396,19 @@ read_list(struct reader *r, struct place p, const struct field *f, const json_t 
 		fault(r, p, "has %zu items; allowed: %s", n, field_allows(f, allows, sizeof(allows)));
 	for (size_t i = 0; i < n && i < f->max; i++) {
 		const json_t *v = json_array_get(value, i);
-		size_t before = path_push(r, "[%zu]", i);
+		const struct step step = {.up = r->at, .i = i};
 		void *x = list_add(l, f->kind);
 
-		if (x == NULL) {
+		r->at = &step;
+		if (x != NULL)
+			read_object(r, place_of(r, v, p), f->kind, v, x);
+		else
 			fault(r, p, "out of memory");
-			path_pop(r, before);
-			return;
-		}
-		read_object(r, place_of(r, v, p), f->kind, v, x);
-		if (twins)
+		if (x != NULL && twins)
 			check_twin(r, place_of(r, v, p), f->kind, l);
-		path_pop(r, before);
+		r->at = step.up;
+		if (x == NULL)
+			return;
 	}
 }
 
@@ -468,13 +459,13 @@ read_unknown(struct reader *r, struct place p, const struct kind *k, const json_
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, value)
 	{
-		size_t before;
+		const struct step step = {.up = r->at, .key = key};
 
 		if (kind_field(k, key) != NULL)
 			continue;
-		before = path_push_key(r, key);
+		r->at = &step;
 		fault_unknown(r, place_of_key(r, object, key, p), k, key);
-		path_pop(r, before);
+		r->at = step.up;
 	}
 }
 
@@ -496,10 +487,11 @@ static void
 read_one(struct reader *r, struct place p, const struct field *f, const json_t *object, void *obj)
 {
 	json_t *value = json_object_get(object, f->name);
-	size_t before = path_push_key(r, f->name);
+	const struct step step = {.up = r->at, .key = f->name};
 	size_t faults = r->count;
 	char allows[240];
 
+	r->at = &step;
 	if (value != NULL) {
 		struct place key = place_of_key(r, object, f->name, p);
 
@@ -509,7 +501,7 @@ read_one(struct reader *r, struct place p, const struct field *f, const json_t *
 	}
 	if (r->count != faults)
 		field_unset(f, obj);
-	path_pop(r, before);
+	r->at = step.up;
 }
 
 static void

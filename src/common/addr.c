@@ -90,8 +90,13 @@ prefix4_parse(const char *s, struct prefix4 *out)
 const char *
 mac_format(const struct mac *m, char buf[MAC_TEXT])
 {
-	snprintf(buf, MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", m->b[0], m->b[1], m->b[2], m->b[3], m->b[4],
-		m->b[5]);
+	static const char hex[] = "0123456789abcdef";
+
+	for (int i = 0; i < 6; i++) {
+		buf[3 * i] = hex[m->b[i] >> 4];
+		buf[3 * i + 1] = hex[m->b[i] & 15];
+		buf[3 * i + 2] = i < 5 ? ':' : '\0';
+	}
 	return buf;
 }
 

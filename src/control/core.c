@@ -92,6 +92,7 @@ core_load_row(struct core *c, const struct env_row *row)
 	if (rc != 0)
 		log_error("control: stored %s %s is refused and skipped: %s", row->kind, row->key, f.text);
 	fail_clear(&f);
+	c->n_log = 0; /* what was loaded cannot be undone */
 	return rc ? -EINVAL : 0;
 }
 
@@ -152,7 +153,6 @@ core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e)
 {
 	int rc;
 
-	c->n_log = 0; /* what was loaded cannot be undone */
 	c->ready = ready;
 	c->ready_arg = arg;
 	moves_start(c);

@@ -23,6 +23,7 @@
 #include <env/host.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <net/keys.h>
 #include <signal.h>
 #include <sodium.h>
@@ -43,6 +44,8 @@ struct daemon {
 	struct dp *dp;
 	struct core *core;
 	struct event *term, *interrupt;
+	uint64_t eal_ms, store_ms; /* boot clock: DPDK was ready; the store was read */
+	size_t rows;
 	struct core_start start; /* holds the private key until the core has it */
 };
 
@@ -201,6 +204,12 @@ add_ops(struct env_ops *ops)
 
 /* ---- steps of the start ---- */
 
+static uint64_t
+now_ms(struct daemon *d)
+{
+	return env_call(host_env(d->host), now_ms);
+}
+
 /* Keys live in this process: no core file, no debugger of another user. */
 static void
 harden(void)
@@ -248,9 +257,12 @@ open_store(struct daemon *d, struct err *e)
 {
 	bool set_aside = false;
 
+	d->eal_ms = now_ms(d);
+
 	d->store = store_open(d->config->control.state, d->config->router.name, &set_aside, e);
 	if (d->store == NULL)
 		return e->code;
+	d->store_ms = now_ms(d) - d->eal_ms;
 	d->writer = host_store_new(d->host, &store_host_ops, d->store, e);
 	return d->writer != NULL ? 0 : e->code;
 }
@@ -260,6 +272,7 @@ load_row(void *arg, const struct env_row *row)
 {
 	struct daemon *d = arg;
 
+	d->rows++;
 	core_load_row(d->core, row); /* a row that breaks an invariant is logged and skipped there */
 	return 0;
 }
@@ -275,13 +288,16 @@ ready(void *arg)
 		host_stop(d->host, e.code);
 		return;
 	}
-	log_info("router %s of site %s: packets flow", d->config->router.name, d->config->router.site);
+	log_info("router %s of site %s: packets flow, %" PRIu64
+		 " ms after DPDK was ready; %zu stored rows took %" PRIu64 " ms",
+		d->config->router.name, d->config->router.site, now_ms(d) - d->eal_ms, d->rows, d->store_ms);
 	notify("READY=1");
 }
 
 static int
 make_core(struct daemon *d, struct err *e)
 {
+	uint64_t begun = now_ms(d);
 	int rc;
 
 	d->start.env = host_env(d->host);
@@ -293,6 +309,7 @@ make_core(struct daemon *d, struct err *e)
 	rc = store_load(d->store, NULL, load_row, d);
 	if (rc != 0)
 		return err_set(e, -rc, "%s: cannot be read: %s", d->config->control.state, strerror(-rc));
+	d->store_ms += now_ms(d) - begun;
 	return core_run(d->core, ready, d, e);
 }
 

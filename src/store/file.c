@@ -68,7 +68,7 @@ db_check(struct store *s, char *why, size_t size)
 		fit = schema_settle(s->db, s->file, why, size);
 		if (fit != FIT)
 			return fit;
-		rc = db_text(s->db, "SELECT count(kind || key || value) FROM rows", text, sizeof(text));
+		rc = db_text(s->db, "SELECT 1 FROM rows, log LIMIT 1", text, sizeof(text));
 	}
 	if (rc == SQLITE_OK)
 		return FIT;
