@@ -56,6 +56,9 @@ static const struct kind kind_conf_dataplane = {"dataplane", sizeof(struct conf_
 static const struct field fields_limits[] = {
 	{"vms", F_INT, 0, AT(conf_limits, vms), 1, 1000000, "16384",
 		.help = "VMs of the whole group that the tables hold"},
+	{"tombstones", F_INT, 0, AT(conf_limits, tombstones), 1, 1000000, "65536",
+		.help = "deleted VMs of each router that are remembered until all of the group have heard of "
+			"them"},
 	{"routes", F_INT, 0, AT(conf_limits, routes), 1, 1000000, "16384", .help = "routes"},
 	{"neighbours", F_INT, 0, AT(conf_limits, neighbours), 1, 65536, "1024",
 		.help = "next-hop neighbours; a quarter is for next hops of routes and VTEPs on link"},

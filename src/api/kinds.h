@@ -32,7 +32,7 @@ struct conf_dataplane {
 };
 
 struct conf_limits {
-	uint64_t vms, routes, neighbours, macs, sessions;
+	uint64_t vms, tombstones, routes, neighbours, macs, sessions;
 	uint64_t mbufs; /* 0 = computed from ports and workers */
 	uint64_t rx_ring;
 	uint64_t arp_rate; /* ARP a second of one host, for each worker; 0 = no limit */

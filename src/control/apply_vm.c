@@ -406,6 +406,9 @@ apply_vm_unregister(struct core *c, const struct vm_key_params *p, json_t *out, 
 		return already(known, out);
 	if (known && s.epoch == known->now.epoch)
 		return conflict(c, known, f);
+	if (!(known && known->now.deleted && known->now.fwd.owner == FWD_SELF) &&
+		tombstone_check(c, FWD_SELF, f) != 0)
+		return f->code;
 	s.deleted = true;
 	return finish(c, &s, out, f);
 }

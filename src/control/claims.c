@@ -12,6 +12,7 @@ struct claims {
 	json_t *vms;
 	size_t from, n;
 	uint64_t accepted, refused;
+	size_t counted; /* in peer.claims_wait, until this is done */
 	bool retry;
 	bool returned; /* not of its own VMs, but of ours */
 };
@@ -81,7 +82,7 @@ take_own_drain(struct core *c, struct peer *p, const struct vm_obj *mine, struct
 	}
 	if (live_here(mine, &s->fwd.drains[i]))
 		return true;
-	if (!mine && peer_gives_back(p) && is_free_own(c, s, s->fwd.drains[i].global_ip))
+	if (!mine && p->gives_back && is_free_own(c, s, s->fwd.drains[i].global_ip))
 		return true;
 	sync_drain_done(c, s, s->fwd.drains[i].global_ip, t->epoch);
 	return false;
@@ -201,6 +202,9 @@ claim_take(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
 			drain_remove(s, i);
 	if (!s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
 		return fail(f, RPC_LIMIT, "limits.vms is reached");
+	if (s->deleted && !(mine && mine->now.deleted && mine->now.fwd.owner == p->index) &&
+		tombstone_check(c, p->index, f) != 0)
+		return f->code;
 	rc = clear_addresses(c, s, f);
 	if (rc == 0 && !(mine && mine->present && vm_state_same(&mine->now, s)))
 		vm_set(c, s);
@@ -218,10 +222,12 @@ take_returned(struct core *c, struct peer *p, struct vm_state *s, struct fail *f
 		return fail(f, RPC_DENIED, "we have asked for VMs of our own");
 	if (mine && mine->now.epoch >= s->epoch)
 		return 0;
+	if (mine && c->remembers && mine->now.fwd.owner != FWD_SELF && mine->now.fwd.owner != p->index)
+		return 0; /* a third router's, and that one will tell */
 	rc = check_claim_drains(c, s, f);
 	if (rc == 0)
 		rc = vm_check(c, s, f);
-	if (rc == 0 && !s->deleted && c->n_live >= c->conf->limits.vms)
+	if (rc == 0 && !s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
 		rc = fail(f, RPC_LIMIT, "limits.vms is reached");
 	if (rc == 0)
 		vm_set(c, s);
@@ -296,6 +302,7 @@ claims_submit(struct core *c, const struct claims *from, size_t i, size_t n, boo
 	if (!last) {
 		x->exchange = 0;
 		x->request = NULL;
+		x->counted = 0;
 	}
 	txn_submit(c, &x->txn);
 }
@@ -309,12 +316,17 @@ claims_end(struct core *c, struct claims *x, int code)
 	p->refused += x->refused;
 	p->retry |= x->retry || code != 0;
 	if (x->returned)
-		log_warn("control: the store was empty: peer %s gives back %" PRIu64 " VMs of ours",
+		log_warn("control: the store was lost: peer %s gives back %" PRIu64 " VMs of ours",
 			p->conf->name, x->accepted);
 	if (x->request)
 		rpc_reply(x->request, json_object());
-	if (sync_go_on(p, x->exchange))
+	p->claims_wait -= x->counted;
+	if (sync_go_on(p, x->exchange, x->refused))
 		return;
+	if (p->overrun && p->claims_wait == 0 && p->session) {
+		p->overrun = false;
+		sync_start(p);
+	}
 	if (p->retry && p->session && !p->exchange)
 		peer_exchanged(p, false);
 }
@@ -343,6 +355,8 @@ claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r
 {
 	struct claims x = {.peer = p->index, .exchange = exchange, .request = r, .vms = vms};
 
+	x.counted = r ? json_array_size(vms) : 0;
+	p->claims_wait += x.counted;
 	claims_submit(p->core, &x, 0, json_array_size(vms), true);
 }
 

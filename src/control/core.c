@@ -34,12 +34,14 @@ core_new(const struct core_start *s, struct err *e)
 	memcpy(c->private_key, s->private_key, sizeof(c->private_key));
 	c->started_ms = now_ms(c);
 	events_init(c);
+	c->leaves = zalloc(DIGEST_LEAVES * sizeof(struct vm_obj *));
 	txn_init(c);
 	storage_init(c);
 	staged_init(c);
 	start_init(c);
 	moves_init(c);
 	peers_init(c);
+	tombstones_init(c);
 	c->ready_timer = timer_new(c, ready_now, c);
 	if (routes_configure(c, e) != 0) {
 		core_free(c);
@@ -51,7 +53,8 @@ core_new(const struct core_start *s, struct err *e)
 static int
 meta_load(struct core *c, const struct env_row *row, struct fail *f)
 {
-	json_t *v = json_loads(row->value, 0, NULL);
+	json_t *v = json_loads(row->value, 0, NULL), *name;
+	size_t i;
 	json_int_t revision, term, boot_ms, wall_ms;
 	const char *controller, *boot_id;
 
@@ -61,13 +64,14 @@ meta_load(struct core *c, const struct env_row *row, struct fail *f)
 		json_decref(v);
 		return fail(f, RPC_INVALID_PARAMS, "not a row of a router");
 	}
-	c->revision = (uint64_t)revision;
+	c->revision = c->stored_revision = (uint64_t)revision;
 	c->term.number = (uint64_t)term;
 	snprintf(c->term.name, sizeof(c->term.name), "%s", controller);
 	c->stored.present = true;
 	snprintf(c->stored.boot_id, sizeof(c->stored.boot_id), "%s", boot_id);
 	c->stored.boot_ms = (uint64_t)boot_ms;
 	c->stored.wall_ms = wall_ms;
+	json_array_foreach(json_object_get(v, "asks"), i, name) peer_asks(c, json_string_value(name));
 	json_decref(v);
 	return 0;
 }
@@ -156,6 +160,8 @@ core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e)
 	c->ready = ready;
 	c->ready_arg = arg;
 	moves_start(c);
+	tombstones_start(c);
+	peers_remember(c);
 	rebase(c);
 	env_call(c->env, fwd_subscribe, event, c);
 	rc = peers_listen(c, e);
@@ -176,6 +182,7 @@ core_free(struct core *c)
 	start_fini(c);
 	moves_fini(c);
 	peers_fini(c);
+	tombstones_fini(c);
 	events_fini(c);
 	c->env->ops->timer_free(c->ready_timer);
 	json_decref(c->news_vms);

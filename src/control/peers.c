@@ -12,6 +12,7 @@
 
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
+#define CHECK_MS       60000 /* about: routers that agree compare so often */
 
 static bool
 lower(const struct peer *p)
@@ -54,7 +55,8 @@ local_end(struct core *c, struct channel_local *l)
 	l->role = ROLE_PEER;
 	snprintf(l->name, sizeof(l->name), "%s", c->conf->router.name);
 	l->private_key = c->private_key;
-	l->hello = json_pack("{s:o, s:I}", "segments", json_object(), "instance", (json_int_t)c->instance);
+	l->hello = json_pack("{s:o, s:I, s:I}", "segments", json_object(), "instance",
+		(json_int_t)c->instance, "revision", (json_int_t)c->stored_revision);
 	for (size_t i = 0; i < c->conf->segments.n; i++) {
 		const struct conf_segment *s = segment_at(c, (uint16_t)i);
 
@@ -105,6 +107,16 @@ accepted_local(void *arg, struct env_stream *stream, const struct env_peer_id *i
 
 /* ---- dialling ---- */
 
+/* Three to five quarters of it. */
+static uint64_t
+spread(struct core *c, uint64_t ms)
+{
+	uint64_t random;
+
+	env_call(c->env, random, &random, sizeof(random));
+	return ms - ms / 4 + random % (ms / 2);
+}
+
 static void
 dial_later(struct peer *p)
 {
@@ -142,18 +154,145 @@ peer_timer(void *arg)
 	struct peer *p = arg;
 
 	if (p->session)
-		sync_start(p); /* claims were refused: perhaps they can be taken now */
+		sync_start(p); /* do we agree? And perhaps claims that were refused can be taken now */
 	else if (we_dial(p))
 		peer_dial(p);
 }
 
+/* ---- what peers know of our past, when our store is empty or too old ---- */
+
+void
+peer_asks(struct core *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (name && strcmp(c->peers[i].conf->name, name) == 0)
+			c->peers[i].gives_back = true;
+}
+
+void
+peers_remember(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		c->peers[i].gives_back |= !c->remembers;
+}
+
+json_t *
+peers_asked(struct core *c)
+{
+	json_t *names = NULL;
+
+	for (size_t i = 0; i < c->n_peers; i++) {
+		if (!c->peers[i].gives_back)
+			continue;
+		if (!names)
+			names = json_array();
+		json_array_append_new(names, json_string(c->peers[i].conf->name));
+	}
+	return names;
+}
+
+static int
+past_apply(struct core *c, struct txn *t)
+{
+	(void)t;
+	if (c->revision < c->seen_revision) /* it was so high already: it does not run twice */
+		c->revision = c->seen_revision;
+	txn_count(c);
+	return 0;
+}
+
+static void
+past_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	(void)code; /* not stored: a restart asks once more */
+	fail_clear(&t->fail);
+	free(t);
+}
+
+/* Stores who still has to tell. An empty store says so by being empty. */
+static void
+past_store(struct core *c)
+{
+	struct txn *t;
+
+	if (!c->remembers)
+		return;
+	t = zalloc(sizeof(*t));
+	t->apply = past_apply;
+	t->done = past_done;
+	txn_submit(c, t);
+}
+
+void
+peer_gave_back(struct peer *p)
+{
+	p->gives_back = false;
+	past_store(p->core);
+}
+
+bool
+peer_saw_revision(struct peer *p, uint64_t revision)
+{
+	struct core *c = p->core;
+
+	if (p->asked || p->gives_back || revision <= c->stored_revision)
+		return false;
+	event_alarm(c, p->conf->name,
+		"our store is older than what it has seen: revision %" PRIu64 " after %" PRIu64
+		"; the peers are asked for what is lost",
+		c->stored_revision, revision);
+	c->seen_revision = revision;
+	for (size_t i = 0; i < c->n_peers; i++) {
+		c->peers[i].gives_back = true;
+		if (c->peers[i].session && &c->peers[i] != p)
+			sync_start(&c->peers[i]);
+	}
+	past_store(c);
+	return true;
+}
+
 /* ---- up and down ---- */
+
+/* A router whose revision went back has lost what it did since. */
+static void
+take_revision(struct peer *p, const json_t *hello)
+{
+	json_int_t told = json_integer_value(json_object_get(hello, "revision"));
+
+	peer_told_revision(p, told > 0 ? (uint64_t)told : 0);
+	if (p->behind)
+		peer_alarm(p,
+			"its store is older than before: revision %" JSON_INTEGER_FORMAT " after %" PRIu64,
+			told, p->revision);
+}
+
+void
+peer_told_revision(struct peer *p, uint64_t revision)
+{
+	p->behind = revision < p->revision;
+	if (revision > p->revision)
+		p->revision = revision;
+}
+
+/* It keeps its channel up and does not answer. */
+static void
+peer_silent(void *arg)
+{
+	struct peer *p = arg;
+	struct session *s = p->session;
+
+	peer_alarm(p, "it does not answer: its channel is closed");
+	peer_down(p->core, s);
+	session_close(s);
+}
 
 /* Which segments both have, by its hello. Of others neither speaks to the other. */
 static void
 take_segments(struct peer *p, const json_t *hello)
 {
 	const json_t *theirs = json_object_get(hello, "segments");
+	bool others = false, shared;
 	struct core *c = p->core;
 
 	p->shares_all = true;
@@ -166,9 +305,13 @@ take_segments(struct peer *p, const json_t *hello)
 				"segment %s has VNI %" JSON_INTEGER_FORMAT " there and %" PRIu64
 				" here: not shared",
 				s->name, json_integer_value(vni), s->vni);
-		p->shared[i] = vni && (uint64_t)json_integer_value(vni) == s->vni;
-		p->shares_all &= p->shared[i];
+		shared = vni && (uint64_t)json_integer_value(vni) == s->vni;
+		others |= shared != p->shared[i];
+		p->shared[i] = shared;
+		p->shares_all &= shared;
 	}
+	if (others)
+		digest_shared(p);
 }
 
 /* Both sides called at once: each process sees the other once, in two sessions. */
@@ -214,6 +357,7 @@ peer_up(struct core *c, struct session *s)
 	p->backoff_ms = BACKOFF_MIN_MS;
 	p->up_serial = ++c->serials;
 	take_segments(p, channel_hello(s->channel));
+	take_revision(p, channel_hello(s->channel));
 	p->unacked = 0;
 	p->lagging = false;
 	c->env->ops->timer_stop(p->timer);
@@ -236,6 +380,8 @@ peer_down(struct core *c, struct session *s)
 		sync_stop(p);
 		p->since_ms = now_ms(c);
 		event_note(c, EVENT_PEER_AWAY, p->conf->name, "");
+		if (p->stale_since == 0)
+			p->stale_since = p->since_ms;
 		log_warn("control: peer %s is away: its VMs stay as they were", p->conf->name);
 	}
 	if (p->session)
@@ -253,7 +399,11 @@ peer_exchanged(struct peer *p, bool whole)
 		if (p->state != PEER_SYNCED)
 			event_note(p->core, EVENT_PEER_SYNCED, p->conf->name, "");
 		p->state = PEER_SYNCED;
+		p->stale_since = 0;
+	}
+	if (p->session && whole && p->agrees) {
 		p->backoff_ms = BACKOFF_MIN_MS;
+		timer_set(p->core, p->timer, spread(p->core, CHECK_MS));
 	} else if (p->session) {
 		dial_later(p); /* the same timer and back-off, for another exchange */
 	}
@@ -276,7 +426,11 @@ peers_init(struct core *c)
 		p->conf = list_at(c->conf->peers, const struct conf_peer, i);
 		p->backoff_ms = BACKOFF_MIN_MS;
 		p->timer = timer_new(c, peer_timer, p);
+		p->deadline = timer_new(c, peer_silent, p);
+		p->stale_since = p->agrees_since = c->started_ms;
 		p->shared = zalloc(c->conf->segments.n + 1);
+		p->mine = zalloc(sizeof(*p->mine));
+		p->theirs = zalloc(sizeof(*p->theirs));
 		peer_identify(p);
 	}
 }
@@ -319,10 +473,14 @@ peers_fini(struct core *c)
 		sync_stop(&c->peers[i]);
 		c->peers[i].session = NULL;
 		c->env->ops->timer_free(c->peers[i].timer);
+		c->env->ops->timer_free(c->peers[i].deadline);
 	}
 	sessions_fini(c);
-	for (size_t i = 0; i < c->n_peers; i++)
+	for (size_t i = 0; i < c->n_peers; i++) {
 		free(c->peers[i].shared);
+		free(c->peers[i].mine);
+		free(c->peers[i].theirs);
+	}
 	callers_fini(c);
 	secret_free(c->peers);
 }

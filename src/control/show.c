@@ -39,7 +39,12 @@ vm_shown(struct core *c, const struct vm_state *s)
 static void
 vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
 {
-	json_array_append_new(rows, vm_shown(c, &o->now));
+	uint8_t owner = o->now.fwd.owner;
+	json_t *v = vm_shown(c, &o->now);
+
+	if (owner != FWD_SELF && c->peers[owner - 1].stale_since)
+		json_object_set_new(v, "stale-ms", number(now_ms(c) - c->peers[owner - 1].stale_since));
+	json_array_append_new(rows, v);
 }
 
 static void
@@ -216,12 +221,14 @@ peer_row(struct core *c, const struct peer *p)
 	static const char *const state[] = {"away", "dialling", "syncing", "synced"};
 	char vtep[IP4_TEXT], mac[MAC_TEXT];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "name", p->conf->name,
-		"address", p->conf->address, "vtep", ip4_format(p->conf->vtep, vtep), "mac",
-		mac_format(&p->conf->mac, mac), "state", state[p->state], "stale", p->session == NULL,
-		"since-ms", (json_int_t)(now_ms(c) - (p->since_ms ? p->since_ms : c->started_ms)), "vms",
-		(json_int_t)count_vms(c, -1, p->index), "accepted", (json_int_t)p->accepted, "refused",
-		(json_int_t)p->refused, "unacknowledged", (json_int_t)p->unacked);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+		p->conf->name, "address", p->conf->address, "vtep", ip4_format(p->conf->vtep, vtep), "mac",
+		mac_format(&p->conf->mac, mac), "state", state[p->state], "stale", p->stale_since != 0,
+		"since-ms", (json_int_t)(now_ms(c) - (p->since_ms ? p->since_ms : c->started_ms)), "agrees",
+		p->agrees, "agrees-ms", (json_int_t)(now_ms(c) - p->agrees_since), "differing",
+		(json_int_t)p->differing, "vms", (json_int_t)count_vms(c, -1, p->index), "accepted",
+		(json_int_t)p->accepted, "refused", (json_int_t)p->refused, "unacknowledged",
+		(json_int_t)p->unacked);
 }
 
 static json_t *

@@ -60,6 +60,7 @@ struct vm_state {
 	struct fwd_vm fwd;
 	uint64_t epoch;
 	bool deleted;
+	uint64_t deleted_at; /* boot clock; 0: just now */
 	struct drain_time drain[FWD_DRAINS_MAX];
 };
 
@@ -90,10 +91,22 @@ struct vm_obj {
 	struct hint hint;
 	uint64_t poll_at; /* its sessions are counted again */
 	struct touched touched;
-	uint64_t named;			/* by the replace with this serial */
-	uint64_t written_at, loaded_at; /* boot clock: of the stored row, and when it was read */
+	uint64_t named;	 /* by the replace with this serial */
+	uint64_t hash;	 /* of its content, while present */
+	uint64_t listed; /* by the peer, in the exchange with this serial */
+	uint16_t leaf;	 /* of the digests: by its key */
+	struct vm_obj *leaf_next;
+	struct vm_obj *tomb_prev, *tomb_next; /* in core.tombstones: one of ours */
+	uint64_t written_at, loaded_at;	      /* boot clock: of the stored row, and when it was read */
 	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
 	UT_hash_handle hh;
+};
+
+#define DIGEST_FAN    256
+#define DIGEST_LEAVES (DIGEST_FAN * DIGEST_FAN)
+
+struct digest { /* sums of hashes of VMs, modulo 2^64 here and 2^63 on the wire */
+	uint64_t branch[DIGEST_FAN], leaf[DIGEST_LEAVES];
 };
 
 struct address { /* (segment, private address) or a global address -> VM */
@@ -213,8 +226,10 @@ struct peer {
 	struct env_timer *timer; /* next dial, or next exchange after refused claims */
 	uint64_t backoff_ms;
 	struct exchange *exchange;
-	bool *shared; /* by segment: it has that one, too */
+	struct env_timer *deadline; /* of its next answer */
+	bool *shared;		    /* by segment: it has that one, too */
 	bool shares_all;
+	struct digest *mine, *theirs;	 /* of what this router owns, and of what it has as the peer's */
 	uint64_t up_serial;		 /* of the session: tells replies on an older one */
 	uint64_t since_ms;		 /* boot clock of the last change between up and down */
 	uint64_t accepted, refused;	 /* claims */
@@ -222,8 +237,17 @@ struct peer {
 	bool lagging;			 /* updates were left out: it is told to ask again */
 	bool retry;			 /* claims were refused that may be taken later */
 	uint64_t alarm_at, alarms_quiet; /* one alarm line a second */
-	bool gave_back;			 /* the first exchange is through: see peer_gives_back() */
-	bool asked;			 /* one exchange finished or failed since the start */
+	bool gives_back; /* our store was lost, and it has not told yet what it knows of our past: it is believed */
+	bool agrees;	       /* by the last check: the same VMs of either here and there */
+	uint64_t agrees_since; /* boot clock of its last change */
+	size_t differing;      /* of its VMs, after the last exchange */
+	uint64_t took_at;      /* boot clock: it had all of ours then; 0 = not since the start */
+	uint64_t revision;     /* the highest that it told of itself */
+	bool behind;	       /* it told less since: its store is an older one */
+	uint64_t stale_since;  /* boot clock; 0 = its VMs are as it says */
+	size_t claims_wait;    /* of its updates, not applied yet */
+	bool overrun;	       /* some were refused for that */
+	bool asked;	       /* one exchange finished or failed since the start */
 };
 
 struct core {
@@ -231,18 +255,23 @@ struct core {
 	const struct config *conf;
 	uint8_t private_key[32];
 	uint64_t started_ms, instance; /* in hellos: another with each start */
-	bool running, remembers;       /* the store had rows */
+	bool running, remembers;       /* the store has rows */
 
 	struct vm_obj *vms;
 	struct address *addresses;
-	struct vm_obj **sorted; /* by (segment name, MAC); NULL = to be made */
-	size_t n_live, n_tombstones;
+	struct vm_obj **leaves;			     /* DIGEST_LEAVES lists of all VMs, by key */
+	struct vm_obj **sorted;			     /* by (segment name, MAC); NULL = to be made */
+	size_t n_live, n_tombstones, *tombstones_of; /* by owner */
+	struct vm_obj *tombstones;		     /* our own, the oldest first */
+	struct env_timer *tomb_timer;
+	struct forget_txn *forgetting; /* being filled */
 	struct route_obj *routes;
 	struct move *moves;	 /* hash by id */
 	struct move *moves_list; /* in order of start */
 	size_t n_moves_done;
 	struct term term;
-	uint64_t revision;
+	uint64_t revision, stored_revision, /* the last one that the store has, */
+		seen_revision;		    /* and that a peer had seen when the store was older */
 
 	/* transactions */
 	struct txn *queue;
@@ -318,11 +347,17 @@ struct vm_obj *vm_by_global(struct core *c, ip4 a);
 struct vm_obj *vm_set(struct core *c, const struct vm_state *s);
 /* Takes an address from it, inside a transaction: another VM gets it. */
 void vm_strip(struct core *c, const struct vm_obj *o, ip4 which);
+/* A tombstone is gone: inside a transaction, after which the object goes, too. */
+void vm_forget(struct core *c, struct vm_obj *o);
+void vm_free(struct core *c, struct vm_obj *o);
 void vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present);
 /* Equal but for where it was heard and what is left of drains. */
 bool vm_state_same(const struct vm_state *a, const struct vm_state *b);
 /* What of a VM the group must agree on, as a number of 63 bits. */
 uint64_t vm_hash(struct core *c, const struct vm_state *s);
+#define HASH_START UINT64_C(14695981039346656037)
+uint64_t hash_bytes(uint64_t h, const void *p, size_t n);
+uint64_t hash_end(uint64_t h);
 void vm_key_text(struct core *c, uint16_t segment, const struct mac *mac, char text[VM_KEY_TEXT]);
 json_t *vm_json(struct core *c, const struct vm_state *s);
 /* Names to indices. Unknown segment or owner: false and `why`. Drains of unknown homes are left out. */
@@ -336,6 +371,7 @@ int vm_check(struct core *c, const struct vm_state *s, struct fail *f);
 int vm_load(struct core *c, const struct env_row *row, struct fail *f);
 /* Fills a row of malloc'ed strings. */
 void vm_row(struct core *c, const struct vm_state *s, struct env_row *row);
+void vm_row_gone(struct core *c, const struct vm_obj *o, struct env_row *row); /* deletes it */
 void row_set(struct env_row *row, const char *kind, const char *key, json_t *value_stolen);
 void row_free(struct env_row *row);
 json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
@@ -373,6 +409,8 @@ int check_clash(struct core *c, const struct vm_state *s, struct fail *f);
 /* ---- txn.c ---- */
 
 void txn_submit(struct core *c, struct txn *t);
+/* Once all that waits now is live or refused; at once when nothing is. `code`: 0, or why not. */
+void txn_after(struct core *c, void (*fn)(struct core *c, void *arg, int code), void *arg);
 void txn_init(struct core *c);
 void txn_fini(struct core *c);
 struct undo *txn_log(struct core *c);
@@ -481,18 +519,35 @@ const struct channel_identity *caller_find(void *arg, const uint8_t key[32]);
 void peers_init(struct core *c);
 int peers_listen(struct core *c, struct err *e);
 void peers_start(struct core *c);
+void peer_asks(struct core *c, const char *name); /* stored: it has not told yet what it knows of our past */
+void peers_remember(struct core *c);		  /* after the load: an empty store was lost */
+json_t *peers_asked(struct core *c);		  /* names of those who still have to tell; NULL: nobody */
 void peers_fini(struct core *c);
 void peer_up(struct core *c, struct session *s);
 void peer_down(struct core *c, struct session *s);
 void peer_alarm(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* All that it knows of our past is told. */
+void peer_gave_back(struct peer *p);
+/* It has seen this revision of ours; true: our store is older, and all peers are asked for our past. */
+bool peer_saw_revision(struct peer *p, uint64_t revision);
+void peer_told_revision(struct peer *p, uint64_t revision);
 /* The exchange ended; not whole: the session did, or claims were refused that may be taken later. */
 void peer_exchanged(struct peer *p, bool whole);
 
+void digest_enter(struct core *c, struct vm_obj *o);
+void digest_leave(struct core *c, struct vm_obj *o);
+/* A VM that is present comes (+1) or goes (-1), or did so with other content. */
+void digest_count(struct core *c, struct vm_obj *o, int by);
+void digest_shared(struct peer *p); /* made anew: other segments are shared */
+json_t *digest_json(const uint64_t sums[DIGEST_FAN]);
+bool digest_well_formed(const json_t *sums);
+/* Which of them differ; their number. */
+size_t digest_compare(const uint64_t sums[DIGEST_FAN], const json_t *theirs, uint8_t differ[DIGEST_FAN]);
+
 void sync_start(struct peer *p); /* a full exchange, unless one runs */
 void sync_stop(struct peer *p);
-/* Our store was empty: until its first exchange is through, a peer is believed what it says of our past. */
-bool peer_gives_back(const struct peer *p);
-bool sync_go_on(struct peer *p, uint64_t serial); /* the exchange with this serial, if it still runs */
+/* The exchange with this serial, if it still runs; so many claims of it were refused. */
+bool sync_go_on(struct peer *p, uint64_t serial, size_t refused);
 /* VMs that a peer told us: in answer to an exchange, or by a request that waits for the outcome. */
 void claims_new(struct peer *p, json_t *vms, uint64_t exchange, struct rpc_request *r);
 /* VMs of our own that a peer remembers, in answer to an exchange. */
@@ -503,6 +558,18 @@ void sync_request(struct session *s, struct rpc_request *r, const char *method, 
 void sync_changed(struct core *c, const struct vm_state *s);
 void sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch);
 void sync_flush(struct core *c);
+
+/* ---- tombstones.c: deletions, remembered until nobody can be wrong about them ---- */
+
+void tombstones_init(struct core *c);
+void tombstones_fini(struct core *c);
+void tombstones_start(struct core *c);				/* after the load */
+void tombstone_count(struct core *c, struct vm_obj *o, int by); /* one comes (+1) or goes (-1) */
+/* Room for one more of this owner's? */
+int tombstone_check(struct core *c, uint8_t owner, struct fail *f);
+/* Collects tombstones that are not needed any more; flush forgets them. */
+void tombstone_forget(struct core *c, struct vm_obj *o);
+void tombstones_flush(struct core *c);
 
 /* ---- dispatch.c ---- */
 

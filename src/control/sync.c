@@ -1,55 +1,52 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sync.c - what routers of a group tell each other. Each speaks only of VMs that it owns, and of drains whose
- * home it is.
+/* sync.c - the exchange: this router asks a peer whether both know the same, and for what they do not.
  *
- *   sync.digest {cursor}                -> {rows: [[segment, mac, epoch, hash]...], next}   what I own
- *   sync.pull   {vms: [[segment, mac]]} -> {vms: [vm...]}                                  these of mine
- *   sync.update {vms: [vm...]}          -> {}           these of mine have changed
- *   sync.done   {drains: [{segment, mac, global, epoch}]} -> {}   these old addresses of mine are gone
- *   sync.again  {}                      -> {}           I left updates out: ask for my digest
- *   sync.mine   {cursor}                -> {vms, next}  what you know to be owned by me: my store was empty
+ * Each router speaks only of VMs that it owns, and of drains whose home it is.
  *
- * An exchange (at each connection, and after claims that were refused) pages through the peer's digest and
- * pulls what differs. One stream carries all of it in order, so what a router last said of its VM is the
- * newest it said.
+ *   sync.mine   {cursor}             -> {vms, next}   what you know to be owned by me: my store was lost
+ *   sync.sums   {revision}           -> {mine: [256 sums], yours: [256 sums], revision}
+ *                                       digests (digest.c) of what I own, of what I have as yours; the highest revision that
+ *                                       you told me before
+ *   sync.sums   {branches: [n...]}   -> {mine: [[256 sums]...]}   of the leaves of these branches
+ *   sync.rows   {leaves: [n...]}     -> {rows: [[segment, mac, epoch, hash]...], leaves}   what I own in the first `leaves` of these
+ *   sync.pull   {vms: [[segment, mac]...]} -> {vms: [vm...]}   these of mine
+ *   sync.update {vms: [vm...]}       -> {}            these of mine have changed
+ *   sync.done   {drains: [{segment, mac, global, epoch}...]} -> {}   these old addresses of mine are gone
+ *   sync.again  {}                   -> {}            I left updates out: ask me
+ *
+ * Two routers that agree exchange one question and its answer: at each connection, each minute, and after claims that were
+ * refused. One stream carries all of it in order, so what a router last said of its VM is the newest it said.
  */
-#include "state.h"
+#include "sync.h"
 
 #include <common/log.h>
 
-#define DIGEST_ROWS 2000
-#define PULL_VMS    200
-#define UPDATE_VMS  200
-#define DONE_DRAINS 1000
-#define UNACKED_MAX 32	 /* updates on their way to one peer; above it they are left out, and it asks again */
-#define CLAIMS_MAX  1000 /* in one message */
+#define BRANCHES_ASKED 32
+#define LEAVES_ASKED   256
+#define ANSWER_MS      30000  /* a peer that has not answered by then is cut off */
+#define DIFFER_MS      120000 /* differences that last longer are an alarm */
 
 struct exchange { /* ours, of the peer's state */
 	uint64_t serial;
-	char cursor[VM_KEY_TEXT]; /* "" = the last page */
-	json_t *wanted;		  /* [[segment, mac]...] of this page, still to be pulled */
-	bool again;		  /* asked for meanwhile */
-	bool mine;		  /* first of all: what it knows to be ours */
+	bool again;			  /* asked for meanwhile */
+	bool mine;			  /* first of all: what it knows to be ours */
+	bool back;			  /* it has told all of that */
+	bool compared;			  /* by the digests of all */
+	char cursor[VM_KEY_TEXT];	  /* of sync.mine; "" = the last page */
+	json_t *wanted;			  /* [[segment, mac]...] of the rows that came, still to be pulled */
+	size_t left;			  /* VMs that differ and cannot be pulled */
+	size_t n_branches, branch, asked; /* those that differ; the first not done; how many are asked for */
+	size_t n_leaves, leaf;		  /* the same, of the last branches that came */
+	uint8_t branches[DIGEST_FAN];
+	uint16_t leaves[BRANCHES_ASKED * DIGEST_FAN];
 };
 
-struct reply_to { /* an answer of the peer's, unless exchange or session is over */
-	struct core *core;
-	uint8_t peer;
-	uint64_t serial;
-};
-
-bool
-peer_gives_back(const struct peer *p)
-{
-	return !p->core->remembers && !p->gave_back;
-}
-
-static struct reply_to *
+struct reply_to *
 reply_new(struct peer *p, uint64_t serial)
 {
 	struct reply_to *r = zalloc(sizeof(*r));
 
-	*r = (struct reply_to){p->core, p->index, serial};
+	*r = (struct reply_to){.core = p->core, .peer = p->index, .serial = serial};
 	return r;
 }
 
@@ -61,11 +58,13 @@ reply_exchange(struct reply_to *r)
 
 	if (!p->exchange || p->exchange->serial != r->serial)
 		p = NULL;
+	else
+		r->core->env->ops->timer_stop(p->deadline);
 	free(r);
 	return p;
 }
 
-static const char *
+const char *
 text_at(const json_t *row, size_t i)
 {
 	const char *s = json_string_value(json_array_get(row, i));
@@ -73,18 +72,15 @@ text_at(const json_t *row, size_t i)
 	return s ? s : "";
 }
 
-/* ---- the exchange ---- */
-
-static bool
+static void
 exchange_call(
 	struct peer *p, const char *method, json_t *params, void (*done)(void *arg, int code, json_t *v))
 {
 	struct reply_to *r = reply_new(p, p->exchange->serial);
 
-	if (rpc_call(p->session->rpc, method, params, done, r) == 0)
-		return true;
-	free(r); /* the channel is ending and will say so */
-	return false;
+	timer_set(p->core, p->deadline, ANSWER_MS);
+	if (rpc_call(p->session->rpc, method, params, done, r) != 0)
+		free(r); /* the channel is ending and will say so */
 }
 
 static void
@@ -92,6 +88,7 @@ exchange_free(struct peer *p)
 {
 	if (!p->exchange)
 		return;
+	p->core->env->ops->timer_stop(p->deadline);
 	json_decref(p->exchange->wanted);
 	free(p->exchange);
 	p->exchange = NULL;
@@ -100,18 +97,28 @@ exchange_free(struct peer *p)
 static void
 exchange_end(struct peer *p, bool whole)
 {
-	bool again = p->exchange->again;
+	struct exchange *x = p->exchange;
+	bool again = x->again, back = x->back;
 
 	whole = whole && !p->retry;
 	p->retry = false;
-	p->gave_back = true;
+	p->differing = p->agrees ? 0 : x->left;
+	if (p->differing > 0 && now_ms(p->core) - p->agrees_since > DIFFER_MS)
+		event_alarm(p->core, p->conf->name,
+			"%zu of its VMs are not the same here and there, for %" PRIu64
+			" s: the log says what is refused",
+			p->differing, (now_ms(p->core) - p->agrees_since) / 1000);
 	exchange_free(p);
+	if (back)
+		peer_gave_back(p);
 	peer_exchanged(p, whole);
 	if (again && p->session && !p->exchange)
 		sync_start(p);
 }
 
 static void exchange_next(struct peer *p);
+
+/* ---- VMs ---- */
 
 static void
 pulled(void *arg, int code, json_t *v)
@@ -144,9 +151,11 @@ take_front(json_t *a, size_t n)
 	return front;
 }
 
-/* Is the peer's VM of this digest row news to us? */
+/* ---- rows: what the peer owns in some leaves ---- */
+
+/* Is the peer's VM of this row news to us? */
 static bool
-differs(struct peer *p, const json_t *row)
+is_news(struct peer *p, const json_t *row)
 {
 	int segment = segment_index(p->core, text_at(row, 0));
 	uint64_t epoch = (uint64_t)json_integer_value(json_array_get(row, 2));
@@ -157,18 +166,193 @@ differs(struct peer *p, const json_t *row)
 	if (segment < 0 || mac_parse(text_at(row, 1), &mac) != 0)
 		return false; /* a segment that we do not share is none of ours */
 	o = vm_find(p->core, (uint16_t)segment, &mac);
-	if (!o || o->now.epoch < epoch)
+	if (!o || !o->present || o->now.epoch < epoch)
 		return true;
-	if (o->now.epoch > epoch) {
-		if (o->now.fwd.owner == p->index)
-			peer_alarm(p,
-				"its VM %s/%s is at epoch %" PRIu64 ", here it was at %" PRIu64
-				": register it there with a higher one",
-				text_at(row, 0), text_at(row, 1), epoch, o->now.epoch);
-		return false;
-	}
-	return vm_hash(p->core, &o->now) != hash;
+	o->listed = p->exchange->serial;
+	if (o->now.epoch == epoch)
+		return o->hash != hash;
+	p->exchange->left++;
+	if (o->now.fwd.owner == p->index)
+		peer_alarm(p,
+			"its VM %s/%s is at epoch %" PRIu64 ", here it was at %" PRIu64
+			": register it there with a higher one",
+			text_at(row, 0), text_at(row, 1), epoch, o->now.epoch);
+	return false;
 }
+
+/* What we have as the peer's, and it does not list: a deletion that it has forgotten may be forgotten here. */
+static void
+unlisted(struct peer *p, uint16_t leaf)
+{
+	struct vm_obj *o;
+
+	LL_FOREACH2(p->core->leaves[leaf], o, leaf_next)
+	{
+		if (!o->present || o->now.fwd.owner != p->index || !p->shared[o->key.segment] ||
+			o->listed == p->exchange->serial)
+			continue;
+		if (o->now.deleted && !p->behind)
+			tombstone_forget(p->core, o);
+		else
+			p->exchange->left++;
+	}
+	tombstones_flush(p->core);
+}
+
+static void
+rows_came(void *arg, int code, json_t *v)
+{
+	json_t *rows = json_object_get(v, "rows"), *row;
+	json_int_t done = json_integer_value(json_object_get(v, "leaves"));
+	struct peer *p = reply_exchange(arg);
+	struct exchange *x = p ? p->exchange : NULL;
+	size_t i;
+
+	if (!p)
+		return;
+	if (code != 0 || !json_is_array(rows) || done < 1 || (size_t)done > x->asked) {
+		exchange_end(p, false);
+		return;
+	}
+	json_array_foreach(rows, i, row)
+	{
+		if (is_news(p, row))
+			json_array_append_new(
+				x->wanted, json_pack("[s, s]", text_at(row, 0), text_at(row, 1)));
+	}
+	for (; done > 0; done--)
+		unlisted(p, x->leaves[x->leaf++]);
+	exchange_next(p);
+}
+
+static void
+rows_ask(struct peer *p)
+{
+	struct exchange *x = p->exchange;
+	json_t *leaves = json_array();
+
+	x->asked = x->n_leaves - x->leaf < LEAVES_ASKED ? x->n_leaves - x->leaf : LEAVES_ASKED;
+	for (size_t i = 0; i < x->asked; i++)
+		json_array_append_new(leaves, json_integer(x->leaves[x->leaf + i]));
+	exchange_call(p, "sync.rows", json_pack("{s:o}", "leaves", leaves), rows_came);
+}
+
+/* ---- sums: where do we differ? ---- */
+
+static void
+leaves_compare(struct peer *p, uint8_t branch, const json_t *sums)
+{
+	struct exchange *x = p->exchange;
+	uint8_t differ[DIGEST_FAN];
+	size_t n = digest_compare(&p->theirs->leaf[branch * DIGEST_FAN], sums, differ);
+
+	for (size_t i = 0; i < n; i++)
+		x->leaves[x->n_leaves++] = (uint16_t)(branch * DIGEST_FAN + differ[i]);
+}
+
+static void
+branches_came(void *arg, int code, json_t *v)
+{
+	json_t *mine = json_object_get(v, "mine"), *sums;
+	struct peer *p = reply_exchange(arg);
+	struct exchange *x = p ? p->exchange : NULL;
+	bool good = code == 0 && p && json_array_size(mine) == x->asked;
+	size_t i;
+
+	if (!p)
+		return;
+	json_array_foreach(mine, i, sums) good &= digest_well_formed(sums);
+	if (!good) {
+		exchange_end(p, false);
+		return;
+	}
+	x->n_leaves = x->leaf = 0;
+	json_array_foreach(mine, i, sums) leaves_compare(p, x->branches[x->branch++], sums);
+	exchange_next(p);
+}
+
+static void
+branches_ask(struct peer *p)
+{
+	struct exchange *x = p->exchange;
+	json_t *branches = json_array();
+
+	x->asked = x->n_branches - x->branch < BRANCHES_ASKED ? x->n_branches - x->branch : BRANCHES_ASKED;
+	for (size_t i = 0; i < x->asked; i++)
+		json_array_append_new(branches, json_integer(x->branches[x->branch + i]));
+	exchange_call(p, "sync.sums", json_pack("{s:o}", "branches", branches), branches_came);
+}
+
+static void
+agreement(struct peer *p, bool agrees, bool took_all)
+{
+	uint64_t now = now_ms(p->core);
+
+	if (agrees != p->agrees)
+		p->agrees_since = now;
+	p->agrees = agrees;
+	if (took_all)
+		p->took_at = now;
+}
+
+/* What was on its way when the answer came is in the model now. */
+static void
+sums_compare(struct core *c, void *arg, int code)
+{
+	struct reply_to *r = arg;
+	json_t *v = r->answer;
+	struct peer *p = reply_exchange(r);
+	uint8_t differ[DIGEST_FAN];
+	struct exchange *x;
+	bool took_all;
+
+	(void)c;
+	if (p && code != 0)
+		exchange_end(p, false);
+	else if (p) {
+		x = p->exchange;
+		x->compared = true;
+		x->n_branches = digest_compare(p->theirs->branch, json_object_get(v, "mine"), x->branches);
+		took_all = digest_compare(p->mine->branch, json_object_get(v, "yours"), differ) == 0;
+		agreement(p, x->n_branches == 0 && took_all, took_all);
+		exchange_next(p);
+	}
+	json_decref(v);
+}
+
+static void
+sums_came(void *arg, int code, json_t *v)
+{
+	struct reply_to *r = arg;
+	uint64_t serial = r->serial;
+	struct peer *p = reply_exchange(r);
+	json_int_t revision = json_integer_value(json_object_get(v, "revision"));
+
+	if (!p)
+		return;
+	if (code != 0 || !digest_well_formed(json_object_get(v, "mine")) ||
+		!digest_well_formed(json_object_get(v, "yours"))) {
+		exchange_end(p, false);
+		return;
+	}
+	if (peer_saw_revision(p, revision > 0 ? (uint64_t)revision : 0)) { /* our store is older than that */
+		exchange_free(p);
+		sync_start(p);
+		return;
+	}
+	r = reply_new(p, serial);
+	r->answer = json_incref(v);
+	txn_after(p->core, sums_compare, r);
+}
+
+static void
+sums_ask(struct peer *p)
+{
+	exchange_call(p, "sync.sums", json_pack("{s:I}", "revision", (json_int_t)p->core->stored_revision),
+		sums_came);
+}
+
+/* ---- what was ours before our store was lost ---- */
 
 /* To the next page, or "" behind the last; false: that leads nowhere. */
 static bool
@@ -179,31 +363,11 @@ take_cursor(struct exchange *x, const json_t *v)
 	if (next && (strlen(next) >= sizeof(x->cursor) || strcmp(next, x->cursor) <= 0))
 		return false;
 	strcpy(x->cursor, next ? next : "");
-	return true;
-}
-
-static void
-digest_came(void *arg, int code, json_t *v)
-{
-	struct peer *p = reply_exchange(arg);
-	json_t *rows = json_object_get(v, "rows"), *row;
-	size_t i;
-
-	if (!p)
-		return;
-	if (code != 0 || !json_is_array(rows) || !take_cursor(p->exchange, v)) {
-		exchange_end(p, false);
-		return;
+	if (!next) {
+		x->mine = false;
+		x->back = true;
 	}
-	json_array_foreach(rows, i, row) if (differs(p, row)) json_array_append_new(
-		p->exchange->wanted, json_pack("[s, s]", text_at(row, 0), text_at(row, 1)));
-	exchange_next(p);
-}
-
-static void
-digest_ask(struct peer *p)
-{
-	exchange_call(p, "sync.digest", json_pack("{s:s}", "cursor", p->exchange->cursor), digest_came);
+	return true;
 }
 
 static void
@@ -222,40 +386,34 @@ mine_came(void *arg, int code, json_t *v)
 		claims_returned(p, vms, p->exchange->serial);
 }
 
-static void
-mine_ask(struct peer *p)
-{
-	exchange_call(p, "sync.mine", json_pack("{s:s}", "cursor", p->exchange->cursor), mine_came);
-}
+/* ---- the exchange ---- */
 
 static void
 exchange_next(struct peer *p)
 {
 	struct exchange *x = p->exchange;
 
-	if (x->mine && x->cursor[0]) {
-		mine_ask(p);
-		return;
-	}
-	if (x->mine) {
-		x->mine = false;
-		digest_ask(p);
-		return;
-	}
-	if (json_array_size(x->wanted) > 0)
+	if (x->mine)
+		exchange_call(p, "sync.mine", json_pack("{s:s}", "cursor", x->cursor), mine_came);
+	else if (!x->compared)
+		sums_ask(p);
+	else if (json_array_size(x->wanted) > 0)
 		exchange_call(
 			p, "sync.pull", json_pack("{s:o}", "vms", take_front(x->wanted, PULL_VMS)), pulled);
-	else if (x->cursor[0])
-		digest_ask(p);
+	else if (x->leaf < x->n_leaves)
+		rows_ask(p);
+	else if (x->branch < x->n_branches)
+		branches_ask(p);
 	else
 		exchange_end(p, true);
 }
 
 bool
-sync_go_on(struct peer *p, uint64_t serial)
+sync_go_on(struct peer *p, uint64_t serial, size_t refused)
 {
 	if (!p->exchange || p->exchange->serial != serial)
 		return false;
+	p->exchange->left += refused;
 	exchange_next(p);
 	return true;
 }
@@ -270,360 +428,13 @@ sync_start(struct peer *p)
 	p->exchange = zalloc(sizeof(*p->exchange));
 	p->exchange->serial = ++p->core->serials;
 	p->exchange->wanted = json_array();
-	p->exchange->mine = peer_gives_back(p);
+	p->exchange->mine = p->gives_back;
 	p->retry = false;
-	if (p->exchange->mine)
-		mine_ask(p);
-	else
-		digest_ask(p);
+	exchange_next(p);
 }
 
 void
 sync_stop(struct peer *p)
 {
 	exchange_free(p);
-}
-
-/* ---- what a peer asks of us ---- */
-
-static bool
-speaks_of(const struct peer *p, const struct vm_obj *o)
-{
-	return o->present && o->now.fwd.owner == FWD_SELF && p->shared[o->key.segment];
-}
-
-/* Puts the next page's cursor into `v`, when VM i of all in order is not the end. */
-static void
-set_next(struct core *c, json_t *v, size_t i)
-{
-	char key[VM_KEY_TEXT];
-
-	if (i >= HASH_COUNT(c->vms))
-		return;
-	vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, key);
-	json_object_set_new(v, "next", json_string(key));
-}
-
-static json_t *
-digest(struct core *c, const struct peer *p, const char *cursor)
-{
-	json_t *rows = json_array(), *v = json_pack("{s:o}", "rows", rows);
-	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor);
-	char mac[MAC_TEXT];
-
-	for (; i < n && json_array_size(rows) < DIGEST_ROWS; i++) {
-		const struct vm_obj *o = c->sorted[i];
-
-		if (!speaks_of(p, o))
-			continue;
-		json_array_append_new(rows, json_pack("[s, s, I, I]", segment_at(c, o->key.segment)->name,
-						    mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch,
-						    (json_int_t)vm_hash(c, &o->now)));
-	}
-	set_next(c, v, i);
-	return v;
-}
-
-/* What a peer that has lost its store owned, its tombstones too. */
-static json_t *
-give_back(struct core *c, const struct peer *p, const char *cursor)
-{
-	json_t *vms = json_array(), *v = json_pack("{s:o}", "vms", vms);
-	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor);
-
-	for (; i < n && json_array_size(vms) < PULL_VMS; i++) {
-		const struct vm_obj *o = c->sorted[i];
-
-		if (o->present && o->now.fwd.owner == p->index && p->shared[o->key.segment])
-			json_array_append_new(vms, vm_json(c, &o->now));
-	}
-	set_next(c, v, i);
-	return v;
-}
-
-static json_t *
-pull(struct core *c, const struct peer *p, const json_t *wanted)
-{
-	json_t *vms = json_array(), *row;
-	struct vm_obj *o;
-	struct mac mac;
-	size_t i;
-
-	json_array_foreach(wanted, i, row)
-	{
-		int segment = segment_index(c, text_at(row, 0));
-
-		o = segment < 0 || mac_parse(text_at(row, 1), &mac) != 0
-			    ? NULL
-			    : vm_find(c, (uint16_t)segment, &mac);
-		if (o && speaks_of(p, o))
-			json_array_append_new(vms, vm_json(c, &o->now));
-	}
-	return json_pack("{s:o}", "vms", vms);
-}
-
-/* What the model has now may still be undone: a question that comes while a group is on its way waits for
- * the end of the next. */
-struct read_txn {
-	struct txn txn;
-	uint8_t peer;
-	struct rpc_request *request;
-	json_t *params;
-	bool back; /* sync.mine */
-};
-
-static void
-read_reply(struct core *c, const struct peer *p, struct rpc_request *r, const json_t *params, bool back)
-{
-	const char *cursor = json_string_value(json_object_get(params, "cursor"));
-
-	if (back)
-		rpc_reply(r, give_back(c, p, cursor));
-	else
-		rpc_reply(r, cursor ? digest(c, p, cursor) : pull(c, p, json_object_get(params, "vms")));
-}
-
-static int
-read_apply(struct core *c, struct txn *t)
-{
-	(void)c;
-	(void)t;
-	return 0;
-}
-
-static void
-read_done(struct core *c, struct txn *t, int code)
-{
-	struct read_txn *x = (struct read_txn *)t;
-
-	if (code == 0)
-		read_reply(c, &c->peers[x->peer - 1], x->request, x->params, x->back);
-	else
-		rpc_fail(x->request, code, NULL, "%s", t->fail.text);
-	json_decref(x->params);
-	fail_clear(&t->fail);
-	free(x);
-}
-
-static void
-read_new(struct peer *p, struct rpc_request *r, json_t *params, bool back)
-{
-	struct read_txn *x;
-
-	if (!p->core->group) {
-		read_reply(p->core, p, r, params, back);
-		return;
-	}
-	x = zalloc(sizeof(*x));
-	x->txn.apply = read_apply;
-	x->txn.done = read_done;
-	x->peer = p->index;
-	x->request = r;
-	x->params = json_incref(params);
-	x->back = back;
-	txn_submit(p->core, &x->txn);
-}
-
-struct done_txn {
-	struct txn txn;
-	uint8_t peer;
-	struct rpc_request *request;
-	json_t *drains;
-};
-
-static void
-done_one(struct core *c, uint8_t home, const json_t *v)
-{
-	const char *segment, *mac_text, *global_text;
-	struct vm_obj *o;
-	struct vm_state s;
-	json_int_t epoch;
-	struct mac mac;
-	ip4 global;
-
-	if (json_unpack((json_t *)(uintptr_t)v, "{s:s, s:s, s:s, s:I}", "segment", &segment, "mac", &mac_text,
-		    "global", &global_text, "epoch", &epoch) != 0 ||
-		segment_index(c, segment) < 0 || mac_parse(mac_text, &mac) != 0 ||
-		ip4_parse(global_text, &global) != 0)
-		return;
-	o = vm_find(c, (uint16_t)segment_index(c, segment), &mac);
-	if (!vm_live(o))
-		return;
-	s = o->now;
-	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
-		if (s.fwd.drains[i].home == home && s.fwd.drains[i].global_ip == global &&
-			s.drain[i].epoch == (uint64_t)epoch)
-			drain_remove(&s, i);
-	if (s.fwd.n_drains != o->now.fwd.n_drains)
-		vm_set(c, &s);
-}
-
-static int
-done_apply(struct core *c, struct txn *t)
-{
-	struct done_txn *x = (struct done_txn *)t;
-	json_t *v;
-	size_t i;
-
-	json_array_foreach(x->drains, i, v) done_one(c, x->peer, v);
-	return 0;
-}
-
-static void
-done_done(struct core *c, struct txn *t, int code)
-{
-	struct done_txn *x = (struct done_txn *)t;
-
-	(void)c;
-	if (code == 0)
-		rpc_reply(x->request, json_object());
-	else
-		rpc_fail(x->request, code, NULL, "%s", t->fail.text);
-	json_decref(x->drains);
-	fail_clear(&t->fail);
-	free(x);
-}
-
-static void
-done_new(struct peer *p, struct rpc_request *r, json_t *drains)
-{
-	struct done_txn *x = zalloc(sizeof(*x));
-
-	x->txn.apply = done_apply;
-	x->txn.done = done_done;
-	x->peer = p->index;
-	x->request = r;
-	x->drains = json_incref(drains);
-	txn_submit(p->core, &x->txn);
-}
-
-void
-sync_request(struct session *s, struct rpc_request *r, const char *method, json_t *params)
-{
-	const char *cursor = json_string_value(json_object_get(params, "cursor"));
-	json_t *vms = json_object_get(params, "vms"), *drains = json_object_get(params, "drains");
-
-	bool back = strcmp(method, "sync.mine") == 0;
-
-	if (((back || strcmp(method, "sync.digest") == 0) && cursor) ||
-		(strcmp(method, "sync.pull") == 0 && !cursor && json_array_size(vms) <= PULL_VMS)) {
-		read_new(s->peer, r, params, back);
-	} else if (strcmp(method, "sync.update") == 0 && json_is_array(vms) &&
-		   json_array_size(vms) <= CLAIMS_MAX) {
-		claims_new(s->peer, vms, 0, r);
-	} else if (strcmp(method, "sync.done") == 0 && json_is_array(drains)) {
-		done_new(s->peer, r, drains);
-	} else if (strcmp(method, "sync.again") == 0) {
-		rpc_reply(r, json_object());
-		sync_start(s->peer);
-	} else {
-		rpc_fail(r, RPC_NO_METHOD, NULL, "no method %.40s with these parameters", method);
-	}
-}
-
-/* ---- news ---- */
-
-static void
-acked(void *arg, int code, json_t *v)
-{
-	struct reply_to *r = arg;
-	struct peer *p = &r->core->peers[r->peer - 1];
-	bool mine = p->session && p->up_serial == r->serial;
-
-	(void)v;
-	free(r);
-	if (!mine)
-		return;
-	p->unacked--;
-	if (code != 0 && !p->exchange) /* a drain of ours that it could not end: its digest will differ */
-		peer_exchanged(p, false);
-	if (p->unacked > 0 || !p->lagging)
-		return;
-	p->lagging = false;
-	rpc_notify(p->session->rpc, "sync.again", json_object());
-	sync_start(p);
-}
-
-/* What of a list is about segments that the peer has. New reference. */
-static json_t *
-shared_part(const struct peer *p, json_t *list)
-{
-	json_t *part, *v;
-	size_t i;
-
-	if (p->shares_all)
-		return json_incref(list);
-	part = json_array();
-	json_array_foreach(list, i, v)
-	{
-		int segment = segment_index(p->core, json_string_value(json_object_get(v, "segment")));
-
-		if (segment >= 0 && p->shared[segment])
-			json_array_append(part, v);
-	}
-	return part;
-}
-
-static void
-tell(struct peer *p, const char *method, const char *what, json_t *list)
-{
-	struct reply_to *r;
-
-	if (!p->session || json_array_size(list) == 0)
-		return;
-	if (p->unacked >= UNACKED_MAX) {
-		p->lagging = true;
-		return;
-	}
-	r = reply_new(p, p->up_serial);
-	if (rpc_call(p->session->rpc, method, json_pack("{s:O}", what, list), acked, r) == 0)
-		p->unacked++;
-	else
-		free(r);
-}
-
-static void
-tell_all(struct core *c, const char *method, const char *what, json_t **list)
-{
-	for (size_t i = 0; i < c->n_peers && *list; i++) {
-		json_t *part = shared_part(&c->peers[i], *list);
-
-		tell(&c->peers[i], method, what, part);
-		json_decref(part);
-	}
-	json_decref(*list);
-	*list = NULL;
-}
-
-void
-sync_changed(struct core *c, const struct vm_state *s)
-{
-	if (!c->news_vms)
-		c->news_vms = json_array();
-	json_array_append_new(c->news_vms, vm_json(c, s));
-	if (json_array_size(c->news_vms) >= UPDATE_VMS)
-		sync_flush(c);
-}
-
-void
-sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch)
-{
-	char mac[MAC_TEXT], ip[IP4_TEXT];
-
-	if (!c->news_drains)
-		c->news_drains = json_array();
-	json_array_append_new(c->news_drains,
-		json_pack("{s:s, s:s, s:s, s:I}", "segment", segment_at(c, s->fwd.segment)->name, "mac",
-			mac_format(&s->fwd.mac, mac), "global", ip4_format(global_ip, ip), "epoch",
-			(json_int_t)epoch));
-	if (json_array_size(c->news_drains) >= DONE_DRAINS)
-		sync_flush(c);
-}
-
-/* Drains first: an address that is free again may already belong to one of the VMs. */
-void
-sync_flush(struct core *c)
-{
-	tell_all(c, "sync.done", "drains", &c->news_drains);
-	tell_all(c, "sync.update", "vms", &c->news_vms);
 }

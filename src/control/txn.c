@@ -159,6 +159,10 @@ rows_of(struct core *c, struct group *g, const struct undo *first)
 		route_row(first->route, &g->rows[g->n_rows++]);
 		return;
 	}
+	if (!o->present) {
+		vm_row_gone(c, o, &g->rows[g->n_rows++]);
+		return;
+	}
 	if (first->present && vm_state_same(&first->old.vm, &o->now))
 		return;
 	vm_row(c, &o->now, &g->rows[g->n_rows++]);
@@ -276,6 +280,10 @@ group_live(struct core *c)
 			event_route(c, u->route, c->log[i].revision);
 		if (!u || u->kind != UNDO_VM)
 			continue;
+		if (!u->vm->present) { /* forgotten: its last place in the log, nobody looks for it again */
+			vm_free(c, u->vm);
+			continue;
+		}
 		event_vm(c, u->present ? &u->old.vm : NULL, &u->vm->now, c->log[i].revision);
 		moves_changed(c, u->vm, &u->old.vm, u->present);
 		if (u->vm->now.fwd.owner == FWD_SELF &&
@@ -318,6 +326,8 @@ group_committed(void *arg, int rc)
 	}
 	storage_told(c, rc);
 	if (rc == 0) {
+		c->remembers = true;
+		c->stored_revision = c->revision;
 		group_publish(g);
 		return;
 	}
@@ -498,6 +508,47 @@ txn_submit(struct core *c, struct txn *t)
 	DL_APPEND(c->queue, t);
 	c->queued++;
 	pump_soon(c);
+}
+
+struct after_txn {
+	struct txn txn;
+	void (*fn)(struct core *c, void *arg, int code);
+	void *arg;
+};
+
+static int
+after_apply(struct core *c, struct txn *t)
+{
+	(void)c;
+	(void)t;
+	return 0;
+}
+
+static void
+after_done(struct core *c, struct txn *t, int code)
+{
+	struct after_txn x = *(struct after_txn *)t;
+
+	fail_clear(&t->fail);
+	free(t);
+	x.fn(c, x.arg, code);
+}
+
+void
+txn_after(struct core *c, void (*fn)(struct core *c, void *arg, int code), void *arg)
+{
+	struct after_txn *x;
+
+	if (!c->group && !c->queue) {
+		fn(c, arg, 0);
+		return;
+	}
+	x = zalloc(sizeof(*x));
+	x->txn.apply = after_apply;
+	x->txn.done = after_done;
+	x->fn = fn;
+	x->arg = arg;
+	txn_submit(c, &x->txn);
 }
 
 /* ---- start and stop ---- */

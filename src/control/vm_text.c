@@ -57,16 +57,32 @@ content_of(struct core *c, const struct vm_state *s, struct content *t)
 	}
 }
 
+/* FNV-1a, and at the end each bit of it on all others: sums of hashes must not hide what differs. */
+uint64_t
+hash_bytes(uint64_t h, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ b[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
+uint64_t
+hash_end(uint64_t h)
+{
+	h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return (h ^ h >> 33) >> 1;
+}
+
 uint64_t
 vm_hash(struct core *c, const struct vm_state *s)
 {
-	uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a */
 	struct content t;
 
 	content_of(c, s, &t);
-	for (size_t i = 0; i < t.n; i++)
-		h = (h ^ t.b[i]) * UINT64_C(1099511628211);
-	return h >> 1;
+	return hash_end(hash_bytes(HASH_START, t.b, t.n));
 }
 
 bool
@@ -294,6 +310,15 @@ vm_row(struct core *c, const struct vm_state *s, struct env_row *row)
 	vm_key_text(c, s->fwd.segment, &s->fwd.mac, key);
 	json_object_set_new(vm, "at", json_integer((json_int_t)now_ms(c)));
 	row_set(row, "vm", key, vm);
+}
+
+void
+vm_row_gone(struct core *c, const struct vm_obj *o, struct env_row *row)
+{
+	char key[VM_KEY_TEXT];
+
+	vm_key_text(c, o->key.segment, &o->key.mac, key);
+	row_set(row, "vm", key, NULL);
 }
 
 int

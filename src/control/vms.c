@@ -222,12 +222,13 @@ vm_keep_ages(const struct vm_state *old, struct vm_state *s)
 }
 
 static void
-count(struct core *c, const struct vm_obj *o, int by)
+count(struct core *c, struct vm_obj *o, int by)
 {
 	if (!o->present)
 		return;
+	digest_count(c, o, by);
 	if (o->now.deleted)
-		c->n_tombstones += (size_t)by;
+		tombstone_count(c, o, by);
 	else
 		c->n_live += (size_t)by;
 }
@@ -241,6 +242,7 @@ vm_new(struct core *c, const struct vm_key *key)
 	o->now.fwd.segment = key->segment;
 	o->now.fwd.mac = key->mac;
 	HASH_ADD(hh, c->vms, key, sizeof(o->key), o);
+	digest_enter(c, o);
 	free(c->sorted);
 	c->sorted = NULL;
 	return o;
@@ -299,15 +301,34 @@ vm_strip(struct core *c, const struct vm_obj *o, ip4 which)
 }
 
 void
-vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present)
+vm_forget(struct core *c, struct vm_obj *o)
 {
-	vm_replace(c, o, old, present);
-	if (present)
-		return;
+	struct undo *u = txn_log(c);
+
+	u->kind = UNDO_VM;
+	u->vm = o;
+	u->present = true;
+	u->old.vm = o->now;
+	txn_count(c);
+	vm_replace(c, o, &u->old.vm, false);
+}
+
+void
+vm_free(struct core *c, struct vm_obj *o)
+{
 	HASH_DEL(c->vms, o);
+	digest_leave(c, o);
 	free(c->sorted);
 	c->sorted = NULL;
 	free(o);
+}
+
+void
+vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present)
+{
+	vm_replace(c, o, old, present);
+	if (!present)
+		vm_free(c, o);
 }
 
 void
@@ -325,4 +346,5 @@ vms_free(struct core *c)
 		free(a);
 	}
 	free(c->sorted);
+	free(c->leaves);
 }

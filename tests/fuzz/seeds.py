@@ -113,6 +113,14 @@ def no_vm(n, **more):
     return {'segment': 'tenant-a', 'mac': '52:54:00:00:00:%02x' % n, **more}
 
 
+def sums(first=0):
+    return [first] + [0] * 255
+
+
+def answer(**members):
+    return 'a' + json.dumps(members)
+
+
 def say(who, method, params=None, ident=1):
     msg = {'jsonrpc': '2.0', 'id': ident, 'method': method}
     if params is not None:
@@ -160,16 +168,19 @@ SEEDS.update({
                       'l{"jsonrpc":"2.0","id":1,"result":{}}', 'r3600'),
     },
     'sync': {
-        'exchange': text('a{"rows":[["tenant-a","52:54:00:00:00:04",9,1],["tenant-a","52:54:00:00:00:03",9,2]]}',
+        'exchange': text(answer(mine=sums(), yours=sums(), revision=0), answer(mine=[sums(1), sums(2)]),
+                         'a{"rows":[["tenant-a","52:54:00:00:00:04",9,1],["tenant-a","52:54:00:00:00:03",9,2]],"leaves":4}',
                          'a' + json.dumps({'vms': [CLAIM, GONE]}), say('p', 'sync.again', {})),
-        'pages': text('a{"rows":[["tenant-a","52:54:00:00:00:04",9,1]],"next":"tenant-a/52:54:00:00:00:04"}', 'a{"vms":[]}', 'a{"rows":[]}',
-                      say('p', 'sync.again', {}), 't9000'),
-        'digest': text(say('p', 'sync.digest', {'cursor': ''}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
+        'leaves': text(answer(mine=sums(), yours=sums(), revision=1000), 'a{"vms":[]}', answer(mine=sums(), yours=sums(3)),
+                       answer(mine=[sums(1), sums(2)]), 'a{"rows":[],"leaves":1}', 'a{"rows":[["tenant-a","52:54:00:00:00:04",1,1]],"leaves":3}',
+                       say('p', 'sync.again', {}), 't9000'),
+        'sums': text(say('p', 'sync.sums', {'revision': 7}), say('p', 'sync.sums', {'branches': [0, 255]}),
+                     say('p', 'sync.rows', {'leaves': [0, 65535]}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
         'update': text(say('p', 'sync.update', {'vms': [CLAIM, DRAINING]}), say('p', 'sync.update', {'vms': [GONE]}), 't3000', 'r'),
         'done': text(say('p', 'sync.done', {'drains': [DONE]}), say('l', 'vm.move', {**vm_of(4, 51), 'epoch': 9}),
                      say('p', 'sync.update', {'vms': [CLAIM]})),
         'mine': text('n', 'a' + json.dumps({'vms': [vm_of(1, 51, owner='r-a', epoch=3)], 'next': 'tenant-a/52:54:00:00:00:01'}),
-                     'a{"vms":[]}', 'a{"rows":[]}', say('p', 'sync.mine', {'cursor': ''})),
+                     'a{"vms":[]}', answer(mine=sums(), yours=sums()), say('p', 'sync.mine', {'cursor': ''})),
         'hello': text('h{"segments":{"tenant-a":100}}', say('p', 'sync.update', {'vms': [CLAIM]}), 'q', 'h{"instance":7}',
                       say('p', 'sync.update', {'vms': [CLAIM]})),
         'silent': text('a', say('p', 'sync.again', {}), say('l', 'vm.unregister', no_vm(1)), 't15000'),
@@ -224,6 +235,9 @@ def words(pattern, *files):
     return sorted(found)
 
 
+SYNC = ('src/control/sync.c', 'src/control/answers.c', 'src/control/news.c')
+
+
 def dictionary(name, entries):
     with open(os.path.join(HERE, name), 'w') as f:
         f.write('# Made by seeds.py.\n')
@@ -233,8 +247,8 @@ def dictionary(name, entries):
 
 def main():
     fields = words(r'\{"([a-z-]+)", F_', 'src/api/kinds.c')
-    methods = words(r'METHOD\("([a-z.]+)"', 'src/api/methods.def') + words(r'"(sync\.[a-z]+)"', 'src/control/sync.c')
-    dictionary('control.dict', ['"%s"' % w for w in fields + methods + words(r'json_object_get\(\w+, "([a-z-]+)"', 'src/control/sync.c')])
+    methods = words(r'METHOD\("([a-z.]+)"', 'src/api/methods.def') + words(r'"(sync\.[a-z]{2,})"', *SYNC)
+    dictionary('control.dict', ['"%s"' % w for w in fields + methods + words(r'(?:json_object_get|has_list)\(\w+, "([a-z-]+)"', *SYNC)])
     dictionary('yaml.dict', [w + ': ' for w in sorted({*fields, *words(r'\{"([a-z-]+)", F_', 'src/clc/inventory.c')})])
     for target, seeds in SEEDS.items():
         folder = os.path.join(HERE, 'seeds', target)

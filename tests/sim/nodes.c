@@ -16,7 +16,7 @@ conf_common(struct node *n)
 	snprintf(c->router.site, sizeof(c->router.site), "site-%u", i);
 	c->router.mac = (struct mac){{2, 0, 0, 1, 0, (uint8_t)i}};
 	c->router.vtep = 0xc0000200 + i + 1; /* 192.0.2.0/24 */
-	c->limits.vms = 200000;
+	c->limits.vms = c->limits.tombstones = 200000;
 	c->drain.min_ms = 3600000;
 	c->drain.max_ms = 86400000;
 	snprintf(c->control.listen, sizeof(c->control.listen), "203.0.113.%u:7411", i + 1);

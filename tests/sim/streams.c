@@ -163,6 +163,7 @@ send_chunk(struct env_stream *to, const void *p, size_t n, const char *why)
 	struct chunk *c = malloc(sizeof(*c) + n);
 	struct world *w = to->node->w;
 
+	w->sent += n;
 	c->n = n;
 	c->why = why;
 	if (n)

@@ -85,6 +85,7 @@ struct world {
 	uint64_t clog_from[WORLD_NODES][WORLD_NODES],
 		clog_until[WORLD_NODES][WORLD_NODES]; /* a cut with its times */
 	uint64_t delay_min, delay_max;
+	uint64_t sent;		     /* bytes on all streams */
 	unsigned int reset_permille; /* of writes, that end their connection */
 	char why[400];		     /* first invariant that broke, "" = none */
 	const struct node *running;  /* whose event this is; NULL = nobody's */

@@ -54,7 +54,10 @@ struct caller {
 	json_t *events; /* all it was told, in order, */
 	json_t *told;	/* and the last of those messages */
 	unsigned int resyncs;
-	json_t *(*answer)(const char *method); /* to calls; NULL: nothing is known here */
+	bool silent; /* it answers nothing */
+	struct rpc_request *held[16];
+	json_t *(*answer)(
+		const char *method, const json_t *params); /* to calls; NULL: nothing is known here */
 };
 
 /* Dials as `name` in this role; hello is stolen. Runs the world until it is up or down. */
@@ -62,10 +65,15 @@ struct caller *caller_new(
 	struct node *from, const char *name, enum channel_role role, struct node *to, json_t *hello);
 /* The same; `answer` from its first call on. */
 struct caller *caller_with(struct node *from, const char *name, enum channel_role role, struct node *to,
-	json_t *hello, json_t *(*answer)(const char *method));
+	json_t *hello, json_t *(*answer)(const char *method, const json_t *params));
 void caller_free(struct caller *k);
+/* What a peer answers that owns nothing, and what it has as ours is this sum in the first branch. */
+json_t *sums_answer(json_int_t yours);
+/* An array of 256 sums: `first`, and zeros. */
+json_t *sums_with(json_int_t first);
 /* The error's code or 0, and the result or the error (new reference); the params are stolen. */
 int caller_ask(struct caller *k, const char *method, json_t *params, json_t **result);
+/* The error's code or 0; the params are stolen. */
 int caller_call(struct caller *k, const char *method, json_t *params);
 /* A call that must succeed: its result. */
 json_t *caller_get(struct caller *k, const char *method, json_t *params);

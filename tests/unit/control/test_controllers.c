@@ -37,7 +37,7 @@ a_controller_may_change_and_observe(void **state)
 	(void)state;
 	assert_int_equal(put(k, 1), 0);
 	assert_int_equal(caller_call(k, "show.vms", json_object()), 0);
-	assert_int_equal(caller_call(k, "sync.digest", json_pack("{s:s}", "cursor", "")), RPC_NO_METHOD);
+	assert_int_equal(caller_call(k, "sync.sums", json_object()), RPC_NO_METHOD);
 	assert_int_equal(caller_call(k, "vm.fly", json_object()), RPC_NO_METHOD);
 	caller_free(k);
 	world_free(w);

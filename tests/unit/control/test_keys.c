@@ -63,8 +63,7 @@ each_role_may_call_what_it_needs_and_nothing_else(void **state)
 	assert_true(clc->up && observer->up);
 	assert_all_methods(ROLE_CONTROLLER, clc);
 	assert_all_methods(ROLE_OBSERVER, observer);
-	assert_int_equal(
-		caller_call(observer, "sync.digest", json_pack("{s:s}", "cursor", "")), RPC_NO_METHOD);
+	assert_int_equal(caller_call(observer, "sync.sums", json_object()), RPC_NO_METHOD);
 	node_crash(world_router(w, 1));
 	peer = caller_new(world_router(w, 1), "r-b", ROLE_PEER, r, NULL);
 	assert_true(peer->up);

@@ -488,6 +488,14 @@ a_router_that_lost_its_store_gets_its_vms_back_from_its_peers(void **state)
 	world_free(w);
 }
 
+static json_t *
+not_asked_back(const char *method, const json_t *params)
+{
+	(void)params;
+	assert_string_not_equal(method, "sync.mine");
+	return sums_answer(0);
+}
+
 static void
 a_router_that_has_its_store_takes_no_word_on_its_own_vms(void **state)
 {
@@ -502,22 +510,23 @@ a_router_that_has_its_store_takes_no_word_on_its_own_vms(void **state)
 	node_crash(a);
 	node_start(a);
 	world_run(w, 100);
-	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	k = caller_with(
+		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), not_asked_back);
 	world_run(w, 500);
-	assert_string_equal(k->last, "sync.digest"); /* and nothing before */
-	assert_int_equal(k->calls, 1);
+	assert_string_equal(k->last, "sync.sums");
 	caller_free(k);
 	world_free(w);
 }
 
 /* The first exchange with a router whose store is empty: what a peer's key can say of that router's past. */
 static json_t *
-false_past(const char *method)
+false_past(const char *method, const json_t *params)
 {
 	json_t *vms;
 
+	(void)params;
 	if (strcmp(method, "sync.mine") != 0)
-		return strcmp(method, "sync.digest") == 0 ? json_pack("{s:[]}", "rows") : json_object();
+		return strcmp(method, "sync.sums") == 0 ? sums_answer(0) : json_object();
 	vms = json_array();
 	json_array_append_new(vms, claim(1, "r-a", 1, "10.0.0.6", "198.51.0.6")); /* this is right */
 	json_array_append_new(vms, claim(2, "r-b", 1, "10.0.0.7", NULL));	  /* its own */
@@ -540,7 +549,7 @@ an_empty_router_believes_of_its_past_what_could_have_been(void **state)
 	world_run(w, 100);
 	caller_free(caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100)));
 	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
-	assert_string_equal(k->last, "sync.digest"); /* the first exchange is over */
+	assert_string_equal(k->last, "sync.sums"); /* the first exchange is over */
 	caller_free(k);
 	node_crash(a);
 	stored_clear(a);
@@ -848,7 +857,7 @@ a_new_session_replaces_the_old_one(void **state)
 	assert_true(l->up);
 	world_run(w, 1000);
 	assert_true(k->down);
-	assert_int_equal(caller_call(l, "sync.digest", json_pack("{s:s}", "cursor", "")), 0);
+	assert_int_equal(caller_call(l, "sync.sums", json_object()), 0);
 	caller_free(k);
 	caller_free(l);
 	world_free(w);

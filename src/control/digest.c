@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* digest.c - sums by which two routers see whether they agree, and where not.
+ *
+ * Each VM has a leaf, by a hash of its key, and a hash of its content. For each peer there are two digests: of what this
+ * router owns, and of what it has as the peer's, both in the segments that the two share. A digest is the sum of the hashes
+ * in each of its leaves and, above them, in each of its branches of 256 leaves. All are kept up to date as VMs change.
+ */
+#include "state.h"
+
+/* As vm_hash(), of the key alone: every router finds a VM in the same leaf. */
+static uint16_t
+leaf_of(struct core *c, const struct vm_key *key)
+{
+	const char *name = segment_at(c, key->segment)->name;
+	uint64_t h = hash_bytes(HASH_START, name, strlen(name) + 1);
+
+	return (uint16_t)(hash_end(hash_bytes(h, key->mac.b, sizeof(key->mac.b))) >> 40);
+}
+
+void
+digest_enter(struct core *c, struct vm_obj *o)
+{
+	o->leaf = leaf_of(c, &o->key);
+	LL_PREPEND2(c->leaves[o->leaf], o, leaf_next);
+}
+
+void
+digest_leave(struct core *c, struct vm_obj *o)
+{
+	LL_DELETE2(c->leaves[o->leaf], o, leaf_next);
+}
+
+static void
+add(struct digest *d, const struct vm_obj *o, int by)
+{
+	uint64_t h = by > 0 ? o->hash : -o->hash;
+
+	d->leaf[o->leaf] += h;
+	d->branch[o->leaf / DIGEST_FAN] += h;
+}
+
+static void
+add_for(struct peer *p, const struct vm_obj *o, int by)
+{
+	if (!p->shared[o->key.segment])
+		return;
+	if (o->now.fwd.owner == FWD_SELF)
+		add(p->mine, o, by);
+	else if (o->now.fwd.owner == p->index)
+		add(p->theirs, o, by);
+}
+
+void
+digest_count(struct core *c, struct vm_obj *o, int by)
+{
+	if (by > 0)
+		o->hash = vm_hash(c, &o->now);
+	for (size_t i = 0; i < c->n_peers; i++)
+		add_for(&c->peers[i], o, by);
+}
+
+void
+digest_shared(struct peer *p)
+{
+	struct vm_obj *o;
+
+	memset(p->mine, 0, sizeof(*p->mine));
+	memset(p->theirs, 0, sizeof(*p->theirs));
+	for (o = p->core->vms; o; o = o->hh.next)
+		if (o->present)
+			add_for(p, o, 1);
+}
+
+/* ---- on the wire: arrays of 256 numbers of 63 bits ---- */
+
+json_t *
+digest_json(const uint64_t sums[DIGEST_FAN])
+{
+	json_t *v = json_array();
+
+	for (size_t i = 0; i < DIGEST_FAN; i++)
+		json_array_append_new(v, json_integer((json_int_t)(sums[i] & INT64_MAX)));
+	return v;
+}
+
+bool
+digest_well_formed(const json_t *sums)
+{
+	const json_t *v;
+	size_t i;
+
+	if (json_array_size(sums) != DIGEST_FAN)
+		return false;
+	json_array_foreach(sums, i, v)
+	{
+		if (!json_is_integer(v))
+			return false;
+	}
+	return true;
+}
+
+size_t
+digest_compare(const uint64_t sums[DIGEST_FAN], const json_t *theirs, uint8_t differ[DIGEST_FAN])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < DIGEST_FAN; i++)
+		if ((sums[i] & INT64_MAX) != (uint64_t)json_integer_value(json_array_get(theirs, i)))
+			differ[n++] = (uint8_t)i;
+	return n;
+}

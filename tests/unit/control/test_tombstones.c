@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Deletions: how long they are remembered, who may come back when, and routers whose store is empty or old. */
+#include "control.h"
+
+#define HOUR UINT64_C(3600000)
+
+static const char *
+row_of(struct node *r, unsigned int n)
+{
+	struct mac mac = vm_mac(n);
+	char key[VM_KEY_TEXT];
+
+	vm_key_text(r->core, 0, &mac, key);
+	return stored_row(r, "vm", key);
+}
+
+static size_t
+known(struct node *r)
+{
+	return HASH_COUNT(r->core->vms);
+}
+
+/* ---- forgetting ---- */
+
+/* C-39, C-40 */
+static void
+a_deletion_is_forgotten_after_a_day_by_all_who_have_it(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	assert_int_equal(vm_unregister(a, 1, 0), 0);
+	assert_int_equal(vm_unregister(a, 2, 9), 0); /* of a VM that nobody knows */
+	world_run(w, 23 * HOUR);
+	assert_int_equal(known(a), 2);
+	assert_int_equal(vm_at(b, 2)->now.epoch, 9);
+	assert_int_equal(vm_unregister(a, 3, 0), RPC_NOT_FOUND);
+	assert_int_equal(vm_unregister(a, 3, 1), 0); /* a young one */
+	world_run(w, 2 * HOUR);
+	assert_int_equal(known(a), 1);
+	assert_int_equal(known(b), 1);
+	assert_int_equal(known(c), 1);
+	assert_null(row_of(a, 1));
+	assert_null(row_of(b, 2));
+	assert_non_null(row_of(c, 3));
+	assert_int_equal(get_number(a, "show.status", "tombstones"), 1);
+	assert_agreed(w, 3);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 3000);
+	assert_int_equal(known(a), 1);
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0); /* as if it had never been */
+	assert_int_equal(vm_at(a, 1)->now.epoch, 1);
+	world_run(w, 1000);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+/* C-40: while one router has not heard of it, nobody forgets it: that one comes back after three days with what it had. */
+static void
+a_router_that_returns_after_days_brings_no_deleted_vm_back(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_register(c, 1, 4, vm_global(2, 1)), 0);
+	assert_int_equal(vm_register(c, 2, 1, vm_global(2, 2)), 0);
+	world_run(w, 200);
+	node_crash(c);
+	assert_int_equal(vm_move(a, 1, 5, vm_global(0, 1), 1000, 2000), 0);
+	assert_int_equal(vm_unregister(a, 1, 6), 0);
+	world_run(w, 72 * HOUR);
+	assert_int_equal(vm_at(a, 1)->now.epoch, 6);
+	assert_int_equal(vm_at(b, 1)->now.epoch, 6);
+	node_start(c); /* with VM 1 as its own, at epoch 4 */
+	assert_false(vm_at(c, 1)->now.deleted);
+	for (uint64_t began = w->now; !c->ready && w->now < began + 5000;)
+		world_run(w, 10);
+	assert_true(vm_at(c, 1)->now.deleted); /* before its ports start */
+	assert_null(fwd_at(c, 1));
+	assert_int_equal(fwd_at(c, 2)->owner, FWD_SELF); /* what nobody took over is still its own */
+	world_run(w, 70000);
+	assert_agreed(w, 3);
+	world_run(w, HOUR); /* old enough, and now all have it */
+	assert_int_equal(known(a), 1);
+	assert_int_equal(known(b), 1);
+	assert_int_equal(known(c), 1);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+/* A peer's tombstone that its owner has forgotten meanwhile, by a router that was away then but had it. */
+static void
+who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 9), 0);
+	world_run(w, 120000);
+	node_crash(b); /* it has it, and a has seen so */
+	world_run(w, 25 * HOUR);
+	assert_int_equal(known(a), 0);
+	node_start(b);
+	assert_int_equal(known(b), 1);
+	world_run(w, 5000);
+	assert_int_equal(known(b), 0);
+	world_free(w);
+}
+
+/* After a reboot nobody knows how long the machine was off: the day begins anew. */
+static void
+a_reboot_makes_deletions_young_again_and_a_restart_does_not(void **state)
+{
+	(void)state;
+	for (int reboot = 0; reboot < 2; reboot++) {
+		struct world *w = routers(1);
+		struct node *a = world_router(w, 0);
+
+		assert_int_equal(vm_unregister(a, 1, 1), 0);
+		world_run(w, 20 * HOUR);
+		node_crash(a);
+		if (reboot)
+			node_reboot(a, (int64_t)(48 * HOUR)); /* and the wall clock proves nothing */
+		node_start(a);
+		world_run(w, 5 * HOUR);
+		assert_int_equal(known(a), reboot);
+		world_run(w, 20 * HOUR);
+		assert_int_equal(known(a), 0);
+		world_free(w);
+	}
+}
+
+static void
+a_deletion_that_the_store_will_not_forget_stays_whole(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 1), 0);
+	world_run(w, 23 * HOUR);
+	a->commits_to_fail = 1000000;
+	world_run(w, 3 * HOUR);
+	assert_int_equal(known(a), 1);
+	assert_true(vm_at(a, 1)->now.deleted && vm_at(a, 1)->present);
+	a->commits_to_fail = 0;
+	world_run(w, HOUR);
+	assert_int_equal(known(a), 0);
+	world_free(w);
+}
+
+/* The VM comes back in the same moment as its tombstone goes. */
+static void
+a_vm_that_returns_while_it_is_forgotten_is_there(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 7), 0);
+	world_run(w, 1000);
+	tombstone_forget(a->core, vm_at(a, 1));
+	tombstones_flush(a->core);
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	assert_true(vm_live(vm_at(a, 1)));
+	world_run(w, 100);
+	assert_non_null(row_of(a, 1));
+	assert_true(model_is_true(a));
+	tombstone_forget(a->core, vm_at(a, 1)); /* not one any more */
+	tombstones_flush(a->core);
+	world_run(w, 100);
+	assert_true(vm_live(vm_at(a, 1)));
+	world_free(w);
+}
+
+/* ---- limits ---- */
+
+/* C-40: a stolen key of a peer fills its own share and no more. */
+static void
+deletions_of_each_router_are_limited(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	a->conf.limits.tombstones = 5;
+	for (unsigned int n = 0; n < 8; n++)
+		assert_int_equal(vm_unregister(b, n, 1), 0); /* its own limit is higher */
+	world_run(w, 1000);
+	assert_int_equal(a->core->tombstones_of[1], 5);
+	assert_true(logged("limits.tombstones is reached"));
+	for (unsigned int n = 20; n < 25; n++)
+		assert_int_equal(vm_unregister(a, n, 1), 0);
+	assert_int_equal(vm_unregister(a, 25, 1), RPC_LIMIT);
+	assert_int_equal(vm_unregister(a, 24, 2), 0); /* a higher epoch of one that is there */
+	assert_int_equal(vm_register(a, 30, 0, vm_global(0, 30)), 0);
+	assert_int_equal(vm_unregister(a, 30, 0), RPC_LIMIT);
+	a->conf.limits.tombstones =
+		100; /* else it would never have all of r-b's, and nobody could forget them */
+	world_run(w, 26 * HOUR);
+	assert_int_equal(a->core->tombstones_of[1], 0);
+	a->conf.limits.tombstones = 1;
+	assert_int_equal(vm_unregister(a, 30, 0), 0);
+	world_run(w, 70000);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+/* ---- a store that was lost or is old ---- */
+
+/* Only r-c knows that VM 1 is r-a's; r-a has an empty store. */
+static struct world *
+remembered_by_one(void)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	assert_int_equal(vm_register(a, 1, 3, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	node_crash(a);
+	node_crash(b);
+	stored_clear(a);
+	stored_clear(b);
+	world_cut(w, 0, 2, true);
+	node_start(a);
+	world_run(w, 5000);
+	return w;
+}
+
+static void
+a_router_without_its_store_goes_on_asking_after_a_crash(void **state)
+{
+	struct world *w = remembered_by_one();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 9, 0, vm_global(0, 9)), 0); /* the store is not empty any more */
+	node_crash(a);
+	node_start(a);
+	world_run(w, 5000);
+	node_start(b); /* it tells what it knows: nothing */
+	world_run(w, 70000);
+	assert_null(vm_at(a, 1));
+	node_crash(a);
+	node_start(a);
+	world_run(w, 3000);
+	world_cut(w, 0, 2, false);
+	world_run(w, 130000);
+	assert_int_equal(fwd_at(a, 1)->owner, FWD_SELF);
+	assert_true(logged("gives back 1 VMs of ours"));
+	assert_null(strstr(stored_row(a, "meta", "router"), "asks"));
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+/* Yesterday's store of r-a; since then VM 1 was moved to r-b, 2 deleted, 3 registered, 4 moved here from r-b. */
+static struct world *
+yesterday(void)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct stored *old;
+
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	assert_int_equal(vm_register(a, 2, 0, vm_global(0, 2)), 0);
+	assert_int_equal(vm_register(b, 4, 0, vm_global(1, 4)), 0);
+	world_run(w, 500);
+	old = stored_copy(a);
+	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
+	assert_int_equal(vm_unregister(a, 2, 0), 0);
+	assert_int_equal(vm_register(a, 3, 0, vm_global(0, 3)), 0);
+	world_run(w, 500);
+	assert_int_equal(vm_move(a, 4, 0, vm_global(0, 4), HOUR, HOUR), 0);
+	world_run(w, 70000); /* the peers have seen its revision */
+	node_crash(a);
+	stored_restore(a, old);
+	return w;
+}
+
+/* C-82: its old claims are stale at the peers, and it takes what they know before its ports start. */
+static void
+a_router_with_yesterdays_store_starts_with_what_its_peers_know(void **state)
+{
+	struct world *w = yesterday();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+	uint64_t began = w->now;
+
+	(void)state;
+	node_start(a);
+	while (!a->ready && w->now < began + 5000) {
+		assert_int_equal(fwd_at(b, 1)->owner, FWD_SELF);
+		assert_null(fwd_at(c, 2));
+		world_run(w, 10);
+	}
+	assert_true(w->now <= began + 2100);
+	assert_int_equal(fwd_at(a, 1)->owner, 1);
+	assert_true(vm_at(a, 2)->now.deleted);
+	assert_int_equal(fwd_at(a, 3)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(a, 4)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(a, 4)->drains[0].home, 1);
+	assert_true(logged("our store is older than what it has seen"));
+	world_run(w, 70000);
+	assert_agreed(w, 3);
+	assert_int_equal(vm_register(a, 5, 0, vm_global(0, 5)), 0);
+	world_run(w, 70000);
+	node_crash(a);
+	node_start(a); /* not asked again: its revisions went on above those that were seen */
+	world_run(w, 5000);
+	assert_null(strstr(stored_row(a, "meta", "router"), "asks"));
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+static json_t *
+false_yesterday(const char *method, const json_t *params)
+{
+	json_t *v = json_object();
+
+	(void)params;
+	if (strcmp(method, "sync.sums") == 0) {
+		json_decref(v);
+		v = sums_answer(0);
+		json_object_set_new(v, "revision", json_integer(1000));
+	} else if (strcmp(method, "sync.mine") == 0) { /* VM 1 is r-c's */
+		json_object_set_new(v, "vms",
+			json_pack("[{s:s, s:s, s:s, s:i, s:[{s:s}]}, {s:s, s:s, s:s, s:i, s:[{s:s}]}]",
+				"segment", "tenant-a", "mac", "52:54:00:00:00:01", "owner", "r-a", "epoch", 9,
+				"addresses", "private", "10.0.0.6", "segment", "tenant-a", "mac",
+				"52:54:00:00:00:02", "owner", "r-a", "epoch", 9, "addresses", "private",
+				"10.0.0.7"));
+	}
+	return v;
+}
+
+/* What the key of r-b can do so to a router that starts: not more than to one whose store is empty, and no VM of a third. */
+static void
+a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+	struct caller *k;
+
+	(void)state;
+	assert_int_equal(vm_register(c, 1, 0, vm_global(2, 1)), 0);
+	world_run(w, 500);
+	node_crash(b);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 20);
+	k = caller_with(
+		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_yesterday);
+	world_run(w, 3000);
+	assert_int_equal(fwd_at(a, 1)->owner, 2);
+	assert_int_equal(fwd_at(a, 2)->owner, FWD_SELF);
+	assert_true(model_is_true(a));
+	caller_free(k);
+	k = caller_with(
+		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_yesterday);
+	world_run(w, 3000); /* and it is not believed a second time */
+	assert_string_not_equal(k->last, "sync.mine");
+	caller_free(k);
+	world_free(w);
+}
+
+/* ---- stale ---- */
+
+static json_int_t
+stale_ms(struct node *r)
+{
+	json_t *v = get(r, "show.vms", "{}"), *row = json_array_get(json_object_get(v, "rows"), 0);
+	const json_t *ms = json_object_get(row, "stale-ms");
+	json_int_t n = ms ? json_integer_value(ms) : -1;
+
+	json_decref(v);
+	return n;
+}
+
+static void
+vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct fwd_vm before;
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	assert_int_equal(stale_ms(a), -1);
+	assert_int_equal(stale_ms(b), -1);
+	before = *fwd_at(b, 1);
+	node_crash(a);
+	world_run(w, 10000);
+	assert_true(stale_ms(b) >= 9000 && stale_ms(b) <= 10500);
+	assert_memory_equal(fwd_at(b, 1), &before, sizeof(before)); /* forwarding goes on */
+	node_crash(b);
+	node_start(b); /* and from its own start: nobody says how long before */
+	world_run(w, 5000);
+	assert_true(stale_ms(b) >= 4900 && stale_ms(b) <= 5500);
+	node_start(a);
+	world_run(w, 3000);
+	assert_int_equal(stale_ms(b), -1);
+	world_free(w);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup(f, control_setup)
+	const struct CMUnitTest tests[] = {
+		T(a_deletion_is_forgotten_after_a_day_by_all_who_have_it),
+		T(a_router_that_returns_after_days_brings_no_deleted_vm_back),
+		T(who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return),
+		T(a_reboot_makes_deletions_young_again_and_a_restart_does_not),
+		T(a_deletion_that_the_store_will_not_forget_stays_whole),
+		T(a_vm_that_returns_while_it_is_forgotten_is_there),
+		T(deletions_of_each_router_are_limited),
+		T(a_router_without_its_store_goes_on_asking_after_a_crash),
+		T(a_router_with_yesterdays_store_starts_with_what_its_peers_know),
+		T(a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved),
+		T(vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
