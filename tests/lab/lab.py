@@ -24,7 +24,7 @@ PYTHON = '/usr/bin/python3'
 
 PROGRAMS = {'nearwayd': 'src/nearwayd/nearwayd', 'nearway': 'src/cli/nearway', 'nearway-clc': 'src/clc/nearway-clc',
             'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream', 'strangers': 'tests/lab/strangers',
-            'caller': 'tests/lab/caller'}
+            'caller': 'tests/lab/caller', 'wallclock': 'tests/lab/wallclock.so'}
 
 
 ORDERLY = ('nearwayd', 'delay')

@@ -80,6 +80,7 @@ class Router:
         self.key = run([program('nearwayd'), 'keygen', control['key-file']]).stdout.split()[-1]
         self.process = None
         self.rpc = None
+        self.env = {}  # beside this process's own
 
     def write(self):
         self.file = os.path.join(self.dir, 'nearway.yaml')
@@ -89,7 +90,8 @@ class Router:
 
     def start(self, wait=True):
         self.write()
-        self.process = self.lab.spawn(self.ns, [program('nearwayd'), '-c', self.file], name=self.name, nice=self.nice)
+        self.process = self.lab.spawn(self.ns, [program('nearwayd'), '-c', self.file], name=self.name, nice=self.nice,
+                                      env={**os.environ, **self.env})
         if wait:
             self.ready()
         return self
