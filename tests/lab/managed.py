@@ -43,9 +43,9 @@ class Managed(OneSite):
         wait_for('the strangers have begun', lambda: 'begun' in p.output() or not p.alive(), 60)
         return p
 
-    def caller(self, rate, seconds, key_file=None, name='clc', host='other'):
+    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411'):
         ip, mac, glob = HOSTS[host]
-        p = self.spawn('clc', [program('caller'), f'{MGMT}:7411', 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac,
+        p = self.spawn('clc', [program('caller'), at, 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac,
                                ip, glob, '203.0.113.40', str(rate), str(seconds)], name=f'caller-{len(self.processes)}')
         wait_for('the caller is up, or refused', lambda: p.output() or not p.alive(), 20)
         return p
