@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* caller.c - a controller that gives one VM another address again and again, on one channel, and takes the time.
  *
- * usage: caller ADDRESS:PORT ROUTER KEY NAME KEY-FILE SEGMENT MAC PRIVATE GLOBAL GLOBAL RATE SECONDS
+ * usage: caller ADDRESS:PORT ROUTER KEY NAME KEY-FILE SEGMENT MAC PRIVATE GLOBAL GLOBAL RATE SECONDS [again]
  *
  * Sends RATE changes a second without waiting for their answers. Prints "up", then when it is done, or its channel, JSON:
- * {"sent", "acked", "refused", "median_ms", "p99_ms", "max_ms", "why" (the channel went down)}.
+ * {"sent", "acked", "refused", "median_ms", "p99_ms", "max_ms", "why" (the channel went down)}. With `again` it dials anew
+ * when its channel went down, after the times of docs/controller-protocol.md, until SECONDS are over; then the JSON has also
+ * {"dials", "ups", "is_up" (at the end)}.
  */
 #include <api/key.h>
 #include <env/host.h>
@@ -14,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TICK_MS	    5
 #define LINGER_MS   3000 /* for the last answers */
@@ -26,8 +29,11 @@ static struct caller {
 	struct rpc *rpc;
 	struct env_timer *timer;
 	const char *segment, *mac, *private, *global[2];
-	unsigned long rate, seconds, sent, acked, refused;
-	uint64_t started;
+	unsigned long rate, seconds, sent, acked, refused, dials, ups, failed; /* failed: dials in a row */
+	uint64_t started, began;
+	bool again, was_up;
+	char **argv;
+	uint8_t private_key[32];
 	double ms[CHANGES_MAX], sent_at[CHANGES_MAX];
 	char why[200];
 } k;
@@ -59,15 +65,25 @@ answered(void *arg, int code, json_t *v)
 	k.ms[k.acked++] = clock_ms() - *sent;
 }
 
-static void
+static bool
 change(void)
 {
 	json_t *p = json_pack("{s:s, s:s, s:i, s:[{s:s, s:s}]}", "segment", k.segment, "mac", k.mac, "epoch",
 		0, "addresses", "private", k.private, "global", k.global[k.sent & 1]);
 
 	k.sent_at[k.sent] = clock_ms();
-	if (rpc_call(k.rpc, "vm.register", p, answered, &k.sent_at[k.sent]) == 0)
-		k.sent++;
+	if (rpc_call(k.rpc, "vm.register", p, answered, &k.sent_at[k.sent]) != 0)
+		return false;
+	k.sent++;
+	return true;
+}
+
+static void dial(void);
+
+static bool
+is_over(void)
+{
+	return k.again && now() - k.began > k.seconds * 1000;
 }
 
 static void
@@ -77,9 +93,14 @@ tick(void *arg)
 	unsigned long due = (passed < end ? passed : end) * k.rate / 1000;
 
 	(void)arg;
-	while (k.sent < due && k.sent < CHANGES_MAX && k.channel != NULL)
-		change();
-	if (k.channel == NULL || passed > end + LINGER_MS || (passed >= end && k.acked == k.sent))
+	if (k.channel == NULL && k.again && !is_over()) {
+		dial();
+		return;
+	}
+	while (k.ups > 0 && k.sent < due && k.sent < CHANGES_MAX && k.channel != NULL && change())
+		;
+	if (k.channel == NULL || passed > end + LINGER_MS || (passed >= end && k.acked == k.sent) ||
+		is_over())
 		host_stop(k.host, 0);
 	else
 		k.env->ops->timer_set(k.timer, TICK_MS);
@@ -90,9 +111,12 @@ up(void *arg, struct channel *c)
 {
 	(void)arg;
 	(void)c;
-	printf("up\n");
-	fflush(stdout);
-	k.started = now();
+	if (k.ups++ == 0) {
+		printf("up\n");
+		fflush(stdout);
+		k.started = now();
+	}
+	k.failed = 0;
 	k.env->ops->timer_set(k.timer, 0);
 }
 
@@ -104,14 +128,34 @@ message(void *arg, struct channel *c, json_t *msg)
 	rpc_message(k.rpc, msg);
 }
 
+/* After a random time of up to 1 s, then 2, 4, ... up to 60 s. */
+static uint64_t
+back_off(void)
+{
+	uint64_t most = UINT64_C(1000) << (k.failed < 6 ? k.failed : 6);
+
+	k.failed++;
+	return (uint64_t)random() % (most < 60000 ? most : 60000);
+}
+
+static uint64_t
+next_dial(void)
+{
+	uint64_t passed = now() - k.began, all = k.seconds * 1000, wait = back_off();
+
+	return passed + wait < all ? wait : all > passed ? all - passed + 1 : 0;
+}
+
 static void
 down(void *arg, struct channel *c, const char *why)
 {
 	(void)arg;
 	(void)c;
 	k.channel = NULL;
+	rpc_free(k.rpc);
+	k.rpc = NULL;
 	snprintf(k.why, sizeof(k.why), "%s", why);
-	k.env->ops->timer_set(k.timer, 0);
+	k.env->ops->timer_set(k.timer, k.again ? next_dial() : 0);
 }
 
 static void
@@ -138,35 +182,38 @@ report(void)
 	qsort(k.ms, n, sizeof(k.ms[0]), by_size);
 	printf("{\"sent\": %lu, \"acked\": %lu, \"refused\": %lu, \"median_ms\": %.1f, \"p99_ms\": %.1f, "
 	       "\"max_ms\": %.1f, "
-	       "\"why\": \"%s\"}\n",
+	       "\"why\": \"%s\", \"dials\": %lu, \"ups\": %lu, \"is_up\": %s}\n",
 		k.sent, n, k.refused, n ? k.ms[n / 2] : 0, n ? k.ms[n * 99 / 100] : 0, n ? k.ms[n - 1] : 0,
-		k.why);
+		k.why, k.dials, k.ups, k.was_up ? "true" : "false");
 }
 
 static void
-dial(char **argv, const uint8_t private_key[32])
+dial(void)
 {
 	static const struct channel_ops ops = {up, message, down};
-	struct channel_local local = {.env = k.env, .role = ROLE_CONTROLLER, .private_key = private_key};
+	struct channel_local local = {.env = k.env, .role = ROLE_CONTROLLER, .private_key = k.private_key};
 	struct channel_identity to = {.role = ROLE_PEER};
 
-	snprintf(local.name, sizeof(local.name), "%s", argv[4]);
-	snprintf(to.name, sizeof(to.name), "%s", argv[2]);
-	if (key_parse(argv[3], to.key) != 0)
-		return;
-	k.channel = channel_dial(&local, &to, argv[1], &ops, NULL);
+	snprintf(local.name, sizeof(local.name), "%s", k.argv[4]);
+	snprintf(to.name, sizeof(to.name), "%s", k.argv[2]);
+	k.channel =
+		key_parse(k.argv[3], to.key) == 0 ? channel_dial(&local, &to, k.argv[1], &ops, NULL) : NULL;
+	k.rpc = k.channel != NULL ? rpc_new(k.channel, asked, NULL) : NULL;
+	k.dials++;
+	if (k.rpc == NULL)
+		host_stop(k.host, 1);
 }
 
 int
 main(int argc, char **argv)
 {
-	static uint8_t private_key[32];
 	struct err e = {0};
 
-	if (argc != 13 || key_load(argv[5], private_key, &e) != 0 || (k.host = host_new(&e)) == NULL) {
-		fprintf(stderr, "caller: %s\n", argc == 13 ? e.text : "see its source for the usage");
+	if (argc < 13 || key_load(argv[5], k.private_key, &e) != 0 || (k.host = host_new(&e)) == NULL) {
+		fprintf(stderr, "caller: %s\n", argc >= 13 ? e.text : "see its source for the usage");
 		return 2;
 	}
+	k.argv = argv;
 	k.env = host_env(k.host);
 	k.segment = argv[6];
 	k.mac = argv[7];
@@ -175,14 +222,16 @@ main(int argc, char **argv)
 	k.global[1] = argv[10];
 	k.rate = strtoul(argv[11], NULL, 10);
 	k.seconds = strtoul(argv[12], NULL, 10);
+	k.again = argc > 13;
+	srandom((unsigned int)getpid());
 	k.timer = env_call(k.env, timer_new, tick, NULL);
-	dial(argv, private_key);
-	if (k.channel == NULL || (k.rpc = rpc_new(k.channel, asked, NULL)) == NULL)
-		return 1;
+	k.began = now();
+	dial();
 	host_run(k.host);
+	k.was_up = k.channel != NULL;
+	report();
 	rpc_free(k.rpc);
 	channel_close(k.channel);
-	report();
 	k.env->ops->timer_free(k.timer);
 	host_free(k.host);
 	return 0;

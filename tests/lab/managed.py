@@ -43,11 +43,14 @@ class Managed(OneSite):
         wait_for('the strangers have begun', lambda: 'begun' in p.output() or not p.alive(), 60)
         return p
 
-    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411'):
+    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411', again=False):
+        """A controller that changes a VM's address. `again`: it dials again when its channel is lost, and is not waited for."""
         ip, mac, glob = HOSTS[host]
-        p = self.spawn('clc', [program('caller'), at, 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac,
-                               ip, glob, '203.0.113.40', str(rate), str(seconds)], name=f'caller-{len(self.processes)}')
-        wait_for('the caller is up, or refused', lambda: p.output() or not p.alive(), 20)
+        p = self.spawn('clc', [program('caller'), at, 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac, ip, glob,
+                               '203.0.113.40', str(rate), str(seconds), *(['again'] if again else [])],
+                       name=f'caller-{len(self.processes)}')
+        if not again:
+            wait_for('the caller is up, or refused', lambda: p.output() or not p.alive(), 20)
         return p
 
 

@@ -70,7 +70,7 @@ def as_long_as_it_should(what):
     expect(abs(3600 - passed - low) < 8 and abs(7200 - passed - high) < 8, f'{what}: {low:.0f} s and {high:.0f} s are left after {passed:.0f} s')
 
 
-# C-54
+# C-54: on a real clock, with a real store.
 with case('a day forward and back again while it runs: its log shows it, and nothing else does'):
     wait_for('the drain is known', lambda: left(VM), 10)
     change(1)

@@ -66,7 +66,7 @@ for trick in ('flipped', 'lost', 'cut50'):
         told, made = through(trick, 0)
         expect(told['sent'] == made == 0 and told['why'], f'{told}, {made} changes')
 
-# C-08
+# C-08: with all that follows message 1, too.
 with case('a whole session played again, 15 times, changes nothing, and nobody is put out for it'):
     before = fresh_revision()
     live = lab.caller(20, 4)
@@ -77,7 +77,7 @@ with case('a whole session played again, 15 times, changes nothing, and nobody i
     expect(live['acked'] == live['sent'] == 80 and not live['why'], f'{live}')
     expect(revision() - before == 80, f'{revision() - before} changes, 80 were made')
 
-# C-07
+# C-07: a key is good for its role alone.
 for name, file, who in (('r-k', peer_file, 'the key of a peer'), ('watch', watch_file, 'the key of an observer'),
                         ('clc', peer_file, "the key of a peer with a controller's name")):
     with case(f'{who} makes no controller'):
