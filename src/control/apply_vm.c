@@ -51,9 +51,11 @@ conflict(struct core *c, const struct vm_obj *known, struct fail *f)
 
 	vm_key_text(c, known->key.segment, &known->key.mac, key);
 	f->data = vm_json(c, &known->now);
-	return fail(f, RPC_CONFLICT,
-		"VM %s has other content at epoch %" PRIu64 ": a change needs a higher epoch", key,
-		known->now.epoch);
+	fail(f, RPC_CONFLICT, "VM %s has other content at epoch %" PRIu64 ": a change needs a higher epoch",
+		key, known->now.epoch);
+	if (!c->current->dry_run)
+		event_alarm(c, "", "%s", f->text);
+	return f->code;
 }
 
 static int

@@ -224,6 +224,10 @@ event_superseded(struct core *c, const char *controller, uint64_t term)
 	last->number = term;
 	snprintf(last->name, sizeof(last->name), "%.*s", NAME_LEN, controller);
 	event_term(c, EVENT_CONTROLLER_SUPERSEDED, controller, term);
+	if (term == c->term.number)
+		event_alarm(c, "",
+			"controllers %s and %s have the same term %" PRIu64 ": the first one alone is obeyed",
+			c->term.name, controller, term);
 }
 
 void

@@ -84,6 +84,7 @@ wrong_parameters_are_refused_and_change_nothing(void **state)
 	world_free(w);
 }
 
+/* C-34 */
 static void
 the_same_change_twice_is_done_and_writes_nothing(void **state)
 {
@@ -107,6 +108,7 @@ the_same_change_twice_is_done_and_writes_nothing(void **state)
 	world_free(w);
 }
 
+/* C-36 */
 static void
 an_older_epoch_is_stale_and_tells_the_current_vm(void **state)
 {
@@ -129,6 +131,7 @@ an_older_epoch_is_stale_and_tells_the_current_vm(void **state)
 	world_free(w);
 }
 
+/* C-35 */
 static void
 the_same_epoch_with_other_content_is_a_conflict(void **state)
 {
@@ -138,6 +141,7 @@ the_same_epoch_with_other_content_is_a_conflict(void **state)
 	(void)state;
 	assert_int_equal(vm_register(r, 1, 5, vm_global(0, 1)), 0);
 	assert_int_equal(vm_register(r, 1, 5, vm_global(0, 2)), RPC_CONFLICT);
+	assert_true(logged("ALARM: VM tenant-a/52:54:00:00:00:01 has other content at epoch 5"));
 	assert_int_equal(vm_unregister(r, 1, 5), RPC_CONFLICT);
 	assert_int_equal(fwd_at(r, 1)->addresses[0].global_ip, vm_global(0, 1));
 	world_free(w);
@@ -158,6 +162,7 @@ a_step_of_more_than_2_to_the_32_is_refused(void **state)
 	world_free(w);
 }
 
+/* C-38 */
 static void
 an_unregister_that_overtakes_its_register_wins(void **state)
 {

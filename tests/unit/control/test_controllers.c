@@ -105,6 +105,7 @@ counters_of_forwarding_stand_beside_vms_and_segments(void **state)
 	world_free(w);
 }
 
+/* C-47 */
 static void
 a_lower_term_is_superseded_for_ever(void **state)
 {
@@ -129,6 +130,7 @@ a_lower_term_is_superseded_for_ever(void **state)
 	world_free(w);
 }
 
+/* C-48 */
 static void
 one_term_belongs_to_the_controller_that_spoke_it_first(void **state)
 {
@@ -139,6 +141,7 @@ one_term_belongs_to_the_controller_that_spoke_it_first(void **state)
 	(void)state;
 	assert_int_equal(put(one, 1), 0);
 	assert_int_equal(put(two, 2), RPC_SUPERSEDED);
+	assert_true(logged("ALARM: controllers clc and clc-2 have the same term 7"));
 	assert_int_equal(put(one, 3), 0);
 	caller_free(two);
 	two = controller(w, "clc", world_controller(w), 8); /* the first one again, with a new term, */

@@ -279,6 +279,7 @@ routers_speak_only_of_segments_that_both_have(void **state)
 	world_free(w);
 }
 
+/* C-80 */
 static void
 a_peer_may_claim_for_itself_only(void **state)
 {
@@ -568,6 +569,7 @@ an_empty_router_believes_of_its_past_what_could_have_been(void **state)
 
 /* ---- equal epochs ---- */
 
+/* C-79 */
 static void
 of_two_claims_at_one_epoch_the_lower_name_keeps_it_everywhere(void **state)
 {

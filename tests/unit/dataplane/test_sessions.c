@@ -280,6 +280,7 @@ hardly_any_session_is_refused_before_the_size_is_reached(void **state)
 
 /* ---- ageing ---- */
 
+/* C-56: by ticks of the boot clock, so what the wall clock does (C-54) is nothing to them. */
 static void
 sessions_age_as_their_protocol_and_end_say(void **state)
 {
