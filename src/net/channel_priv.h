@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* channel_priv.h - inside of a channel, shared by channel.c (life, timers, messages), channel_frames.c
- * (encrypted frames) and channel_handshake.c (handshake, hello, renewal of keys).
+/* channel_priv.h - inside of a channel, shared by channel.c (life, timers, messages), channel_flow.c (bytes, pauses),
+ * channel_frames.c (encrypted frames) and channel_handshake.c (handshake, hello, renewal of keys).
  *
  *   encrypted:  CONNECTING -> SHAKING -> HELLO -> UP      plain:  CONNECTING -> UP
  *   any state -> DEAD: the stream is closed, `down` is still to be called, from a timer
@@ -71,10 +71,6 @@ struct channel {
 	char why[200];
 };
 
-/* All that leaves passes here: 0 or -ENOSPC. */
-int channel_write(struct channel *c, const void *p, size_t n);
-/* Does anything leave of what waits? */
-bool channel_is_stuck(struct channel *c);
 /* Closes the stream now; the user hears of it from the event loop. */
 void channel_fail(struct channel *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Makes sure that the timer fires at `at` or before. */
@@ -84,6 +80,23 @@ void channel_deliver(struct channel *c, const void *text, size_t len);
 /* JSON text -> value: UTF-8, no NUL, no duplicate keys, depth at most CHANNEL_DEPTH_MAX, nothing behind it.
  */
 json_t *channel_parse(const char *text, size_t len);
+
+/* Around every callback into the user, who may close the channel in there: leave() is false when it did, and the channel is
+ * gone. */
+void channel_enter(struct channel *c);
+bool channel_leave(struct channel *c);
+
+/* ---- channel_flow.c ---- */
+
+/* All that leaves passes here: 0 or -ENOSPC. */
+int channel_write(struct channel *c, const void *p, size_t n);
+/* Does anything leave of what waits? */
+bool channel_is_stuck(struct channel *c);
+/* What came on the stream: for its ops. */
+void channel_data(void *arg, const uint8_t *p, size_t n);
+void channel_set_pause(struct channel *c, enum pause why, bool on);
+/* The pause is over, and what waited is taken. False: so is the channel. */
+bool channel_go_on(struct channel *c);
 
 /* ---- channel_frames.c ---- */
 

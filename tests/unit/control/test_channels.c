@@ -57,7 +57,7 @@ a_new_session_replaces_the_old_one_after_its_first_message(void **state)
 	node_start(b);	    /* which dials, as it has not asked a yet */
 	until = w->now + 5000;
 	while (a->core->peers[0].session == first && world_step(w, until))
-		assert_non_null(first->rpc);
+		;
 	assert_true(w->now < until);
 	assert_non_null(a->core->peers[0].session); /* from the old one to the new one in one step */
 	assert_non_null(a->core->peers[0].session->rpc);
