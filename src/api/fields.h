@@ -12,4 +12,5 @@
 		.name = NULL \
 	}
 #define REQ   FIELD_REQUIRED
+#define LIVE  FIELD_LIVE
 #define KEYED (FIELD_REQUIRED | FIELD_KEY)

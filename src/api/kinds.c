@@ -85,8 +85,8 @@ static const struct field fields_controller[] = {
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
-static const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller),
-	fields_controller, "a cloud controller that may change this router"};
+const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller), fields_controller,
+	"a cloud controller that may change this router"};
 
 static const struct field fields_observer[] = {
 	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the observer"},
@@ -97,7 +97,7 @@ static const struct field fields_observer[] = {
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
-static const struct kind kind_conf_observer = {"observer", sizeof(struct conf_controller), fields_observer,
+const struct kind kind_conf_observer = {"observer", sizeof(struct conf_controller), fields_observer,
 	"a program that may look at this router and change nothing"};
 
 static const struct field fields_control[] = {
@@ -105,7 +105,7 @@ static const struct field fields_control[] = {
 		.help = "management address and TCP port for controllers and peers, an address of the "
 			"kernel; "
 			"never a data port's; needed with controllers or peers"},
-	{"key-file", F_STRING, 0, AT(conf_control, key_file), 1, 255, "/etc/nearway/key",
+	{"key-file", F_STRING, LIVE, AT(conf_control, key_file), 1, 255, "/etc/nearway/key",
 		.help = "file with this router's private key, mode 0600, made by nearwayd keygen"},
 	{"socket", F_STRING, 0, AT(conf_control, socket), 1, 107, "/run/nearway/nearway.sock",
 		.help = "unix socket of the command line"},
@@ -113,9 +113,9 @@ static const struct field fields_control[] = {
 		.help = "database of the accepted state, on a disk that keeps it"},
 	{"runtime", F_STRING, 0, AT(conf_control, runtime), 1, 255, "/run/nearway",
 		.help = "directory on tmpfs for the session table, which a restarted router takes up"},
-	{"controllers", F_LIST, 0, AT(conf_control, controllers), 0, 16, .kind = &kind_conf_controller,
+	{"controllers", F_LIST, LIVE, AT(conf_control, controllers), 0, 16, .kind = &kind_conf_controller,
 		.help = "controllers that may change this router"},
-	{"observers", F_LIST, 0, AT(conf_control, observers), 0, 16, .kind = &kind_conf_observer,
+	{"observers", F_LIST, LIVE, AT(conf_control, observers), 0, 16, .kind = &kind_conf_observer,
 		.help = "programs that may look at this router and change nothing"},
 	END,
 };
@@ -123,9 +123,9 @@ static const struct kind kind_conf_control = {
 	"control", sizeof(struct conf_control), fields_control, "sockets, key and files of the control part"};
 
 static const struct field fields_drain[] = {
-	{"min", F_DURATION, 0, AT(conf_drain, min_ms), 0, DURATION_MAX, "1h",
+	{"min", F_DURATION, LIVE, AT(conf_drain, min_ms), 0, DURATION_MAX, "1h",
 		.help = "an old global address works at least this long after a move"},
-	{"max", F_DURATION, 0, AT(conf_drain, max_ms), 0, DURATION_MAX, "24h",
+	{"max", F_DURATION, LIVE, AT(conf_drain, max_ms), 0, DURATION_MAX, "24h",
 		.help = "and at most this long; between them it ends with its last session"},
 	END,
 };
@@ -175,7 +175,7 @@ static const struct field fields_gateway[] = {
 			"and a VM that moved is told by a unicast gratuitous ARP"},
 	{"mac", F_MAC, REQ, AT(conf_gateway, mac),
 		.help = "its MAC; the same at all sites with mode: shared"},
-	{"peers", F_LIST, 0, AT(conf_gateway, peers), 0, 32, .kind = &kind_conf_gateway_peer,
+	{"peers", F_LIST, LIVE, AT(conf_gateway, peers), 0, PEERS_MAX, .kind = &kind_conf_gateway_peer,
 		.help = "its MAC at each other site, with mode: per-site"},
 	END,
 };
@@ -276,7 +276,7 @@ static const struct field fields_peer[] = {
 			"WAN ports do; the same at all routers of the group: the smallest bounds TCP's MSS"},
 	END,
 };
-static const struct kind kind_conf_peer = {
+const struct kind kind_conf_peer = {
 	"peer", sizeof(struct conf_peer), fields_peer, "another router of the group"};
 
 static const struct field fields_route[] = {
@@ -306,9 +306,9 @@ static const struct field fields_config[] = {
 		.help = "layer 2 networks of VMs"},
 	{"pools", F_LIST, 0, AT(config, pools), 0, 32, .kind = &kind_conf_pool,
 		.help = "global addresses of this site"},
-	{"peers", F_LIST, 0, AT(config, peers), 0, 32, .kind = &kind_conf_peer,
+	{"peers", F_LIST, LIVE, AT(config, peers), 0, PEERS_MAX, .kind = &kind_conf_peer,
 		.help = "the other routers of the group"},
-	{"routes", F_LIST, 0, AT(config, routes), 0, 4096, .kind = &kind_route, .help = "static routes"},
+	{"routes", F_LIST, LIVE, AT(config, routes), 0, 4096, .kind = &kind_route, .help = "static routes"},
 	END,
 };
 const struct kind kind_config = {"config", sizeof(struct config), fields_config, "nearway.yaml"};

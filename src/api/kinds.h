@@ -97,6 +97,8 @@ struct conf_pool { /* global addresses of this site */
 	int mode; /* enum pool_mode */
 };
 
+#define PEERS_MAX 32
+
 struct conf_peer { /* another router of the group */
 	char name[NAME_LEN + 1];
 	uint8_t key[KEY_LEN];		/* its public static key */
@@ -106,6 +108,7 @@ struct conf_peer { /* another router of the group */
 	struct mac mac; /* its router MAC */
 	uint64_t mtu;	/* of the way to it; UINT64_MAX = what our WAN ports carry */
 	uint8_t psk[KEY_LEN];
+	bool removed; /* since the start: it keeps its index, and is nothing else any more (config_follow()) */
 };
 
 struct conf_controller { /* or an observer */
@@ -145,7 +148,7 @@ struct config {
 	struct list ports, segments, pools, peers, routes;
 };
 
-extern const struct kind kind_config, kind_route;
+extern const struct kind kind_config, kind_conf_controller, kind_conf_observer, kind_conf_peer, kind_route;
 
 /* Cross-field checks: references exist, prefixes do not overlap, gateway inside prefix, MACs differ...
  * Adds faults with their source positions; `tree`/`src` may be NULL. 0 or -EINVAL. */
@@ -154,6 +157,10 @@ int config_check(const struct config *c, const json_t *tree, const struct source
 int config_load(const char *file, struct config *c, struct faults *f);
 /* Whether a route, of the file or of route.replace, can be used with this configuration; 0 or -EINVAL. */
 int config_check_route(const struct config *c, const struct route *r, struct err *e);
+/* Makes `next`, which was read and checked, ready to replace `running` without a restart: its peers keep the places they
+ * have, removed ones too. Adds to `changed`, an array, a line for whatever differs. -EINVAL: a fault for each key that needs
+ * a restart. */
+int config_follow(const struct config *running, struct config *next, json_t *changed, struct faults *f);
 /* That no caller has this router's own key; 0 or -EINVAL. */
 int config_check_own_key(const struct config *c, const uint8_t public_key[KEY_LEN], struct err *e);
 /* Name of the kernel interface of a port that punts. False: the one that its own name makes is too long. */

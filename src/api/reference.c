@@ -14,12 +14,13 @@ print_row(const struct field *f)
 		snprintf(allows, sizeof(allows), "a mapping, see below");
 	else
 		field_allows(f, allows, sizeof(allows));
-	printf("| `%s` | %s | %s%s%s | %s%s |\n", f->name, allows, f->def != NULL ? "`" : "",
+	printf("| `%s` | %s | %s%s%s | %s%s%s |\n", f->name, allows, f->def != NULL ? "`" : "",
 		f->def != NULL			   ? f->def
 		: (f->flags & FIELD_REQUIRED) != 0 ? "required"
 						   : "",
 		f->def != NULL ? "`" : "", f->help,
-		(f->flags & FIELD_KEY) != 0 ? "; identifies the item in its list" : "");
+		(f->flags & FIELD_KEY) != 0 ? "; identifies the item in its list" : "",
+		(f->flags & FIELD_LIVE) != 0 ? "; **reload**" : "");
 }
 
 static void
@@ -56,7 +57,11 @@ main(void)
 	       "aliases and tags.\n"
 	       "Unknown and duplicate keys are faults. A number is decimal; a truth value is on or off (also "
 	       "true,\n"
-	       "false, yes, no); a duration is a number and one of ms, s, m, h, d.\n");
+	       "false, yes, no); a duration is a number and one of ms, s, m, h, d.\n\n"
+	       "What says **reload**, with all that is in it, changes while the router runs: `nearway "
+	       "reload`. "
+	       "Everything else\n"
+	       "needs a restart.\n");
 	print_kind(&kind_config, "");
 	return 0;
 }

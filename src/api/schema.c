@@ -94,8 +94,8 @@ is_secret(const struct kind *k)
 	return false;
 }
 
-static void
-list_free(struct list *l, const struct kind *k)
+void
+list_fini(struct list *l, const struct kind *k)
 {
 	for (size_t i = 0; i < l->n; i++)
 		kind_fini(k, item(l, k, i));
@@ -114,7 +114,7 @@ kind_fini(const struct kind *k, void *obj)
 		if (f->type == F_OBJECT)
 			kind_fini(f->kind, at(f, obj));
 		else if (f->type == F_LIST)
-			list_free(at(f, obj), f->kind);
+			list_fini(at(f, obj), f->kind);
 		else if (f->type == F_JSON)
 			json_decref(*(json_t **)at(f, obj));
 	}

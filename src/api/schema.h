@@ -44,6 +44,8 @@ enum {
 	FIELD_KEY = 2,	    /* identifies the object in its list: no two alike (several fields: together) */
 	FIELD_UNSET = 4,    /* F_INT, F_DURATION: absent is UINT64_MAX */
 	FIELD_SECRET = 8,   /* a list whose items have it stands in memory of secret.h */
+	FIELD_LIVE =
+		16, /* with all in it, and items of a list come and go: may change while the router runs */
 };
 
 struct list {	     /* grown by list_add() alone */
@@ -134,6 +136,18 @@ void kind_fini(const struct kind *k, void *obj);		 /* frees lists, wipes, zeroes
 int kind_copy(const struct kind *k, void *to, const void *from); /* 0 or -ENOMEM */
 bool kind_equal(const struct kind *k, const void *a, const void *b);
 
+struct difference {
+	const char *path; /* "ports[1].mtu"; items of a live list by their keys: "peers[r-z].psk" */
+	const char *what; /* "changed", "added", "removed" */
+	bool live;
+	const struct kind *kind; /* of the item that was added or removed; else NULL */
+	const void *item;
+};
+/* Calls each() for whatever differs in `b`. Items of a live list are the same when their keys are, others when their
+ * places are. */
+void kind_differences(const struct kind *k, const void *a, const void *b,
+	void (*each)(void *arg, const struct difference *d), void *arg);
+
 const struct field *kind_field(const struct kind *k, const char *name);
 bool field_is_unset(const struct field *f, const void *obj);
 bool field_equal(const struct field *f, const void *a, const void *b);
@@ -146,4 +160,5 @@ const char *field_describe(const struct field *f, char *buf, size_t size);
 const char *duration_to_text(uint64_t ms, char buf[32]); /* "90m" */
 /* Appends a zeroed, defaulted item; NULL on ENOMEM. */
 void *list_add(struct list *l, const struct kind *k);
+void list_fini(struct list *l, const struct kind *k); /* frees the items; empty again */
 #define list_at(list, type, i) (&((type *)(list).items)[i])

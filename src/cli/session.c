@@ -162,6 +162,12 @@ print_faults(const struct faults *f, FILE *err)
 			f->items[i].text);
 }
 
+static bool
+is_watch(const struct method *m)
+{
+	return strcmp(m->name, "trace") == 0 || strcmp(m->name, "capture") == 0;
+}
+
 static int
 run_words(struct session *s, const char *const *words, size_t n)
 {
@@ -179,7 +185,7 @@ run_words(struct session *s, const char *const *words, size_t n)
 	else if (strcmp(c.method->name, "events") == 0)
 		rc = follow_run(s, &c);
 	else
-		rc = c.method->perm == PERM_LOCAL ? watch_run(s, &c) : run_command(s, &c);
+		rc = is_watch(c.method) ? watch_run(s, &c) : run_command(s, &c);
 	command_fini(&c);
 	faults_fini(&f);
 	return rc;

@@ -78,14 +78,22 @@ same_route(const struct route *a, const struct route *b)
 }
 
 static void
-route_set(struct core *c, struct route_obj *o, bool has_run, const struct route *run)
+route_log(struct core *c, struct route_obj *o)
 {
 	struct undo *u = txn_log(c);
 
 	u->kind = UNDO_ROUTE;
 	u->route = o;
+	u->old.route.has_conf = o->has_conf;
+	u->old.route.conf = o->conf;
 	u->old.route.has_run = o->has_run;
 	u->old.route.run = o->run;
+}
+
+static void
+route_set(struct core *c, struct route_obj *o, bool has_run, const struct route *run)
+{
+	route_log(c, o);
 	o->has_run = has_run;
 	if (run)
 		o->run = *run;
@@ -97,6 +105,8 @@ route_set(struct core *c, struct route_obj *o, bool has_run, const struct route 
 void
 route_undo(const struct undo *u)
 {
+	u->route->has_conf = u->old.route.has_conf;
+	u->route->conf = u->old.route.conf;
 	u->route->has_run = u->old.route.has_run;
 	u->route->run = u->old.route.run;
 }
@@ -158,6 +168,36 @@ routes_configure(struct core *c, struct err *e)
 		o->conf = *r;
 	}
 	return 0;
+}
+
+static const struct route *
+route_in(const struct list *routes, const struct route_obj *o)
+{
+	for (size_t i = 0; i < routes->n; i++)
+		if (route_key(&list_at(*routes, const struct route, i)->prefix) == o->key)
+			return list_at(*routes, const struct route, i);
+	return NULL;
+}
+
+void
+routes_follow(struct core *c, const struct list *routes)
+{
+	for (struct route_obj *o = c->routes; o; o = o->hh.next) {
+		if (!o->has_conf || route_in(routes, o))
+			continue;
+		route_log(c, o);
+		o->has_conf = false;
+	}
+	for (size_t i = 0; i < routes->n; i++) {
+		const struct route *r = list_at(*routes, const struct route, i);
+		struct route_obj *o = route_get(c, &r->prefix);
+
+		if (o->has_conf && same_route(&o->conf, r))
+			continue;
+		route_log(c, o);
+		o->has_conf = true;
+		o->conf = *r;
+	}
 }
 
 int

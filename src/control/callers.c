@@ -71,14 +71,27 @@ with_key(const struct channel_identity *id, size_t n, const uint8_t key[32])
 	return NULL;
 }
 
-const struct channel_identity *
-caller_find(void *arg, const uint8_t key[32])
+static const struct channel_identity *
+find(const struct core *c, const uint8_t key[32])
 {
-	const struct session *s = arg;
-	const struct core *c = s->core;
 	const struct channel_identity *id = with_key(c->callers, c->n_callers, key);
 
 	for (size_t i = 0; i < c->n_peers && !id; i++)
 		id = with_key(c->peers[i].identities, c->peers[i].n_identities, key);
 	return id;
+}
+
+const struct channel_identity *
+caller_find(void *arg, const uint8_t key[32])
+{
+	return find(((const struct session *)arg)->core, key);
+}
+
+bool
+caller_is_known(struct core *c, const struct channel_identity *id)
+{
+	const struct channel_identity *now = find(c, id->key);
+
+	return now && now->role == id->role && strcmp(now->name, id->name) == 0 &&
+	       memcmp(now->psk, id->psk, sizeof(now->psk)) == 0;
 }

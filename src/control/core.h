@@ -12,7 +12,7 @@ struct core;
 
 struct core_start {
 	struct env *env;
-	const struct config *config; /* outlives the core */
+	const struct config *config; /* outlives the core; its content changes in config_publish() alone */
 	uint8_t private_key[32];
 };
 
@@ -22,4 +22,6 @@ int core_load_row(struct core *c, const struct env_row *row);
 /* Applies configuration routes and stored state to forwarding, listens, dials peers. `ready(arg)` once the
  * tables hold the stored state and peers have been asked (at most 2 s): then ports may start. */
 int core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e);
+/* Reads the configuration again, as SIGHUP asks for; what became of it is logged. */
+void core_reload(struct core *c);
 void core_free(struct core *c);

@@ -129,6 +129,10 @@ session_up(void *arg, struct channel *ch)
 	const struct channel_identity *id = channel_peer(ch);
 
 	s->role = id->role;
+	if (s->role != ROLE_LOCAL && !caller_is_known(s->core, id)) { /* it was, when the handshake began */
+		session_end(s, "its key is not configured any more");
+		return;
+	}
 	if (s->role != ROLE_LOCAL)
 		snprintf(s->name, sizeof(s->name), "%s", id->name);
 	s->rpc = rpc_new(ch, dispatch, s);
@@ -189,6 +193,25 @@ session_down(void *arg, struct channel *ch, const char *why)
 	session_free(s);
 }
 
+void
+session_end(struct session *s, const char *why)
+{
+	struct channel *ch = s->channel;
+
+	session_down(s, ch, why);
+	channel_close(ch);
+}
+
+void
+sessions_follow(struct core *c)
+{
+	struct session *s, *next;
+
+	DL_FOREACH_SAFE(c->sessions, s, next)
+	if (s->rpc && s->role != ROLE_LOCAL && !caller_is_known(c, channel_peer(s->channel)))
+		session_end(s, "its key is not configured any more");
+}
+
 static void
 session_drained(void *arg, struct channel *ch)
 {
@@ -241,6 +264,7 @@ static const struct {
 	{"trace", trace_call},
 	{"capture", capture_call},
 	{"explain", explain_call},
+	{"reload", reload_call},
 	{"events", events_call},
 };
 

@@ -23,7 +23,7 @@ lower(const struct peer *p)
 static bool
 we_dial(const struct peer *p)
 {
-	return !p->dialling && (lower(p) || !p->asked);
+	return !p->conf->removed && !p->leaving && !p->dialling && (lower(p) || !p->asked);
 }
 
 void
@@ -412,27 +412,40 @@ peer_exchanged(struct peer *p, bool whole)
 
 /* ---- start and stop ---- */
 
+/* By its part of the configuration. */
+static void
+peer_is(struct peer *p, const struct conf_peer *conf)
+{
+	p->conf = conf;
+	p->leaving = false;
+	snprintf(p->address, sizeof(p->address), "%s", conf->address);
+	peer_identify(p);
+}
+
+static void
+peer_add(struct core *c)
+{
+	struct peer *p = &c->peers[c->n_peers++];
+
+	p->core = c;
+	p->index = (uint8_t)c->n_peers;
+	p->backoff_ms = BACKOFF_MIN_MS;
+	p->timer = timer_new(c, peer_timer, p);
+	p->deadline = timer_new(c, peer_silent, p);
+	p->stale_since = p->agrees_since = now_ms(c);
+	p->shared = zalloc(c->conf->segments.n + 1);
+	p->mine = zalloc(sizeof(*p->mine));
+	p->theirs = zalloc(sizeof(*p->theirs));
+	peer_is(p, list_at(c->conf->peers, const struct conf_peer, p->index - 1));
+}
+
 void
 peers_init(struct core *c)
 {
 	callers_init(c);
-	c->n_peers = c->conf->peers.n;
-	c->peers = zalloc_secret((c->n_peers + 1) * sizeof(*c->peers));
-	for (size_t i = 0; i < c->n_peers; i++) {
-		struct peer *p = &c->peers[i];
-
-		p->core = c;
-		p->index = (uint8_t)(i + 1);
-		p->conf = list_at(c->conf->peers, const struct conf_peer, i);
-		p->backoff_ms = BACKOFF_MIN_MS;
-		p->timer = timer_new(c, peer_timer, p);
-		p->deadline = timer_new(c, peer_silent, p);
-		p->stale_since = p->agrees_since = c->started_ms;
-		p->shared = zalloc(c->conf->segments.n + 1);
-		p->mine = zalloc(sizeof(*p->mine));
-		p->theirs = zalloc(sizeof(*p->theirs));
-		peer_identify(p);
-	}
+	c->peers = zalloc_secret(PEERS_MAX * sizeof(*c->peers)); /* they stay where they are */
+	while (c->n_peers < c->conf->peers.n)
+		peer_add(c);
 }
 
 int
@@ -461,6 +474,84 @@ peers_start(struct core *c)
 		if (we_dial(&c->peers[i]))
 			peer_dial(&c->peers[i]);
 }
+
+/* ---- while the router runs ---- */
+
+static void
+hang_up(struct peer *p, const char *why)
+{
+	if (p->dialling)
+		session_end(p->dialling, why);
+	if (p->session)
+		session_end(p->session, why);
+}
+
+void
+peer_leave(struct peer *p)
+{
+	p->leaving = true;
+	explicit_bzero(p->identities, sizeof(p->identities));
+	p->n_identities = 0;
+	hang_up(p, "it is removed from the configuration");
+	p->core->env->ops->timer_stop(p->timer);
+}
+
+static void
+dial_now(struct peer *p)
+{
+	p->backoff_ms = BACKOFF_MIN_MS;
+	if (p->session || !we_dial(p))
+		return;
+	p->core->env->ops->timer_stop(p->timer);
+	peer_dial(p);
+}
+
+void
+peer_stay(struct peer *p)
+{
+	if (!p->leaving)
+		return;
+	peer_is(p, p->conf);
+	dial_now(p);
+}
+
+static void
+peer_follow(struct peer *p, const struct conf_peer *conf)
+{
+	bool moved = strcmp(p->address, conf->address) != 0, is_back = p->address[0] == '\0' && moved;
+
+	peer_is(p, conf);
+	if (conf->removed) { /* nobody waits for it */
+		p->asked = true;
+		p->gives_back = false;
+		return;
+	}
+	if (is_back) {
+		p->asked = false;
+		p->took_at = 0;
+		p->stale_since = p->since_ms = now_ms(p->core);
+	}
+	if (moved)
+		hang_up(p, "its address is another one");
+	if (p->dialling && !caller_is_known(p->core, channel_peer(p->dialling->channel)))
+		session_end(p->dialling, "its key is another one");
+	dial_now(p);
+}
+
+void
+peers_follow(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		peer_follow(&c->peers[i], list_at(c->conf->peers, const struct conf_peer, i));
+	while (c->n_peers < c->conf->peers.n) {
+		peer_add(c);
+		c->peers[c->n_peers - 1].since_ms = now_ms(c);
+		dial_now(&c->peers[c->n_peers - 1]);
+	}
+	core_ready(c, false);
+}
+
+/* ---- stop ---- */
 
 void
 peers_fini(struct core *c)

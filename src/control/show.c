@@ -237,7 +237,8 @@ show_peers(struct core *c)
 	json_t *rows = json_array();
 
 	for (size_t i = 0; i < c->n_peers; i++)
-		json_array_append_new(rows, peer_row(c, &c->peers[i]));
+		if (!c->peers[i].conf->removed)
+			json_array_append_new(rows, peer_row(c, &c->peers[i]));
 	return listing(rows, NULL);
 }
 

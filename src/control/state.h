@@ -181,8 +181,8 @@ struct undo {
 	union {
 		struct vm_state vm;
 		struct {
-			bool has_run;
-			struct route run;
+			bool has_conf, has_run;
+			struct route conf, run;
 		} route;
 		struct term term;
 	} old;
@@ -220,6 +220,8 @@ struct peer {
 	const struct conf_peer *conf;
 	struct channel_identity identities[2]; /* by its key; by its old one, while it changes over */
 	size_t n_identities;
+	char address[HOSTPORT_LEN + 1];	    /* that it was last told to have */
+	bool leaving;			    /* a reload that removes it is on its way */
 	bool dials_old;			    /* the one it is dialled by: what answered last, else in turn */
 	struct session *session, *dialling; /* the one that is up; the one on its way */
 	enum peer_state state;
@@ -305,6 +307,7 @@ struct core {
 	struct peer *peers;
 	size_t n_peers;
 	uint64_t serials;
+	bool reloading;
 	struct channel_identity *callers; /* controllers and observers, one for each key */
 	size_t n_callers;
 	struct session *watcher;	/* who traces or captures; NULL = nobody */
@@ -378,6 +381,10 @@ json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object 
 /* A row stands under the key of what it is about, so that there is one for each thing. */
 int row_check_key(const struct env_row *row, const char *key, struct fail *f);
 void vms_free(struct core *c);
+/* Inside a transaction: what a router owns is no more, nor are drains whose home it is. */
+void vms_withdraw(struct core *c, uint8_t router);
+/* Soon its deletions are forgotten, epochs too. */
+void vms_forget(struct core *c, uint8_t router);
 bool vm_has_own_drain(const struct vm_state *s);
 bool vm_has_private(const struct vm_state *s, ip4 private);
 bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
@@ -457,6 +464,8 @@ const struct route *route_live(const struct route_obj *o); /* NULL = none */
 void route_fwd(struct core *c, const struct route *r, struct fwd_route *out);
 void route_row(const struct route_obj *o, struct env_row *row);
 int routes_configure(struct core *c, struct err *e);
+/* Inside a transaction: those of the file are these from now on. */
+void routes_follow(struct core *c, const struct list *routes);
 int route_load(struct core *c, const struct env_row *row, struct fail *f);
 void routes_free(struct core *c);
 struct prefix4 route_prefix(const struct route_obj *o);
@@ -513,6 +522,11 @@ void callers_fini(struct core *c);
 void peer_identify(struct peer *p); /* its identities by its part of the configuration */
 /* Whose key it is: for channel_accept(), which gets the session as `arg`. */
 const struct channel_identity *caller_find(void *arg, const uint8_t key[32]);
+bool caller_is_known(struct core *c, const struct channel_identity *id); /* still, as it is */
+
+/* ---- reload.c ---- */
+
+void reload_call(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- peers.c, sync.c, claims.c ---- */
 
@@ -522,6 +536,11 @@ void peers_start(struct core *c);
 void peer_asks(struct core *c, const char *name); /* stored: it has not told yet what it knows of our past */
 void peers_remember(struct core *c);		  /* after the load: an empty store was lost */
 json_t *peers_asked(struct core *c);		  /* names of those who still have to tell; NULL: nobody */
+/* It is about to be removed: its session is closed, and it is let in no more; or it is not, after all. */
+void peer_leave(struct peer *p);
+void peer_stay(struct peer *p);
+/* The configuration has new content: peers come and go, and who changed is spoken to anew. */
+void peers_follow(struct core *c);
 void peers_fini(struct core *c);
 void peer_up(struct core *c, struct session *s);
 void peer_down(struct core *c, struct session *s);
@@ -575,6 +594,8 @@ void tombstones_flush(struct core *c);
 
 struct session *session_new(struct core *c, enum channel_role role, const char *name);
 void session_close(struct session *s); /* without a word to its peer object */
+void session_end(struct session *s, const char *why);
+void sessions_follow(struct core *c); /* those whose key is known no more end */
 void sessions_trim(struct core *c);
 extern const struct channel_ops session_ops;
 void sessions_fini(struct core *c);

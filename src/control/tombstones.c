@@ -112,7 +112,7 @@ taken_by_all(struct core *c)
 	uint64_t at = now_ms(c);
 
 	for (size_t i = 0; i < c->n_peers; i++)
-		if (c->peers[i].took_at < at)
+		if (!c->peers[i].conf->removed && c->peers[i].took_at < at)
 			at = c->peers[i].took_at;
 	return at;
 }

@@ -139,7 +139,7 @@ change_route(struct core *c, struct group *g, const struct undo *first)
 	const struct route *r = route_live(o);
 	struct fwd_change *ch = &g->changes[g->n_changes];
 
-	if (!r && !o->has_conf && !first->old.route.has_run)
+	if (!r && !first->old.route.has_conf && !first->old.route.has_run)
 		return; /* made and deleted in this group */
 	g->n_changes++;
 	memset(ch, 0, sizeof(*ch));

@@ -44,7 +44,8 @@ router_index(struct core *c, const char *name)
 	if (strcmp(name, c->conf->router.name) == 0)
 		return FWD_SELF;
 	for (size_t i = 0; i < c->conf->peers.n; i++)
-		if (strcmp(name, list_at(c->conf->peers, const struct conf_peer, i)->name) == 0)
+		if (!list_at(c->conf->peers, const struct conf_peer, i)->removed &&
+			strcmp(name, list_at(c->conf->peers, const struct conf_peer, i)->name) == 0)
 			return (int)i + 1;
 	return -1;
 }
@@ -329,6 +330,46 @@ vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool prese
 	vm_replace(c, o, old, present);
 	if (!present)
 		vm_free(c, o);
+}
+
+/* ---- a router that leaves the group ---- */
+
+static void
+withdraw(struct core *c, const struct vm_obj *o, uint8_t router)
+{
+	bool owned = o->now.fwd.owner == router, located = o->now.fwd.location == router;
+	struct vm_state s = o->now;
+
+	if (owned) {
+		s.deleted = true;
+		s.fwd.n_addresses = 0;
+	}
+	if (located) {
+		s.fwd.location = s.fwd.owner;
+		s.fwd.attachment = ATTACHMENT_ANY;
+	}
+	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
+		if (owned || s.fwd.drains[i].home == router)
+			drain_remove(&s, i);
+	if (owned || located || s.fwd.n_drains != o->now.fwd.n_drains)
+		vm_set(c, &s);
+}
+
+void
+vms_withdraw(struct core *c, uint8_t router)
+{
+	for (struct vm_obj *o = c->vms; o; o = o->hh.next)
+		if (vm_live(o))
+			withdraw(c, o, router);
+}
+
+void
+vms_forget(struct core *c, uint8_t router)
+{
+	for (struct vm_obj *o = c->vms; o; o = o->hh.next)
+		if (o->present && o->now.deleted && o->now.fwd.owner == router)
+			tombstone_forget(c, o);
+	tombstones_flush(c);
 }
 
 void

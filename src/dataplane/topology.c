@@ -58,8 +58,9 @@ topo_index(struct topology *t)
 		put(x->prefix, slot_of_prefix(p->addr, p->mask), i);
 		put(x->vni, slot_of(t->segments[i].vni), i);
 	}
-	for (uint16_t i = 1; i <= t->n_peers + t->n_vteps; i++)
-		put(x->vtep, slot_of(topo_tunnel_end(t, i)), i);
+	for (uint16_t i = 1; i < TOPO_TUNNELS; i++)
+		if (topo_tunnel_end(t, i) != 0)
+			put(x->vtep, slot_of(topo_tunnel_end(t, i)), i);
 }
 
 /* ---- looking up ---- */
@@ -89,14 +90,14 @@ topo_tunnel_by_vtep(const struct topology *t, rte_be32_t vtep)
 rte_be32_t
 topo_tunnel_end(const struct topology *t, uint16_t tunnel)
 {
-	return tunnel <= t->n_peers ? t->peers[tunnel - 1].vtep : t->vteps[tunnel - t->n_peers - 1].ip;
+	return tunnel < TOPO_VTEP_TUNNEL ? t->peers[tunnel - 1].vtep : t->vteps[tunnel - TOPO_VTEP_TUNNEL].ip;
 }
 
 uint8_t
 topo_router_by_mac(const struct topology *t, const struct rte_ether_addr *mac)
 {
 	for (uint16_t i = 0; i < t->n_peers; i++)
-		if (rte_is_same_ether_addr(&t->peers[i].mac, mac))
+		if (t->peers[i].vtep != 0 && rte_is_same_ether_addr(&t->peers[i].mac, mac))
 			return (uint8_t)(i + 1);
 	return 0;
 }

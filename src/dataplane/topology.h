@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* topology.h - what does not change while the router runs: ports, segments, attachments, peers, pools.
+/* topology.h - ports, segments, attachments, peers, pools: what packets do not change.
  *
- * Built once before workers start, read-only after. Indices are those of the configuration.
+ * Readers: a worker reads the one that it took up last (worker.topo_wanted), all of a burst the same.
+ * Writer:  the control thread makes another one when peers come or go, and frees the old after a grace period.
+ * Indices: those of the configuration; they mean the same in every topology of a process.
  */
 #pragma once
 
@@ -75,11 +77,13 @@ struct topo_attachment { /* a VLAN of a DC port, or a hypervisor that speaks VXL
 
 struct topo_peer {
 	char name[32];
-	rte_be32_t vtep;
+	rte_be32_t vtep;	   /* 0: it was removed, and keeps its place */
 	struct rte_ether_addr mac; /* its router MAC */
 };
 
-/* Tunnels are numbered: router indices, and behind the last peer the local VTEPs. */
+/* Tunnels are numbered: router indices, and behind the last possible peer the local VTEPs. */
+#define TOPO_VTEP_TUNNEL (TOPO_PEERS + 1)
+
 struct topo_vtep {
 	rte_be32_t ip;
 	uint16_t attachment[TOPO_SEGMENTS]; /* by segment; TOPO_NONE */
@@ -121,9 +125,9 @@ void topo_index(struct topology *t);
 
 /* The segment with this VNI, or TOPO_NONE. */
 uint16_t topo_segment_by_vni(const struct topology *t, uint32_t vni);
-/* The tunnel to this VTEP: a router index, or above n_peers a local one; 0 = none. */
+/* The tunnel to this VTEP: a router index, or from TOPO_VTEP_TUNNEL a local one; 0 = none. */
 uint16_t topo_tunnel_by_vtep(const struct topology *t, rte_be32_t vtep);
-/* The other end of a tunnel (1..). */
+/* The other end of a tunnel (1..), 0 where there is none. */
 rte_be32_t topo_tunnel_end(const struct topology *t, uint16_t tunnel);
 /* The peer with this router MAC as router index (1..), or 0. */
 uint8_t topo_router_by_mac(const struct topology *t, const struct rte_ether_addr *mac);

@@ -20,9 +20,12 @@ tunnel_headers(struct worker *w)
 {
 	const struct topology *t = w->topo;
 
-	for (uint16_t i = 1; i <= t->n_peers + t->n_vteps; i++) {
+	for (uint16_t i = 1; i < TOPO_TUNNELS; i++) {
 		struct tunnel_hdr *h = &w->tunnel[i];
 
+		if (topo_tunnel_end(t, i) == 0)
+			continue; /* what was on its way to a peer that was removed still goes there */
+		memset(h, 0, sizeof(*h));
 		h->eth.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 		h->ip.version_ihl = RTE_IPV4_VHL_DEF;
 		h->ip.time_to_live = 64;
@@ -68,7 +71,7 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 		return NULL;
 	memset(w, 0, sizeof(*w));
 	w->id = id;
-	w->topo = topo;
+	w->topo = w->topo_wanted = topo;
 	w->tables = tables;
 	w->pool = pool;
 	w->paths = calloc(1, sizeof(*w->paths));
@@ -400,14 +403,25 @@ waits_for(struct rte_mbuf *m, const void *arg)
 	return md->enter == ENTER_NEIGH && md->out_port == next_hop->port && md->via == next_hop->ip;
 }
 
+/* Peers came or went. Indices in packets that wait keep their meaning. */
+static void
+topo_take(struct worker *w, const struct topology *wanted)
+{
+	w->topo = wanted;
+	tunnel_headers(w);
+}
+
 void
 worker_orders(struct worker *w)
 {
+	const struct topology *topo = __atomic_load_n(&w->topo_wanted, __ATOMIC_ACQUIRE);
 	struct dp_order o[ORDERS_BURST];
 	struct probe *wanted = __atomic_load_n(&w->probe_wanted, __ATOMIC_ACQUIRE);
 	uint32_t room = RTE_MIN(VEC_MAX - w->inject.n, ORDERS_BURST);
 	uint32_t n = rte_ring_sc_dequeue_burst_elem(w->orders, o, sizeof(o[0]), room, NULL);
 
+	if (unlikely(topo != w->topo))
+		topo_take(w, topo);
 	if (unlikely(wanted != w->probe))
 		probe_take(w, wanted);
 	for (uint32_t i = 0; i < n; i++) {

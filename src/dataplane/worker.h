@@ -124,8 +124,9 @@ struct frag_home {
 };
 
 struct worker {
-	/* set before start */
 	const struct topology *topo;
+	const struct topology *topo_wanted; /* the control thread's word, taken up by worker_orders() */
+	/* set before start */
 	const struct tables *tables;
 	struct rte_mempool *pool;
 	struct rte_ring *events[EVENTS]; /* struct dp_event, one producer: this worker */

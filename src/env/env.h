@@ -130,8 +130,15 @@ struct fwd_event {
 };
 
 struct json_t;
-struct watch_params; /* api/kinds.h */
+struct config; /* api/kinds.h */
+struct watch_params;
 struct explain_params;
+
+struct env_config {		   /* one that was read, and may replace the running one */
+	const struct config *next; /* valid until publish or abort */
+	struct json_t *changed;	   /* what differs, as text; the caller's reference */
+	uint8_t private_key[32];
+};
 
 struct env_ops {
 	/* clock */
@@ -166,6 +173,12 @@ struct env_ops {
 	 * valid during the call. */
 	void (*read)(void *ctx, const struct env_range *range,
 		void (*done)(void *arg, int rc, const struct env_row *rows, size_t n), void *arg);
+	/* the configuration, while the router runs. read: the file again, checked whole and against the running one; 0 or
+	 * -errno with the reason. What was read waits for publish or abort; one at a time. */
+	int (*config_read)(void *ctx, struct env_config *out, struct err *e);
+	/* The running configuration, where it is, has the new content, and forwarding follows; cannot fail. */
+	void (*config_publish)(void *ctx);
+	void (*config_abort)(void *ctx);
 	/* forwarding. prepare: everything that can fail, nothing visible; `*txn` to publish or abort. */
 	int (*fwd_prepare)(
 		void *ctx, const struct fwd_change *c, size_t n, struct fwd_txn **txn, struct err *e);

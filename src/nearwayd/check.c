@@ -31,9 +31,8 @@ walk(const json_t *v, const char *path)
 	return v;
 }
 
-/* The planner knows paths; this knows lines. */
-static void
-locate(const char *file, struct faults *f)
+void
+check_locate(const char *file, struct faults *f)
 {
 	struct faults none;
 	struct source *src = NULL;
@@ -62,7 +61,7 @@ check_load(const char *file, struct config *c, struct plan *p)
 	if (rc == 0) {
 		rc = plan_make(c, plan_free_hugepages_mb(), p, &f);
 		if (rc != 0) {
-			locate(file, &f);
+			check_locate(file, &f);
 			kind_fini(&kind_config, c);
 		}
 	}

@@ -14,6 +14,7 @@
 #include "lock.h"
 #include "macs.h"
 #include "notify.h"
+#include "reread.h"
 #include "show.h"
 #include "topo.h"
 #include "watch.h"
@@ -24,7 +25,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
-#include <net/keys.h>
 #include <signal.h>
 #include <sodium.h>
 #include <store/store.h>
@@ -34,8 +34,10 @@
 #include <unistd.h>
 
 struct daemon {
-	const struct config *config;
+	struct config *config;
 	const struct plan *plan;
+	const char *file; /* it was read from */
+	struct reread reread;
 	int lock;
 	bool eal;
 	struct host *host;
@@ -43,7 +45,7 @@ struct daemon {
 	struct host_store *writer; /* the store's thread */
 	struct dp *dp;
 	struct core *core;
-	struct event *term, *interrupt;
+	struct event *term, *interrupt, *hangup;
 	uint64_t eal_ms, store_ms; /* boot clock: DPDK was ready; the store was read */
 	size_t rows;
 	struct core_start start; /* holds the private key until the core has it */
@@ -183,9 +185,36 @@ op_subscribe(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), vo
 	fwd_subscribe(fwd_of(ctx), event, arg);
 }
 
+static int
+op_config_read(void *ctx, struct env_config *out, struct err *e)
+{
+	struct daemon *d = host_user(ctx);
+
+	return reread_start(&d->reread, d->file, d->config, d->dp, out, e);
+}
+
+static void
+op_config_publish(void *ctx)
+{
+	struct daemon *d = host_user(ctx);
+
+	reread_publish(&d->reread, d->config, d->dp);
+}
+
+static void
+op_config_abort(void *ctx)
+{
+	struct daemon *d = host_user(ctx);
+
+	reread_abort(&d->reread);
+}
+
 static void
 add_ops(struct env_ops *ops)
 {
+	ops->config_read = op_config_read;
+	ops->config_publish = op_config_publish;
+	ops->config_abort = op_config_abort;
 	ops->fwd_prepare = op_prepare;
 	ops->fwd_publish = op_publish;
 	ops->fwd_abort = op_abort;
@@ -232,6 +261,16 @@ on_signal(evutil_socket_t sig, short what, void *arg)
 	host_stop(d->host, 0);
 }
 
+static void
+on_hangup(evutil_socket_t sig, short what, void *arg)
+{
+	struct daemon *d = arg;
+
+	(void)sig;
+	(void)what;
+	core_reload(d->core);
+}
+
 static int
 make_host(struct daemon *d, struct err *e)
 {
@@ -243,10 +282,13 @@ make_host(struct daemon *d, struct err *e)
 	signal(SIGTERM,
 		SIG_IGN); /* so it is again once the events are gone: a second one must not end us in the middle */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	d->term = evsignal_new(host_base(d->host), SIGTERM, on_signal, d);
 	d->interrupt = evsignal_new(host_base(d->host), SIGINT, on_signal, d);
-	if (d->term == NULL || d->interrupt == NULL)
+	d->hangup = evsignal_new(host_base(d->host), SIGHUP, on_hangup, d);
+	if (d->term == NULL || d->interrupt == NULL || d->hangup == NULL)
 		return err_set(e, ENOMEM, "no memory");
+	event_add(d->hangup, NULL);
 	event_add(d->term, NULL);
 	event_add(d->interrupt, NULL);
 	return 0;
@@ -313,22 +355,6 @@ make_core(struct daemon *d, struct err *e)
 	return core_run(d->core, ready, d, e);
 }
 
-/* The private key, which nobody else may have. */
-static int
-load_key(const struct config *c, uint8_t private_key[KEY_LEN], struct err *e)
-{
-	uint8_t public_key[KEY_LEN];
-	int rc = key_load(c->control.key_file, private_key, e);
-
-	if (rc != 0)
-		return rc;
-	key_public(private_key, public_key);
-	rc = config_check_own_key(c, public_key, e);
-	if (rc != 0)
-		sodium_memzero(private_key, KEY_LEN);
-	return rc;
-}
-
 static int
 start(struct daemon *d, bool verbose, struct err *e)
 {
@@ -339,7 +365,7 @@ start(struct daemon *d, bool verbose, struct err *e)
 	d->lock = lock_take(c->control.runtime, e);
 	if (d->lock < 0)
 		return d->lock;
-	if ((rc = load_key(c, d->start.private_key, e)) != 0)
+	if ((rc = own_key_load(c, d->start.private_key, e)) != 0)
 		return rc;
 	if ((rc = eal_start(d->plan, c->router.name, verbose, e)) != 0)
 		return rc;
@@ -366,6 +392,8 @@ stop(struct daemon *d)
 		event_free(d->term);
 	if (d->interrupt != NULL)
 		event_free(d->interrupt);
+	if (d->hangup != NULL)
+		event_free(d->hangup);
 	if (d->host != NULL)
 		host_free(d->host);
 	if (d->eal)
@@ -376,9 +404,9 @@ stop(struct daemon *d)
 }
 
 int
-daemon_run(const struct config *c, const struct plan *p, bool verbose)
+daemon_run(const char *file, struct config *c, const struct plan *p, bool verbose)
 {
-	struct daemon d = {.config = c, .plan = p, .lock = -1};
+	struct daemon d = {.file = file, .config = c, .plan = p, .lock = -1};
 	struct err e = {0};
 	int rc = start(&d, verbose, &e);
 

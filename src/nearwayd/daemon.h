@@ -4,5 +4,6 @@
 
 #include "plan.h"
 
-/* Runs until SIGTERM or SIGINT; 0, or -errno after the reason was logged. */
-int daemon_run(const struct config *c, const struct plan *p, bool verbose);
+/* Runs until SIGTERM or SIGINT; 0, or -errno after the reason was logged. `c` is what `file` said; SIGHUP and
+ * `nearway reload` read that again, and change `c`. */
+int daemon_run(const char *file, struct config *c, const struct plan *p, bool verbose);

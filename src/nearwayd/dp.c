@@ -41,6 +41,45 @@ dp_unlinked(struct dp *dp)
 	dp->env->ops->timer_set(dp->grace, 0);
 }
 
+/* ---- peers that come and go ---- */
+
+struct topology *
+dp_topology(const struct dp *dp, const struct config *next, struct err *e)
+{
+	struct topology *t = calloc(1, sizeof(*t));
+
+	if (t == NULL) {
+		err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	if (topo_build(next, t, e) != 0) {
+		free(t);
+		return NULL;
+	}
+	t->n_workers = dp->topo->n_workers;
+	for (uint16_t i = 0; i < t->n_ports; i++) { /* what the devices told */
+		t->ports[i].mac = dp->topo->ports[i].mac;
+		t->ports[i].dpdk_port = dp->topo->ports[i].dpdk_port;
+	}
+	return t;
+}
+
+void
+dp_follow(struct dp *dp, struct topology *t)
+{
+	struct topology *old = dp->shown;
+
+	memcpy(dp->topo, t, sizeof(*t));
+	dp->shown = t;
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
+		__atomic_store_n(&loop_worker(dp->loops[i])->topo_wanted, t, __ATOMIC_RELEASE);
+	neighs_follow(dp->neighs, old, t);
+	macs_forget_removed(dp->macs);
+	if (rcu_defer(dp->tables.rcu, free, old) != 0)
+		log_warn("no memory to free the topology that was: %zu bytes are lost", sizeof(*old));
+	dp_unlinked(dp);
+}
+
 /* ---- orders to workers ---- */
 
 static bool
@@ -271,6 +310,9 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	if ((rc = topo_build(dp->config, dp->topo, e)) != 0)
 		return rc;
 	dp->topo->n_workers = dp->plan->n_workers;
+	dp->shown = malloc(sizeof(*dp->shown));
+	if (dp->shown == NULL)
+		return err_set(e, ENOMEM, "no memory");
 	dp->pool = make_pool(dp->plan);
 	if (dp->pool == NULL)
 		return err_set(e, rte_errno, "no memory for %u packet buffers of %u bytes: %s",
@@ -282,6 +324,7 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	dp->ports = ports_open(&ports, e);
 	if (dp->ports == NULL)
 		return e->code;
+	memcpy(dp->shown, dp->topo, sizeof(*dp->shown));
 	dp->neighs = neighs_new(dp);
 	dp->macs = macs_new(dp);
 	dp->pins = pins_new(dp);
@@ -381,6 +424,7 @@ dp_free(struct dp *dp)
 	rte_mempool_free(dp->pool);
 	if (dp->grace != NULL)
 		dp->env->ops->timer_free(dp->grace);
+	free(dp->shown);
 	free(dp->topo);
 	free(dp);
 }

@@ -26,7 +26,8 @@ struct dp {
 	const struct config *config;
 	const struct plan *plan;
 	struct env *env;
-	struct topology *topo;
+	struct topology *topo;	/* the control thread's; stays where it is when peers come and go */
+	struct topology *shown; /* a copy of it: what workers have, or take up next */
 	struct tables tables;
 	struct rte_mempool *pool;
 	struct ports *ports;
@@ -53,6 +54,11 @@ struct dp *dp_new(const struct config *c, const struct plan *p, struct env *env,
 /* Starts ports, workers and timers: from now on packets flow. */
 int dp_run(struct dp *dp, struct err *e);
 void dp_free(struct dp *dp); /* stops first */
+
+/* The topology of a configuration that differs in peers alone; NULL with the reason. */
+struct topology *dp_topology(const struct dp *dp, const struct config *next, struct err *e);
+/* Takes `t`: from their next round on workers use it. */
+void dp_follow(struct dp *dp, struct topology *t);
 
 /* After any change of a table: sees to it that what was unlinked gets freed. */
 void dp_unlinked(struct dp *dp);

@@ -395,7 +395,7 @@ loop_new(struct dp *dp, uint16_t id, struct err *e)
 	l->step_ns = LADDER_MIN;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	l->kickfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	l->w = worker_new(id, dp->topo, &dp->tables, dp->pool);
+	l->w = worker_new(id, dp->shown, &dp->tables, dp->pool);
 	if (l->w == NULL || l->epfd < 0 || l->kickfd < 0 || watch(l, l->kickfd, EPOLLIN) != 0)
 		goto nomem;
 	return l;

@@ -92,6 +92,19 @@ macs_forget_port(struct macs *m, uint16_t port)
 	forget(m, is_behind, port);
 }
 
+static bool
+is_removed(const struct macs *m, const struct mac_entry *e, uint16_t port)
+{
+	(void)port;
+	return e->router != ROUTER_SELF && m->dp->topo->peers[e->router - 1].vtep == 0;
+}
+
+void
+macs_forget_removed(struct macs *m)
+{
+	forget(m, is_removed, 0);
+}
+
 static const struct conf_segment *
 segment(const struct macs *m, uint16_t seg)
 {
@@ -122,6 +135,8 @@ macs_learn(struct macs *m, const struct dp_event *ev)
 	bool known = mactab_find(m->dp->tables.macs, &key, 1, &was) != 0;
 	struct mac_counts *of = &m->of[ev->seg];
 
+	if (is_removed(m, &e, 0))
+		return; /* told before the worker knew */
 	if (!known && of->learnt >= segment(m, ev->seg)->macs) {
 		refused(m, ev->seg, false);
 		return;

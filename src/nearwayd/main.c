@@ -76,7 +76,7 @@ cmd_run(const char *file, bool verbose)
 		return EXIT_CONFIG;
 	if (verbose)
 		log_set_level(LOG_DEBUG);
-	rc = daemon_run(&c, &p, verbose);
+	rc = daemon_run(file, &c, &p, verbose);
 	kind_fini(&kind_config, &c);
 	return rc == 0 ? EXIT_OK : EXIT_FAILED;
 }

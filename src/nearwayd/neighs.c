@@ -277,20 +277,32 @@ neighs_asked(const struct neighs *n, uint16_t port, rte_be32_t ip)
 	return n->running && e != NULL && e->state == NEIGH_RESOLVING;
 }
 
-/* Packets to VTEPs behind a next hop find it kept by its route. */
+/* Calls each(port, VTEP) for those on link. Packets to VTEPs behind a next hop find it kept by its route. */
 static void
-keep_vteps(struct neighs *n)
+each_vtep(struct neighs *n, const struct topology *t,
+	void (*each)(struct neighs *n, uint16_t port, rte_be32_t vtep))
 {
-	const struct topology *t = n->dp->topo;
-
-	for (uint16_t i = 1; i <= t->n_peers + t->n_vteps; i++) {
+	for (uint16_t i = 1; i < TOPO_TUNNELS; i++) {
 		rte_be32_t vtep = topo_tunnel_end(t, i);
 
-		for (uint16_t k = 0; k < t->n_ports; k++)
+		for (uint16_t k = 0; k < t->n_ports && vtep != 0; k++)
 			if (t->ports[k].role == TOPO_WAN && t->ports[k].connected.mask != 0 &&
 				topo_in(&t->ports[k].connected, vtep))
-				neighs_keep(n, k, vtep);
+				each(n, k, vtep);
 	}
+}
+
+static void
+keep_vtep(struct neighs *n, uint16_t port, rte_be32_t vtep)
+{
+	neighs_keep(n, port, vtep); /* no room: it is resolved when a packet goes there, like any other */
+}
+
+void
+neighs_follow(struct neighs *n, const struct topology *old, const struct topology *now)
+{
+	each_vtep(n, now, keep_vtep);
+	each_vtep(n, old, neighs_leave);
 }
 
 void
@@ -298,7 +310,7 @@ neighs_run(struct neighs *n)
 {
 	n->running = true;
 	tick(n);
-	keep_vteps(n);
+	each_vtep(n, n->dp->topo, keep_vtep);
 }
 
 uint64_t

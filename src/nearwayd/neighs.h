@@ -20,6 +20,8 @@ struct dp;
 struct neighs;
 
 struct neighs *neighs_new(struct dp *dp);
+/* Peers came or went: their VTEPs on link are kept no more, or from now on. */
+void neighs_follow(struct neighs *n, const struct topology *old, const struct topology *now);
 void neighs_run(struct neighs *n); /* ports are up: ask for what is kept, and for VTEPs on link */
 void neighs_want(struct neighs *n, uint16_t port, rte_be32_t ip);
 void neighs_seen(struct neighs *n, uint16_t port, rte_be32_t ip, const struct rte_ether_addr *mac);

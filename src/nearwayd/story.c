@@ -162,8 +162,8 @@ router_name(const struct topology *t, uint8_t router)
 static const char *
 tunnel_name(const struct topology *t, uint16_t tunnel, char buf[IP4_TEXT])
 {
-	if (tunnel > t->n_peers && tunnel <= t->n_peers + t->n_vteps)
-		return ip_text(t->vteps[tunnel - t->n_peers - 1].ip, buf);
+	if (tunnel >= TOPO_VTEP_TUNNEL && tunnel < TOPO_TUNNELS)
+		return ip_text(topo_tunnel_end(t, tunnel), buf);
 	return router_name(t, (uint8_t)tunnel);
 }
 

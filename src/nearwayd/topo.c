@@ -63,7 +63,7 @@ attach_vtep(const struct conf_attachment *from, struct topology *t, uint16_t ind
 		return err_set(e, EINVAL, "segment %s: a local VTEP is attached twice", s->name);
 	t->vteps[vtep].attachment[t->n_segments] = index;
 	t->attachments[index] =
-		(struct topo_attachment){.seg = t->n_segments, .tunnel = t->n_peers + vtep + 1};
+		(struct topo_attachment){.seg = t->n_segments, .tunnel = TOPO_VTEP_TUNNEL + vtep};
 	return 0;
 }
 
@@ -115,10 +115,10 @@ tunnel_mtu(const struct config *c, const struct topology *t)
 		if (t->ports[i].role == TOPO_WAN && t->ports[i].mtu < least)
 			least = t->ports[i].mtu;
 	for (size_t i = 0; i < c->peers.n; i++) {
-		uint64_t mtu = list_at(c->peers, struct conf_peer, i)->mtu;
+		const struct conf_peer *p = list_at(c->peers, struct conf_peer, i);
 
-		if (mtu != 0 && mtu < least)
-			least = (uint16_t)mtu;
+		if (!p->removed && p->mtu != 0 && p->mtu < least)
+			least = (uint16_t)p->mtu;
 	}
 	return least - TOPO_TUNNEL_OVERHEAD;
 }
@@ -132,6 +132,15 @@ has_local_vteps(const struct conf_segment *s)
 	return false;
 }
 
+static bool
+has_peers(const struct config *c)
+{
+	for (size_t i = 0; i < c->peers.n; i++)
+		if (!list_at(c->peers, struct conf_peer, i)->removed)
+			return true;
+	return false;
+}
+
 /* What fits the tunnel, the attachments, and so TCP. */
 static void
 build_mtu(const struct config *c, const struct conf_segment *from, const struct topology *t,
@@ -140,7 +149,7 @@ build_mtu(const struct config *c, const struct conf_segment *from, const struct 
 	bool vteps = has_local_vteps(from);
 
 	s->mtu = s->tunnel_mtu = s->att_mtu = from->mtu;
-	if (t->vtep == 0 || (t->n_peers == 0 && !vteps))
+	if (t->vtep == 0 || (!has_peers(c) && !vteps))
 		return;
 	s->tunnel_mtu = RTE_MIN(s->mtu, tunnel_mtu(c, t));
 	s->mss = s->tunnel_mtu - 40; /* IPv4 and TCP headers without options */
@@ -232,6 +241,8 @@ topo_build(const struct config *c, struct topology *t, struct err *e)
 		struct topo_peer *p = &t->peers[t->n_peers];
 
 		snprintf(p->name, sizeof(p->name), "%s", from->name);
+		if (from->removed)
+			continue;
 		p->vtep = rte_cpu_to_be_32(from->vtep);
 		p->mac = topo_mac(&from->mac);
 	}

@@ -182,19 +182,24 @@ class Controller:
         self.key = run([program('nearwayd'), 'keygen', self.key_file]).stdout.split()[-1]
 
     def inventory(self, routers, method='nat', keys=None, psk=None):
-        """Writes clc.yaml: `routers` by site; a site is one that has a segment. `keys` replaces routers' public keys, `psk` is that of all."""
+        """Writes clc.yaml: `routers` by site; a site is one that has a segment. `keys` replaces routers' public keys: one, or a
+        pair with the old one; `psk` is that of all."""
+        def keys_of(s, r):
+            new, old = given if isinstance(given := (keys or {}).get(s, r.key), tuple) else (given, None)
+            return {'key': new} | ({'old-key': old} if old else {}) | ({'psk': psk} if psk else {})
+
         sites = {s: r for s, r in routers.items() if r.config['segments']}
         segments = [{'name': g['name'], 'prefix': g['prefix'], 'gateway': g['gateway']['address'], 'access': method}
                     for r in list(sites.values())[:1] for g in r.config['segments']]
         text = yaml({'clc': {'name': 'clc', 'key-file': self.key_file, 'state': os.path.join(self.dir, 'state.db')},
-                     'routers': [{'name': r.name, 'address': r.config['control']['listen'], 'key': (keys or {}).get(s, r.key),
-                                  **({'psk': psk} if psk else {})}
+                     'routers': [{'name': r.name, 'address': r.config['control']['listen'], **keys_of(s, r)}
                                  for s, r in routers.items()],
                      'sites': [{'name': s, 'router': r.name, 'pools': [{'prefix': p['prefix']} for p in r.config['pools']]}
                                for s, r in sites.items()],
                      'segments': segments})
-        with open(self.file, 'w', encoding='utf-8') as f:
+        with open(self.file + '.new', 'w', encoding='utf-8') as f:
             f.write(text)
+        os.replace(self.file + '.new', self.file)  # commands may be reading it
 
     def command(self):
         return f"{program('nearway-clc')} -c {self.file}"

@@ -43,7 +43,13 @@
 enum { WAN0, DC0, DC1, WAN1, PORTS };
 enum { SEG1, SEG2, SEG3, SEG4, SEGS };
 enum { ATT_1, ATT_1B, ATT_2, ATT_3, ATT_4, ATT_4A, ATT_4B, ATTS };
-enum { R_X, R_Y, R_Z, T_A, T_B }; /* router indices: this one and its peers; tunnels to local VTEPs */
+enum {
+	R_X,
+	R_Y,
+	R_Z,
+	T_A = TOPO_VTEP_TUNNEL,
+	T_B
+}; /* router indices: this one and its peers; tunnels to local VTEPs */
 
 #define VLAN_1B	 100
 #define VLAN_2	 200

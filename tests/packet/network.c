@@ -53,7 +53,7 @@ attach_vtep(uint16_t att, uint16_t seg, uint8_t tunnel)
 	struct topo_segment *s = &net.topo->segments[seg];
 	struct topo_vtep *v = &net.topo->vteps[net.topo->n_vteps++];
 
-	assert_int_equal(tunnel, net.topo->n_peers + net.topo->n_vteps);
+	assert_int_equal(tunnel, TOPO_VTEP_TUNNEL + net.topo->n_vteps - 1);
 	v->ip = vtep_of(tunnel);
 	memset(v->attachment, 0xff, sizeof(v->attachment)); /* TOPO_NONE */
 	v->attachment[seg] = att;

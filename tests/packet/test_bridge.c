@@ -2,6 +2,8 @@
 /* L2 forwarding in a segment. */
 #include "harness.h"
 
+#include <stdlib.h>
+
 #include <rte_tcp.h>
 
 static struct frame
@@ -371,6 +373,33 @@ a_storm_of_broadcasts_does_not_keep_the_control_thread_s_orders_out(void **state
 	net_forget();
 }
 
+/* C-84: peers come and go while packets flow: from the worker's next round on, another topology counts. */
+static void
+a_vtep_that_was_removed_is_refused_from_the_next_round_on(void **state)
+{
+	struct topology *next = malloc(sizeof(*next));
+	struct frame to_all = from_to(MAC_VM(5), MAC_ALL);
+
+	(void)state;
+	vm_here(5);
+	assert_non_null(next);
+	memcpy(next, net.topo, sizeof(*next));
+	next->peers[R_Z - 1] = (struct topo_peer){.name = "z"};
+	topo_index(next);
+	__atomic_store_n(&net.w->topo_wanted, next, __ATOMIC_RELEASE);
+	worker_orders(net.w);
+	burst(WAN0, from_tunnel(R_Z, SEG1, from_to(MAC_VM(9), MAC_VM(5))));
+	expect_drop(DROP_VTEP_UNKNOWN, 1);
+	burst(DC0, to_all); /* flooded, but not to it */
+	expect_frame(DC1, vlan1b(to_all));
+	expect_tunnel(R_Y, SEG1, to_all);
+	__atomic_store_n(&net.w->topo_wanted, net.topo, __ATOMIC_RELEASE);
+	worker_orders(net.w);
+	burst(WAN0, from_tunnel(R_Z, SEG1, from_to(MAC_VM(9), MAC_VM(5)))); /* it is back */
+	expect_frame(DC0, from_to(MAC_VM(9), MAC_VM(5)));
+	free(next);
+}
+
 int
 main(void)
 {
@@ -401,6 +430,7 @@ main(void)
 		net_rule(the_option_is_found_at_odd_offsets_and_behind_others, "RFC 9293 3.1"),
 		net_rule(broken_options_are_left_alone, "RFC 9293 3.1"),
 		net_test(a_storm_of_broadcasts_does_not_keep_the_control_thread_s_orders_out),
+		net_test(a_vtep_that_was_removed_is_refused_from_the_next_round_on),
 	};
 
 	return net_main(tests);

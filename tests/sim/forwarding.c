@@ -327,6 +327,60 @@ op_subscribe(void *ctx, void (*event)(void *arg, const struct fwd_event *ev), vo
 	n->event_arg = arg;
 }
 
+/* ---- the configuration ---- */
+
+struct config *
+node_next(struct node *n)
+{
+	if (n->has_next)
+		kind_fini(&kind_config, &n->next);
+	n->has_next = kind_copy(&kind_config, &n->next, &n->conf) == 0;
+	for (size_t i = 0; i < n->conf.peers.n; i++)
+		list_at(n->next.peers, struct conf_peer, i)->removed =
+			list_at(n->conf.peers, struct conf_peer, i)->removed;
+	return &n->next;
+}
+
+static int
+op_config_read(void *ctx, struct env_config *out, struct err *e)
+{
+	struct node *n = ctx;
+	struct faults f;
+	int rc;
+
+	if (!n->has_next)
+		return err_set(e, ENOENT, "no such file");
+	faults_init(&f);
+	out->next = &n->next;
+	out->changed = json_array();
+	rc = config_follow(&n->conf, &n->next, out->changed, &f);
+	if (rc != 0)
+		faults_err(&f, e);
+	faults_fini(&f);
+	memcpy(out->private_key, n->private_key, 32);
+	return rc;
+}
+
+static void
+op_config_abort(void *ctx)
+{
+	struct node *n = ctx;
+
+	kind_fini(&kind_config, &n->next);
+	n->has_next = false;
+}
+
+static void
+op_config_publish(void *ctx)
+{
+	struct node *n = ctx;
+	struct config old = n->conf;
+
+	n->conf = n->next;
+	n->next = old;
+	op_config_abort(ctx);
+}
+
 const struct env_ops world_ops = {
 	.now_ms = op_now,
 	.wall_ms = op_wall,
@@ -344,6 +398,9 @@ const struct env_ops world_ops = {
 	.stream_waiting = op_stream_waiting,
 	.stream_close = op_stream_close,
 	.stream_pause = op_stream_pause,
+	.config_read = op_config_read,
+	.config_publish = op_config_publish,
+	.config_abort = op_config_abort,
 	.commit = op_commit,
 	.read = op_read,
 	.fwd_prepare = op_prepare,

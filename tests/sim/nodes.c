@@ -59,8 +59,8 @@ node_configure(struct node *n, unsigned int routers)
 	struct config *c = &n->conf;
 	struct conf_port *ports = calloc(2, sizeof(*ports));
 	struct conf_pool *pool = calloc(1, sizeof(*pool));
-	struct conf_peer *peers = calloc(WORLD_ROUTERS, sizeof(*peers));
-	struct conf_controller *controller = calloc(2, sizeof(*controller));
+	struct conf_controller *controller;
+	struct conf_peer *p;
 	struct route *route = calloc(1, sizeof(*route));
 
 	conf_common(n);
@@ -78,23 +78,21 @@ node_configure(struct node *n, unsigned int routers)
 	node_add_segment(n, "lab", 200, 0xac100000, 16, ACCESS_ROUTED);
 	for (unsigned int i = 0; i < routers; i++) {
 		struct node *o = &n->w->nodes[i];
-		struct conf_peer *p = &peers[c->peers.n];
 
 		if (o == n)
 			continue;
+		p = list_add(&c->peers, &kind_conf_peer);
 		strcpy(p->name, o->name);
 		memcpy(p->key, o->public_key, 32);
 		snprintf(p->address, sizeof(p->address), "203.0.113.%u:7411", i + 1);
 		p->vtep = 0xc0000200 + i + 1;
 		p->mac = (struct mac){{2, 0, 0, 1, 0, (uint8_t)i}};
-		c->peers.n++;
 	}
-	c->peers.items = peers;
-	strcpy(controller[0].name, "clc");
-	memcpy(controller[0].key, n->w->nodes[routers].public_key, 32);
-	strcpy(controller[1].name, "clc-2");
-	memcpy(controller[1].key, n->w->nodes[routers + 1].public_key, 32);
-	c->control.controllers = (struct list){controller, 2};
+	for (unsigned int i = 0; i < 2; i++) {
+		controller = list_add(&c->control.controllers, &kind_conf_controller);
+		snprintf(controller->name, sizeof(controller->name), "%s", n->w->nodes[routers + i].name);
+		memcpy(controller->key, n->w->nodes[routers + i].public_key, 32);
+	}
 	route->prefix = (struct prefix4){0, 0};
 	route->via = 0xc00002fe;
 	c->routes = (struct list){route, 1};
@@ -202,12 +200,8 @@ node_fini(struct node *n)
 {
 	if (n->core)
 		node_crash(n);
+	if (n->has_next)
+		kind_fini(&kind_config, &n->next);
 	stored_clear(n);
-	node_drop_segments(n);
-	free(n->conf.ports.items);
-	free(n->conf.pools.items);
-	free(n->conf.peers.items);
-	free(n->conf.routes.items);
-	free(n->conf.control.controllers.items);
-	free(n->conf.control.observers.items);
+	kind_fini(&kind_config, &n->conf);
 }

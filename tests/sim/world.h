@@ -42,6 +42,8 @@ struct node {
 	struct core *core; /* NULL: down, or a controller */
 	struct config conf;
 	uint8_t private_key[32], public_key[32];
+	struct config next; /* what a reload reads; see node_next() */
+	bool has_next;	    /* else it refuses */
 	bool ready;
 	unsigned int generation; /* of the process */
 	char boot_id[40];
@@ -132,6 +134,8 @@ void world_heal(struct world *w); /* nothing cuts, stalls, slows or resets any m
 /* A call over the local socket; runs the world until the reply. *code 0 or the error's; new reference or
  * NULL. */
 json_t *ask(struct node *n, int *code, const char *method, const char *params_fmt, ...);
+/* A copy of its configuration to change, which the next reload reads. */
+struct config *node_next(struct node *n);
 /* The event loop tells the core what the data plane saw. */
 void node_event(struct node *n, const struct fwd_event *ev);
 

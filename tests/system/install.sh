@@ -36,7 +36,7 @@ told $? "programs, manual pages, the unit and the examples are installed, and no
 unit="the unit passes systemd-analyze verify"
 if command -v systemd-analyze >/dev/null; then
 	mkdir "$into/unit"
-	sed "s|/usr/bin/nearwayd|$into$prefix/bin/nearwayd|" "$into$prefix/lib/systemd/system/nearwayd.service" \
+	sed "s|$prefix/bin/|$into$prefix/bin/|" "$into$prefix/lib/systemd/system/nearwayd.service" \
 		>"$into/unit/nearwayd.service"
 	out=$(systemd-analyze verify --man=no "$into/unit/nearwayd.service" 2>&1)
 	rc=$?

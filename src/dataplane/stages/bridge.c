@@ -114,7 +114,8 @@ flood(struct worker *w, struct rte_mbuf *m, struct ways *x)
 	if (looped || md->origin == FROM_TUNNEL || w->topo->segments[md->seg].external)
 		return;
 	for (uint16_t i = 0; i < w->topo->n_peers; i++)
-		add_peer(x, (uint8_t)(i + 1));
+		if (w->topo->peers[i].vtep != 0)
+			add_peer(x, (uint8_t)(i + 1));
 }
 
 static void

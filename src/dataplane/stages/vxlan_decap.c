@@ -81,10 +81,10 @@ comes_from(const struct topology *t, uint16_t tunnel, uint16_t seg, struct meta 
 		.in_att = TOPO_NONE,
 		.seg = seg,
 		.in_seg = seg};
-	if (tunnel <= t->n_peers)
+	if (tunnel < TOPO_VTEP_TUNNEL)
 		return true;
 	*md = (struct meta){.origin = FROM_DC,
-		.in_att = t->vteps[tunnel - t->n_peers - 1].attachment[seg],
+		.in_att = t->vteps[tunnel - TOPO_VTEP_TUNNEL].attachment[seg],
 		.seg = seg,
 		.in_seg = seg};
 	return md->in_att != TOPO_NONE;

@@ -145,7 +145,7 @@ clear_beginnings_of_words_are_enough(void **state)
 	expect_call("sh vms", "show.vms", "{\"limit\": 0}");
 	expect_call("ro del pre 10.0.0.0/8", "route.delete", "{\"prefix\": \"10.0.0.0/8\"}");
 	expect_fault("show s", "", "\"s\" may be status, segments, sessions, stages; say which");
-	expect_fault("r d p 10.0.0.0/8 p 10.0.0.0/8", "prefix", "is given twice");
+	expect_fault("ro d p 10.0.0.0/8 p 10.0.0.0/8", "prefix", "is given twice");
 }
 
 static void
@@ -227,7 +227,7 @@ static void
 completion_follows_the_tables(void **state)
 {
 	(void)state;
-	expect_choices("", "", "vm nat route move txn state show explain events trace capture");
+	expect_choices("", "", "vm nat route move txn state show explain events reload trace capture");
 	expect_choices("", "s", "state show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");

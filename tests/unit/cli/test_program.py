@@ -207,12 +207,14 @@ class OneShot(unittest.TestCase):
             p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
             return [line.split()[0] for line in p.stdout.splitlines()]
 
-        for group in ("explain", "events", "trace", "capture"):
+        single = ("explain", "events", "reload", "trace", "capture")
+        for group in single:
             self.assertIn(group, choices())
+            self.assertIn("\\fB%s" % group, manual)
             for field in choices(group, *(["FILE"] if group == "capture" else [])):
                 if field != "<enter>":
                     self.assertIn(field, manual, group)
-        for group in set(choices()) - {"explain", "events", "trace", "capture"}:
+        for group in set(choices()) - set(single):
             for verb in choices(group):
                 self.assertIn(verb if group == "show" else "%s %s" % (group, verb), manual)
                 for field in choices(group, verb):

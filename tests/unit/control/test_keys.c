@@ -16,11 +16,11 @@ observed(unsigned int n)
 {
 	struct world *w = world_new(1, n);
 	struct conf_control *conf = &world_router(w, 0)->conf.control;
-	struct conf_controller *both = conf->controllers.items, *observer = calloc(1, sizeof(*observer));
+	struct conf_controller *both = conf->controllers.items, *observer;
 
+	observer = list_add(&conf->observers, &kind_conf_observer);
 	*observer = both[1];
 	conf->controllers.n = 1;
-	conf->observers = (struct list){observer, 1};
 	for (unsigned int i = 0; i < n; i++)
 		node_start(world_router(w, i));
 	world_run(w, 6000);

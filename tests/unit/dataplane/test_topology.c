@@ -55,7 +55,7 @@ plain_by_vni(uint32_t vni)
 static uint16_t
 plain_by_vtep(rte_be32_t vtep)
 {
-	for (uint16_t i = 1; i <= t.n_peers + t.n_vteps; i++)
+	for (uint16_t i = 1; i < TOPO_TUNNELS; i++)
 		if (topo_tunnel_end(&t, i) == vtep)
 			return i;
 	return 0;

@@ -3,6 +3,8 @@
 import ctypes
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import stat
@@ -73,6 +75,11 @@ class Program(unittest.TestCase):
         return p
 
     def call(self, method):
+        reply = self.answer(method)
+        self.assertIn('result', reply)
+        return reply['result']
+
+    def answer(self, method):
         s = socket.socket(socket.AF_UNIX)
         s.settimeout(10)
         s.connect(f'{self.dir}/sock')
@@ -81,7 +88,7 @@ class Program(unittest.TestCase):
         with s.makefile('rb') as f:
             reply = f.read(struct.unpack('>I', f.read(4))[0])
         s.close()
-        return json.loads(reply)['result']
+        return json.loads(reply)
 
     def test_wrong_usage_prints_help_and_exits_2(self):
         for args in ([], ['-x'], ['-c'], ['keygen'], ['--check']):
@@ -186,6 +193,101 @@ class Program(unittest.TestCase):
             self.assertEqual(p.returncode, 1, p.stderr)
             self.assertIn('no random numbers', p.stderr)
         self.assertFalse(os.path.exists(self.key))
+
+    def change(self, old, new):
+        with open(self.config) as f:
+            text = f.read()
+        self.assertIn(old, text)
+        with open(self.config, 'w') as f:
+            f.write(text.replace(old, new))
+
+    def test_reload_takes_what_may_change_and_refuses_the_rest_by_name(self):
+        nearwayd('keygen', self.key)
+        public = nearwayd('keygen', self.key + '.y').stdout.strip()
+        p = self.start()
+        with open(self.config, 'a') as f:
+            f.write('routes:\n  - {prefix: 10.9.0.0/16, via: 192.0.2.7}\n')
+        self.assertEqual(self.call('reload')['changed'], ['routes[10.9.0.0/16] added'])
+        self.assertIn('10.9.0.0/16', [r['prefix'] for r in self.call('show.routes')['rows']])
+        peer = f'peers:\n  - {{name: r-y, key: "{public}", address: 127.0.0.1:1, vtep: 192.0.2.9, mac: 02:00:5e:10:00:0b}}\n'
+        with open(self.config, 'a') as f:
+            f.write(peer)
+        error = self.answer('reload')['error']['message']  # what a peer needs is no matter of a reload
+        self.assertRegex(error, r'control\.listen: missing')
+        self.change('name: dc0, ', 'mtu: 1600, name: dc0, ')
+        self.change(', mtu: 1500', '')
+        self.change(peer, '')
+        error = self.answer('reload')['error']['message']
+        self.assertRegex(error, r'nearway\.yaml:7:11: ports\[1\]\.mtu: cannot change while .* restart')
+        self.assertEqual(len(self.call('show.ports')['rows']), 2)
+        self.change('mtu: 1600, ', '')
+        self.change('10.9.0.0/16', '10.8.0.0/16')
+        p.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while '10.8.0.0/16' not in [r['prefix'] for r in self.call('show.routes')['rows']]:
+            self.assertLess(time.monotonic(), deadline)
+        os.chmod(self.key, 0o644)
+        while 'on its way' in (said := self.answer('reload')['error']['message']):  # SIGHUP's; its routes are seen before it is done
+            self.assertLess(time.monotonic(), deadline)
+        self.assertRegex(said, 'chmod 600')
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+    # C-58: each is refused with its line within 1 s and 64 MiB, and the running router stays as it is.
+    def test_hostile_files_are_refused_at_once_and_the_running_configuration_stays(self):
+        bomb = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
+            f'{c}: &{c} [{", ".join(["*" + chr(ord(c) - 1)] * 9)}]\n' for c in 'bcdefghij')
+        with open(self.config) as f:
+            good = f.read()
+        hostile = {
+            'alias bomb': bomb.encode(),
+            'depth of 10,000': b'a: ' + b'[' * 10000 + b']' * 10000,
+            'depth of 10,000 by indentation': b''.join(b' ' * i + b'a:\n' for i in range(1400)),
+            'duplicate key': (good + 'router: {name: r-y}\n').encode(),
+            'tab': b'router:\n\tname: r-x\n',
+            '100 MiB': b'# ' + b'x' * (100 << 20),
+            '100 MiB of lines': b'a:\n' * (25 << 20),
+            'unknown key': (good + 'colour: red\n').encode(),
+            'NUL': good.replace('r-x', 'r\0x').encode(),
+        }
+        nearwayd('keygen', self.key)
+        p = self.start()
+        before, room = self.call('show.status')['revision'], self.most_memory(p.pid)
+        for name, data in hostile.items():
+            with open(self.config, 'wb') as f:
+                f.write(data)
+            with self.subTest(name):
+                self.assertRegex(self.checked(), r'nearway\.yaml:\d+:\d+: ')
+                started = self.cpu_seconds(p.pid)
+                message = self.answer('reload')['error']['message']
+                self.assertLess(self.cpu_seconds(p.pid) - started, 1)
+                self.assertRegex(message, r'nearway\.yaml:\d+:\d+: ')
+                self.assertEqual(self.call('show.status')['revision'], before)
+        self.assertLess(self.most_memory(p.pid) - room, 64 << 10)
+        p.send_signal(signal.SIGTERM)
+        self.assertEqual(p.wait(timeout=15), 0)
+
+    def most_memory(self, pid):
+        """Most that it ever had, in KiB."""
+        with open(f'/proc/{pid}/status') as f:
+            return int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1])
+
+    def cpu_seconds(self, pid):
+        """A busy machine makes it slow, not wrong."""
+        with open(f'/proc/{pid}/stat') as f:
+            fields = f.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def checked(self):
+        """What --check says of the file; within 1 s, with 64 MiB of data at most."""
+        started = os.times()
+        p = subprocess.run([NEARWAYD, '--check', self.config], capture_output=True, text=True, timeout=30,
+                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (64 << 20, 64 << 20)))
+        used = os.times()
+        self.assertLess(used.children_user + used.children_system - started.children_user - started.children_system, 1)
+        self.assertEqual(p.returncode, 3)
+        self.assertNotIn('memory', p.stderr)
+        return p.stderr
 
     def test_a_second_signal_while_it_stops_changes_nothing(self):
         nearwayd('keygen', self.key)

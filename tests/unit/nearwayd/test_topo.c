@@ -189,10 +189,11 @@ a_local_vtep_is_an_attachment_of_each_segment_that_lists_it(void **state)
 	assert_int_equal(topo_build(&c, &t, &e), 0);
 	assert_int_equal(t.n_attachments, 4);
 	assert_int_equal(t.n_vteps, 1);
-	assert_int_equal(topo_tunnel_by_vtep(&t, rte_cpu_to_be_32(0xcb00714d)), 2); /* behind the one peer */
-	assert_int_equal(topo_tunnel_end(&t, 2), rte_cpu_to_be_32(0xcb00714d));
-	assert_int_equal(t.attachments[1].tunnel, 2);
-	assert_int_equal(t.attachments[3].tunnel, 2);
+	assert_int_equal(topo_tunnel_by_vtep(&t, rte_cpu_to_be_32(0xcb00714d)),
+		TOPO_VTEP_TUNNEL); /* behind the last possible peer */
+	assert_int_equal(topo_tunnel_end(&t, TOPO_VTEP_TUNNEL), rte_cpu_to_be_32(0xcb00714d));
+	assert_int_equal(t.attachments[1].tunnel, TOPO_VTEP_TUNNEL);
+	assert_int_equal(t.attachments[3].tunnel, TOPO_VTEP_TUNNEL);
 	assert_int_equal(t.vteps[0].attachment[0], 1);
 	assert_int_equal(t.vteps[0].attachment[1], 3);
 	assert_int_equal(t.segments[0].att_mtu, 1350); /* what fits the tunnel is what fits them all */
