@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fuzz_rpc.c - JSON-RPC texts of the local user and of controllers, into a router that runs. */
+/* fuzz_rpc.c - JSON-RPC texts of the local user, controllers and an observer, into a router that runs. */
 #include "talk.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -17,6 +17,6 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	talk(data, size, "lcd");
+	talk(data, size, "lcdo");
 	return 0;
 }

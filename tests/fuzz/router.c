@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "router.h"
 
+#include <net/keys.h>
 #include <stdio.h>
 
-#define HOUR 3600000
+const uint8_t observer_key[32] = {0x77, 0x61, 0x74, 0x63, 0x68};
 
 static struct row {
 	char kind[32], key[128];
@@ -99,6 +100,16 @@ store_row(void *arg, const char *kind, const char *key, const char *value)
 	stored_set(arg, kind, key, value);
 }
 
+static void
+add_observer(struct config *c)
+{
+	struct conf_controller *o = calloc(1, sizeof(*o));
+
+	strcpy(o->name, "watch");
+	key_public(observer_key, o->key);
+	c->control.observers = (struct list){o, 1};
+}
+
 struct world *
 router_world(bool empty)
 {
@@ -106,6 +117,7 @@ router_world(bool empty)
 
 	fuzz_random_reset();
 	w = world_new(1, 3);
+	add_observer(&router_node(w)->conf);
 	if (!empty)
 		router_rows(store_row, router_node(w));
 	node_start(router_node(w));

@@ -25,6 +25,7 @@ struct state {	      /* what r-a knows, to be compared */
 void router_prepare(void);
 struct world *router_world(bool empty); /* r-a is ready; `empty`: from a store without rows */
 struct node *router_node(struct world *w);
+extern const uint8_t observer_key[32]; /* private; its name is "watch" */
 /* The rows of router_prepare(): row(arg, kind, key, value). */
 void router_rows(void (*row)(void *arg, const char *kind, const char *key, const char *value), void *arg);
 /* Until no change is on its way. */

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes the seeds of the fuzz targets, tests/fuzz/seeds/TARGET/NAME, and the dictionaries of the control targets. The
 addresses are those of tests/packet/harness.h and router.c; what the bytes mean stands in fuzz.h, talk.h and the targets."""
+import hashlib
 import json
 import os
 import re
@@ -144,6 +145,30 @@ DONE = no_vm(3, **{'global': '198.52.0.13', 'epoch': 2})
 CHANGES = [{'method': 'vm.register', 'params': vm_of(7, 51)}, {'method': 'route.delete', 'params': {'prefix': '10.9.0.0/16'}},
            {'method': 'vm.unregister', 'params': no_vm(1)}]
 
+WHOLE = [{'method': 'vm.register', 'params': vm_of(1, 51, epoch=2)}, {'method': 'vm.register', 'params': vm_of(8, 51)},
+         {'method': 'route.replace', 'params': {'prefix': '10.8.0.0/16', 'blackhole': True}}]
+
+
+def digest(changes):
+    return hashlib.sha256(''.join(json.dumps(c, sort_keys=True, separators=(',', ':')) + '\n' for c in changes).encode()).hexdigest()
+
+
+def numbers(first):
+    return [first] + [0] * 255
+
+
+def sums():
+    return json.dumps({'mine': numbers(5), 'yours': numbers(7), 'revision': 4}, separators=(',', ':'))
+
+
+def leaves():
+    return json.dumps({'mine': [numbers(5)]}, separators=(',', ':'))
+
+
+def rows():
+    return '{"rows":[["tenant-a","52:54:00:00:00:04",9,1],["tenant-a","52:54:00:00:00:03",9,2]],"leaves":1}'
+
+
 SEEDS.update({
     'rpc': {
         'register': text(say('l', 'vm.register', vm_of(7, 51)), say('l', 'vm.register', vm_of(7, 51, epoch=1)), say('l', 'show.vms')),
@@ -157,6 +182,15 @@ SEEDS.update({
                        say('l', 'route.replace', {'prefix': '0.0.0.0/0', 'blackhole': True}),
                        say('l', 'route.delete', {'prefix': '10.9.0.0/16'}), say('l', 'show.routes')),
         'batch': text(say('c', 'txn.apply', {'changes': CHANGES}), say('c', 'txn.apply', {'changes': CHANGES, 'dry-run': True})),
+        'staged': text(say('c', 'txn.open'), *[say('c', 'txn.add', {'txn': 1, 'part': i + 1, 'changes': CHANGES[i:i + 1]}) for i in (0, 1, 2)],
+                       say('c', 'txn.commit', {'txn': 1, 'count': 3, 'sha256': digest(CHANGES), 'dry-run': True}),
+                       say('c', 'txn.commit', {'txn': 1, 'count': 3, 'sha256': digest(CHANGES)})),
+        'staged-replace': text(say('c', 'txn.open', {'replace': True}), say('c', 'txn.add', {'txn': 1, 'part': 1, 'changes': WHOLE}),
+                               say('c', 'txn.commit', {'txn': 1, 'count': len(WHOLE), 'sha256': digest(WHOLE)}), say('c', 'txn.abort', {'txn': 1})),
+        'replace': text(say('l', 'state.replace', {'changes': WHOLE, 'max-remove': 9}), say('l', 'state.replace', {'changes': WHOLE}),
+                        say('l', 'state.replace', {'changes': CHANGES[:1], 'dry-run': True})),
+        'events': text(say('o', 'events', {'classes': ['vm']}), say('l', 'vm.register', vm_of(7, 51)), 't100', say('o', 'vm.register', vm_of(8, 51)),
+                       'q', say('c', 'events', {'after': '0'}), say('l', 'vm.unregister', no_vm(7))),
         'terms': text(say('c', 'vm.register', vm_of(7, 51)), say('d', 'vm.register', vm_of(8, 51)), say('c', 'vm.register', vm_of(9, 51)),
                       'q', 'h{"term":5}', say('c', 'vm.unregister', no_vm(8))),
         'full': text('s', say('l', 'vm.register', vm_of(7, 51)), say('l', 'vm.register', vm_of(7, 51)), 'f',
@@ -168,19 +202,15 @@ SEEDS.update({
                       'l{"jsonrpc":"2.0","id":1,"result":{}}', 'r3600'),
     },
     'sync': {
-        'exchange': text(answer(mine=sums(), yours=sums(), revision=0), answer(mine=[sums(1), sums(2)]),
-                         'a{"rows":[["tenant-a","52:54:00:00:00:04",9,1],["tenant-a","52:54:00:00:00:03",9,2]],"leaves":4}',
-                         'a' + json.dumps({'vms': [CLAIM, GONE]}), say('p', 'sync.again', {})),
-        'leaves': text(answer(mine=sums(), yours=sums(), revision=1000), 'a{"vms":[]}', answer(mine=sums(), yours=sums(3)),
-                       answer(mine=[sums(1), sums(2)]), 'a{"rows":[],"leaves":1}', 'a{"rows":[["tenant-a","52:54:00:00:00:04",1,1]],"leaves":3}',
-                       say('p', 'sync.again', {}), 't9000'),
-        'sums': text(say('p', 'sync.sums', {'revision': 7}), say('p', 'sync.sums', {'branches': [0, 255]}),
-                     say('p', 'sync.rows', {'leaves': [0, 65535]}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
+        'exchange': text('a' + sums(), 'a' + leaves(), 'a' + rows(), 'a' + json.dumps({'vms': [CLAIM, GONE]}), say('p', 'sync.again', {})),
+        'equal': text('a{"mine":[],"yours":[],"revision":1}', say('p', 'sync.again', {}), 't20000'),
+        'asked': text(say('p', 'sync.sums', {'revision': 1}), say('p', 'sync.sums', {'branches': [0, 7, 255]}),
+                      say('p', 'sync.rows', {'leaves': [0, 513, 65535]}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
         'update': text(say('p', 'sync.update', {'vms': [CLAIM, DRAINING]}), say('p', 'sync.update', {'vms': [GONE]}), 't3000', 'r'),
         'done': text(say('p', 'sync.done', {'drains': [DONE]}), say('l', 'vm.move', {**vm_of(4, 51), 'epoch': 9}),
                      say('p', 'sync.update', {'vms': [CLAIM]})),
         'mine': text('n', 'a' + json.dumps({'vms': [vm_of(1, 51, owner='r-a', epoch=3)], 'next': 'tenant-a/52:54:00:00:00:01'}),
-                     'a{"vms":[]}', answer(mine=sums(), yours=sums()), say('p', 'sync.mine', {'cursor': ''})),
+                     'a{"vms":[]}', 'a' + sums(), say('p', 'sync.mine', {'cursor': ''})),
         'hello': text('h{"segments":{"tenant-a":100}}', say('p', 'sync.update', {'vms': [CLAIM]}), 'q', 'h{"instance":7}',
                       say('p', 'sync.update', {'vms': [CLAIM]})),
         'silent': text('a', say('p', 'sync.again', {}), say('l', 'vm.unregister', no_vm(1)), 't15000'),

@@ -4,6 +4,7 @@
 #include <net/channel_priv.h>
 #include <stdio.h>
 
+#define SPEAKERS 5
 #define PEER	 1 /* the node of r-b */
 #define HELD_MAX (24u << 20)
 #define WAIT_MS	 3000 /* for an answer */
@@ -13,28 +14,30 @@ struct speaker {
 	const char *name;
 	char letter;
 	enum channel_role role;
-	unsigned int node, term; /* whose key it has; of a controller */
+	unsigned int node, term; /* where it stands; of a controller */
+	const uint8_t *key;	 /* NULL: that of the node */
 	struct talk *talk;
 	struct channel *channel; /* NULL: not connected */
 	bool up;
 	json_t *asked; /* the id of the request that waits, NULL = none */
 	unsigned int answers, others;
-	bool refused; /* the last answer was an error */
+	bool idle; /* the last answer says that nothing was changed */
 };
 
 struct talk {
 	struct world *w;
-	struct speaker speakers[4];
+	struct speaker speakers[SPEAKERS];
 	struct lines answers; /* lines of `a`, in their order */
 	json_t *hello;
 	size_t base;
 };
 
-static const struct speaker everybody[] = {
-	{"local", 'l', ROLE_LOCAL, 3, 0},
-	{"clc", 'c', ROLE_CONTROLLER, 3, 1},
-	{"clc-2", 'd', ROLE_CONTROLLER, 4, 2},
-	{"r-b", 'p', ROLE_PEER, PEER, 0},
+static const struct speaker everybody[SPEAKERS] = {
+	{"local", 'l', ROLE_LOCAL, 3, 0, NULL},
+	{"clc", 'c', ROLE_CONTROLLER, 3, 1, NULL},
+	{"clc-2", 'd', ROLE_CONTROLLER, 4, 2, NULL},
+	{"watch", 'o', ROLE_OBSERVER, 4, 0, observer_key},
+	{"r-b", 'p', ROLE_PEER, PEER, 0, NULL},
 };
 
 /* ---- what is said ---- */
@@ -87,15 +90,17 @@ static void
 heard_answer(struct speaker *s, json_t *msg)
 {
 	json_t *id = json_object_get(msg, "id"), *error = json_object_get(msg, "error");
+	json_t *result = json_object_get(msg, "result");
 
-	if ((error != NULL) == (json_object_get(msg, "result") != NULL))
+	if ((error != NULL) == (result != NULL))
 		finding("an answer has both result and error, or none");
 	if (error != NULL && (!json_is_integer(json_object_get(error, "code")) ||
 				     !json_is_string(json_object_get(error, "message"))))
 		finding("an error has no code or no message");
 	if (s->asked != NULL && json_equal(id, s->asked)) {
 		s->answers++;
-		s->refused = error != NULL;
+		s->idle = error != NULL || json_is_false(json_object_get(result, "changed")) ||
+			  json_is_true(json_object_get(result, "dry-run"));
 	} else if (!json_is_null(id)) {
 		finding("an answer to what nobody asked");
 	} else {
@@ -171,7 +176,7 @@ dial_secure(struct speaker *s)
 	json_object_update(hello, s->talk->hello);
 	local.hello = hello;
 	snprintf(local.name, sizeof(local.name), "%s", s->name);
-	local.private_key = n->private_key;
+	local.private_key = s->key ? s->key : n->private_key;
 	snprintf(to.name, sizeof(to.name), "%s", a->name);
 	memcpy(to.key, a->public_key, 32);
 	s->channel = channel_dial(&local, &to, a->conf.control.listen, &speaker_ops, s);
@@ -202,7 +207,7 @@ connect_speaker(struct speaker *s)
 static void
 hang_up(struct talk *t)
 {
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < SPEAKERS; i++) {
 		channel_close(t->speakers[i].channel);
 		t->speakers[i].channel = NULL;
 		json_decref(t->speakers[i].asked);
@@ -272,18 +277,18 @@ speak(struct speaker *s, const struct line *l)
 		before = state_of(w);
 	}
 	ripe = state_ripens(w, RIPE_MS);
-	gives_back = peer_gives_back(&router_node(w)->core->peers[0]) || fresh;
+	gives_back = router_node(w)->core->peers[0].gives_back || fresh;
 	s->asked = id_of(l);
 	s->answers = s->others = 0;
-	s->refused = false;
+	s->idle = false;
 	say(s->channel, l->text, l->len);
 	wait_for_answer(s);
 	if (s->asked != NULL && s->channel != NULL && s->answers != 1)
 		finding("%u answers to one request of %s", s->answers, s->name);
 	now = state_of(w);
-	if (s->refused && s->role != ROLE_PEER && !ripe && s->talk->answers.left == 0 &&
-		now.sum != before.sum)
-		finding("an error was answered to %s, and something has changed", s->name);
+	if ((s->idle || s->role == ROLE_OBSERVER) && s->role != ROLE_PEER && !ripe &&
+		s->talk->answers.left == 0 && now.sum != before.sum)
+		finding("nothing was changed, %s is told, and something has changed", s->name);
 	if (s->role == ROLE_PEER && !ripe)
 		check_authority(&before, &now, gives_back);
 	state_free(&now);
@@ -349,7 +354,7 @@ take_line(struct talk *t, const struct line *l, const char *who)
 		restart(t, l);
 		break;
 	default:
-		for (size_t i = 0; i < 4; i++)
+		for (size_t i = 0; i < SPEAKERS; i++)
 			if (t->speakers[i].letter == l->what && strchr(who, l->what))
 				speak(&t->speakers[i], l);
 	}
@@ -380,7 +385,7 @@ talk(const uint8_t *data, size_t size, const char *who)
 
 	t.w = router_world(size > 0 && data[0] == 'n');
 	t.base = memory_held();
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < SPEAKERS; i++) {
 		t.speakers[i] = everybody[i];
 		t.speakers[i].talk = &t;
 	}
