@@ -605,6 +605,32 @@ static const struct field fields_replace[] = {
 const struct kind kind_replace_params = {"replace", sizeof(struct replace_params), fields_replace,
 	"the whole of a router's VMs and run-time routes"};
 
+static const struct field fields_import[] = {
+	{"max-remove", F_INT, 0, AT(import_params, max_remove), 0, TXN_CHANGES_MAX, "0",
+		.help = HELP_MAX_REMOVE},
+	{"dry-run", F_BOOL, 0, AT(import_params, dry_run), .def = "off",
+		.help = "tell what would be added, changed and removed, and change nothing"},
+	END,
+};
+const struct kind kind_import_params = {
+	"import", sizeof(struct import_params), fields_import, "what to do with a file of state"};
+
+static const struct field fields_state[] = {
+	{"router", F_NAME, REQ, AT(state_file, router), .help = "whose state it is"},
+	{"revision", F_INT, 0, AT(state_file, revision), 0, EPOCH_MAX, "0", .help = "of the router then"},
+	{"vm-count", F_INT, FIELD_UNSET, AT(state_file, n_vms), 0, TXN_CHANGES_MAX,
+		.help = "how many VMs follow; a file that has others is refused as cut"},
+	{"route-count", F_INT, FIELD_UNSET, AT(state_file, n_routes), 0, TXN_CHANGES_MAX,
+		.help = "how many routes follow"},
+	{"vms", F_LIST, 0, AT(state_file, vms), 0, TXN_CHANGES_MAX, .kind = &kind_vm_move_params,
+		.help = "the router's VMs, with their old addresses elsewhere"},
+	{"routes", F_LIST, 0, AT(state_file, routes), 0, TXN_CHANGES_MAX, .kind = &kind_route,
+		.help = "routes that were set at run time"},
+	END,
+};
+const struct kind kind_state = {
+	"state", sizeof(struct state_file), fields_state, "a router's VMs and run-time routes as a file"};
+
 #define HELP_TXN "the staged transaction: txn of txn.open"
 
 static const struct field fields_txn_open[] = {

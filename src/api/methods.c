@@ -8,8 +8,17 @@
 #define kind_route_params kind_route
 
 #define METHOD(name, params, perm, help) {name, &kind_##params##_params, PERM_##perm, help},
+#define COMMAND(name, params, perm, help)
 
 const struct method methods[] = {
+#include "methods.def"
+	{.name = NULL},
+};
+
+#undef COMMAND
+#define COMMAND METHOD
+
+const struct method commands[] = {
 #include "methods.def"
 	{.name = NULL},
 };

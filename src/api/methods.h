@@ -13,7 +13,8 @@ struct method {
 	const char *help;
 };
 
-extern const struct method methods[]; /* ended by .name == NULL */
+extern const struct method methods[];  /* ended by .name == NULL */
+extern const struct method commands[]; /* the same and what nearway alone makes of them */
 const struct method *method_find(const char *name);
 
 #define TXN_CHANGES_MAX 1000000 /* of one transaction */
@@ -33,6 +34,19 @@ struct replace_params {
 	bool dry_run;
 	uint64_t max_remove;
 	struct list changes; /* txn_change */
+};
+
+struct import_params { /* state.replace of a file */
+	bool dry_run;
+	uint64_t max_remove;
+};
+
+struct state_file {
+	char router[NAME_LEN + 1];
+	uint64_t revision;
+	uint64_t n_vms, n_routes; /* UINT64_MAX: not said */
+	struct list vms;	  /* vm_move_params; without `old` and times a registration */
+	struct list routes;	  /* route */
 };
 
 struct txn_open_params {
@@ -57,8 +71,8 @@ struct txn_key_params {
 	uint64_t txn;
 };
 
-extern const struct kind kind_txn_params, kind_replace_params, kind_txn_open_params, kind_txn_add_params,
-	kind_txn_commit_params, kind_txn_key_params;
+extern const struct kind kind_state, kind_import_params, kind_txn_params, kind_replace_params,
+	kind_txn_open_params, kind_txn_add_params, kind_txn_commit_params, kind_txn_key_params;
 
 /* JSON-RPC error codes of ours, beside the specification's -32700..-32600. */
 enum {

@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <yaml.h>
 
-#define TEXT_MAX  (1u << 20)
+#define MIB	  ((size_t)1 << 20)
 #define DEPTH_MAX 16
 
 struct level {	      /* an open mapping or list */
@@ -290,13 +290,14 @@ check_tabs(const char *text, size_t len, struct faults *f)
 }
 
 static bool
-check_text(const char *text, size_t len, struct faults *f)
+check_text(const char *text, size_t len, size_t limit, struct faults *f)
 {
 	const char *nul = memchr(text, '\0', len);
 	yaml_mark_t m;
 
-	if (len > TEXT_MAX) {
-		faults_add(f, 1, 1, "", "is %zu bytes long; at most %u (1 MiB) are allowed", len, TEXT_MAX);
+	if (len > limit * MIB) {
+		faults_add(f, 1, 1, "", "is %zu bytes long; at most %zu (%zu MiB) are allowed", len,
+			limit * MIB, limit);
 		return false;
 	}
 	if (nul == NULL)
@@ -333,13 +334,13 @@ wipe_buffers(yaml_parser_t *p)
 
 /* The tree as far as the text has one: a duplicate key or an anchor is a fault, but the rest can be read. */
 static json_t *
-parse_lenient(const char *text, size_t len, struct source **src, struct faults *f)
+parse_lenient(const char *text, size_t len, size_t limit, struct source **src, struct faults *f)
 {
 	struct reading r = {.faults = f};
 	json_t *tree = NULL;
 
 	*src = NULL;
-	if (!check_text(text, len, f))
+	if (!check_text(text, len, limit, f))
 		return NULL;
 	r.src = source_new();
 	r.skipped = json_array();
@@ -364,11 +365,11 @@ fault_count(const struct faults *f)
 	return f->n + f->dropped;
 }
 
-json_t *
-yaml_parse(const char *text, size_t len, struct source **src, struct faults *faults)
+static json_t *
+parse(const char *text, size_t len, size_t limit, struct source **src, struct faults *faults)
 {
 	size_t before = fault_count(faults);
-	json_t *tree = parse_lenient(text, len, src, faults);
+	json_t *tree = parse_lenient(text, len, limit, src, faults);
 
 	if (tree != NULL && fault_count(faults) != before) {
 		source_free(*src);
@@ -379,18 +380,24 @@ yaml_parse(const char *text, size_t len, struct source **src, struct faults *fau
 	return tree;
 }
 
+json_t *
+yaml_parse(const char *text, size_t len, struct source **src, struct faults *faults)
+{
+	return parse(text, len, 1, src, faults);
+}
+
 /* Up to one byte more than allowed, so that the fault is found where all others are. */
 static char *
-read_file(const char *file, size_t *len, struct faults *faults)
+read_file(const char *file, size_t limit, size_t *len, struct faults *faults)
 {
 	FILE *in = fopen(file, "re");
-	char *text = in != NULL ? malloc(TEXT_MAX + 1) : NULL;
+	char *text = in != NULL ? malloc(limit * MIB + 1) : NULL;
 
 	if (text != NULL) {
 		setvbuf(in, NULL, _IONBF, 0); /* no copy of it */
-		*len = fread(text, 1, TEXT_MAX + 1, in);
+		*len = fread(text, 1, limit * MIB + 1, in);
 		if (ferror(in)) {
-			secret_wipe_free(text, TEXT_MAX + 1);
+			secret_wipe_free(text, *len);
 			text = NULL;
 		}
 	}
@@ -402,17 +409,23 @@ read_file(const char *file, size_t *len, struct faults *faults)
 }
 
 json_t *
-yaml_parse_file(const char *file, struct source **src, struct faults *faults)
+yaml_parse_long_file(const char *file, size_t limit, struct source **src, struct faults *faults)
 {
 	json_t *tree = NULL;
 	size_t len = 0;
-	char *text = read_file(file, &len, faults);
+	char *text = read_file(file, limit, &len, faults);
 
 	*src = NULL;
 	if (text != NULL)
-		tree = yaml_parse(text, len, src, faults);
-	secret_wipe_free(text, TEXT_MAX + 1);
+		tree = parse(text, len, limit, src, faults);
+	secret_wipe_free(text, len);
 	return tree;
+}
+
+json_t *
+yaml_parse_file(const char *file, struct source **src, struct faults *faults)
+{
+	return yaml_parse_long_file(file, 1, src, faults);
 }
 
 int
@@ -424,13 +437,13 @@ yaml_load(const struct kind *k, const char *file, void *obj,
 	struct source *src = NULL;
 	json_t *tree = NULL;
 	size_t len = 0;
-	char *text = read_file(file, &len, f);
+	char *text = read_file(file, 1, &len, f);
 
 	secret_json_begin();
 	memset(obj, 0, k->size);
 	if (text != NULL)
-		tree = parse_lenient(text, len, &src, f);
-	secret_wipe_free(text, TEXT_MAX + 1);
+		tree = parse_lenient(text, len, 1, &src, f);
+	secret_wipe_free(text, len);
 	if (tree != NULL) {
 		kind_read_partial(k, tree, src, obj, f);
 		if (check != NULL)

@@ -12,6 +12,8 @@
 /* New reference and *src (free with source_free), or NULL with at least one fault added. */
 json_t *yaml_parse(const char *text, size_t len, struct source **src, struct faults *faults);
 json_t *yaml_parse_file(const char *file, struct source **src, struct faults *faults);
+/* The same for what may be longer; `limit` in MiB. */
+json_t *yaml_parse_long_file(const char *file, size_t limit, struct source **src, struct faults *faults);
 /* Reads an object from a file. Reports the faults of the text, of the fields and of `check` (may be NULL)
  * together, sorted; `check` is given what could be read. 0, or -EINVAL and `obj` zeroed. */
 int yaml_load(const struct kind *k, const char *file, void *obj,

@@ -24,14 +24,22 @@ verb_of(const struct method *m)
 static bool
 takes_file(const struct method *m)
 {
-	return strcmp(m->name, "capture") == 0;
+	return strcmp(m->name, "capture") == 0 || strcmp(m->name, "state.import") == 0;
+}
+
+static const char *
+file_help(const struct method *m)
+{
+	return strcmp(m->name, "capture") == 0
+		       ? "the file to write, in the pcapng format; - is the standard output"
+		       : "the file to read, in the YAML of state export";
 }
 
 /* Words before the parameters. */
 static size_t
 head_words(const struct method *m)
 {
-	return strchr(m->name, '.') != NULL || takes_file(m) ? 2 : 1;
+	return (strchr(m->name, '.') != NULL ? 2 : 1) + (takes_file(m) ? 1 : 0);
 }
 
 static bool
@@ -43,7 +51,7 @@ same_group(const struct method *a, const struct method *b)
 static bool
 first_of_group(const struct method *m)
 {
-	return m == methods || !same_group(m, m - 1);
+	return m == commands || !same_group(m, m - 1);
 }
 
 static bool
@@ -107,7 +115,7 @@ find_group(const char *given, struct faults *f)
 {
 	struct match m = {0};
 
-	for (const struct method *x = methods; x->name != NULL; x++)
+	for (const struct method *x = commands; x->name != NULL; x++)
 		if (first_of_group(x) && match_try(&m, x, x->name, group_len(x), given))
 			break;
 	return match_result(&m, "command", given, f);
@@ -195,12 +203,13 @@ grammar_parse(const char *const *words, size_t n, struct command *c, struct faul
 
 	*c = (struct command){.method = parse_method(words, n, f)};
 	if (c->method != NULL) {
-		if (takes_file(c->method) && n < 2)
-			faults_add(f, 0, 0, "",
-				"say the file to write, such as out.pcapng; - is the standard output");
+		size_t head = head_words(c->method);
+
+		if (takes_file(c->method) && n < head)
+			faults_add(f, 0, 0, "", "say %s", file_help(c->method));
 		else if (takes_file(c->method))
-			c->file = words[1];
-		for (size_t i = head_words(c->method); i < n; i += 2)
+			c->file = words[head - 1];
+		for (size_t i = head; i < n; i += 2)
 			parse_pair(c->method->params, words + i, n - i, tree, f);
 		c->one_page =
 			json_object_get(tree, "limit") != NULL || json_object_get(tree, "cursor") != NULL;
@@ -246,7 +255,7 @@ choices_add_place(struct choices *c, const char *word, const char *help)
 static void
 choose_group(const char *partial, struct choices *out)
 {
-	for (const struct method *m = methods; m->name != NULL; m++) {
+	for (const struct method *m = commands; m->name != NULL; m++) {
 		char verbs[320] = "";
 		size_t n = 0;
 
@@ -272,14 +281,14 @@ choose_verb(const struct method *group, const char *partial, struct choices *out
 			choices_add(out, verb_of(m), strlen(verb_of(m)), m->help);
 }
 
+/* The word after `n` of the head. */
 static void
-choose_second(const struct method *m, const char *partial, struct choices *out)
+choose_head(const struct method *m, size_t n, const char *partial, struct choices *out)
 {
-	if (takes_file(m))
-		choices_add_place(
-			out, "<FILE>", "the file to write, in the pcapng format; - is the standard output");
-	else
+	if (n == 1 && strchr(m->name, '.') != NULL)
 		choose_verb(m, partial, out);
+	else
+		choices_add_place(out, "<FILE>", file_help(m));
 }
 
 static bool
@@ -363,12 +372,14 @@ grammar_choices(const char *const *words, size_t n, const char *partial, struct 
 	faults_init(&ignored);
 	if (n == 0) {
 		choose_group(partial, out);
-	} else if ((m = find_group(words[0], &ignored)) != NULL && n == 1 && head_words(m) == 2) {
-		choose_second(m, partial, out);
+	} else if ((m = find_group(words[0], &ignored)) != NULL && n == 1 && head_words(m) > 1) {
+		choose_head(m, n, partial, out);
 	} else if (m != NULL && (m = parse_method(words, n, &ignored)) != NULL) {
 		size_t head = head_words(m);
 
-		if ((n - head) % 2 == 0)
+		if (n < head)
+			choose_head(m, n, partial, out);
+		else if ((n - head) % 2 == 0)
 			choose_field(m->params, words + head, n - head, partial, out);
 		else if ((field = find_field(m->params, words[n - 1], &ignored)) != NULL)
 			choose_value(field, partial, out);

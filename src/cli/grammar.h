@@ -4,7 +4,7 @@
  *   vm move segment seg1 mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.70 drain-min 1h
  *   ^group ^verb  ^field  ^value ...
  *
- * A method without a dot is one word (trace, explain). capture is followed by the file to write.
+ * A method without a dot is one word (trace, explain). capture is followed by the file to write, state import by the one to read.
  *
  * A value is written as in YAML. A list of objects is items with ',' between, the fields of an item in table order
  * with '=' between; or JSON; or @FILE with JSON in it (@- is the standard input). Groups, verbs and field names
@@ -17,7 +17,7 @@
 struct command {
 	const struct method *method;
 	json_t *params;	  /* owned */
-	const char *file; /* of a capture; the word */
+	const char *file; /* of a capture or import; the word */
 	bool one_page;	  /* limit or cursor was given: do not follow the listing */
 };
 

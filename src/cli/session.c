@@ -3,6 +3,7 @@
 #include "follow.h"
 #include "output.h"
 #include "stage.h"
+#include "statefile.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -182,6 +183,10 @@ run_words(struct session *s, const char *const *words, size_t n)
 	faults_init(&f);
 	if (grammar_parse(words, n, &c, &f) != 0)
 		print_faults(&f, s->err);
+	else if (strcmp(c.method->name, "state.export") == 0 && !c.one_page)
+		rc = export_run(s, &c);
+	else if (strcmp(c.method->name, "state.import") == 0)
+		rc = import_run(s, &c);
 	else if (strcmp(c.method->name, "events") == 0)
 		rc = follow_run(s, &c);
 	else

@@ -250,6 +250,12 @@ show_call(struct session *s, struct rpc_request *r, const struct method *m, cons
 		rpc_fail(r, RPC_INTERNAL, NULL, "%s: nothing to show here", m->name);
 }
 
+static void
+state_export_call(struct session *s, struct rpc_request *r, const void *params)
+{
+	rpc_reply(r, state_export(s->core, params));
+}
+
 /* Beside these there are show.* and the methods that change one thing. */
 static const struct {
 	const char *name;
@@ -257,6 +263,7 @@ static const struct {
 } calls[] = {
 	{"txn.apply", txn_apply_call},
 	{"state.replace", state_replace_call},
+	{"state.export", state_export_call},
 	{"txn.open", txn_open_call},
 	{"txn.add", txn_add_call},
 	{"txn.commit", txn_commit_call},

@@ -601,6 +601,10 @@ extern const struct channel_ops session_ops;
 void sessions_fini(struct core *c);
 void dispatch(void *arg, struct rpc_request *r, const char *method, json_t *params);
 
+/* ---- export.c ---- */
+
+json_t *state_export(struct core *c, const struct show_params *p);
+
 /* ---- changes.c: a change is answered once it is live, or refused ---- */
 
 void change_call(struct session *s, struct rpc_request *r, const char *method, const json_t *params);

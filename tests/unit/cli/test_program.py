@@ -124,6 +124,76 @@ class OneShot(unittest.TestCase):
         self.assertEqual(run(r, "show", "vms").returncode, 0)
         self.assertLessEqual(len(r.requests), 2)
 
+    def state_router(self):
+        """Tells a state in two pages, and takes one in parts."""
+        vm = {"segment": "s", "mac": "02:00:00:00:00:01", "epoch": 3, "addresses": [{"private": "10.0.0.5", "global": "203.0.113.1"}]}
+        old = {"private": "10.0.0.5", "global": "198.51.100.1", "router": "r-y", "epoch": 3}
+        rows = [{"method": "vm.register", "params": vm},
+                {"method": "vm.move", "params": {**vm, "mac": "02:00:00:00:00:02", "drain-min": 3600000,
+                                                 "drain-max": 90000, "old": [old]}},
+                {"method": "route.replace", "params": {"prefix": "10.9.0.0/16", "via": "192.0.2.1", "blackhole": False}}]
+
+        def page(p):
+            rest = rows[2:] if p["cursor"] else rows[:2]
+            return {"result": {"router": "r-t", "revision": 7, "rows": rest, **({} if p["cursor"] else {"next": "/"})}}
+
+        return rows, Router({"state.export": page, "txn.open": lambda p: {"result": {"txn": 7}},
+                             "txn.add": lambda p: {"result": {"parts": p["part"]}},
+                             "txn.commit": lambda p: {"result": {"changed": True}}})
+
+    def state_file(self, text):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as f:
+            f.write(text)
+        self.addCleanup(os.unlink, f.name)
+        return f.name
+
+    def test_state_is_exported_as_yaml_and_imported_as_the_same_changes(self):
+        rows, r = self.state_router()
+        p = run(r, "state", "export")
+        self.assertEqual((p.returncode, p.stderr), (0, ""))
+        self.assertIn("vm-count: 2\nroute-count: 1\n", p.stdout)
+        self.assertIn("drain-min: 1h\n  drain-max: 90s\n", p.stdout)
+        file = self.state_file(p.stdout)
+        p = run(r, "state", "import", file, "max-remove", "4", "dry-run", "on")
+        self.assertEqual((p.returncode, p.stdout, p.stderr), (0, "changed: on\n", ""))
+        sent = {m["method"]: m["params"] for m in r.requests}
+        self.assertEqual(sent["txn.open"], {"replace": True})
+        self.assertEqual([{**c, "params": {k: v for k, v in c["params"].items() if v}} for c in sent["txn.add"]["changes"]],
+                         [{**c, "params": {k: v for k, v in c["params"].items() if v}} for c in rows])
+        self.assertEqual((sent["txn.commit"]["max-remove"], sent["txn.commit"]["dry-run"], sent["txn.commit"]["count"]), (4, True, 3))
+
+    def test_state_that_changes_while_it_is_read_is_read_again(self):
+        revisions = iter(range(100))
+
+        def page(p):
+            n = next(revisions)
+            return {"result": {"router": "r-t", "revision": min(n, 3), "rows": [], **({} if p["cursor"] else {"next": "/"})}}
+
+        p = run(Router({"state.export": page}), "state", "export")
+        self.assertEqual((p.returncode, p.stdout.splitlines()[1]), (0, "revision: 3"))
+        p = run(Router({"state.export": lambda p: {"result": {"router": "r-t", "revision": next(revisions), "rows": [], "next": "/"}}}),
+                "state", "export")
+        self.assertEqual((p.returncode, p.stdout), (1, ""))
+        self.assertIn("try again", p.stderr)
+
+    def test_faulty_state_is_told_by_line_and_nothing_is_sent(self):
+        _, r = self.state_router()
+        good = run(r, "state", "export").stdout
+        r.requests.clear()
+        lines = good.splitlines(keepends=True)
+        for text, told in ((good.replace("02:00:00:00:00:02", "02:zz"), r":13:8: vms\[1\].mac: "),
+                           (good.replace("epoch: 3", "epochs: 3", 1), r":8:3: vms\[0\].epochs: unknown key"),
+                           ("".join(lines[:11]), r":3:11: vm-count: is 2, but 1 follow"),
+                           (good.replace("router: r-t", "router: r-z"), "is the state of router r-z, and this is r-t"),
+                           (good + "vms: []\n", r":\d+:1: duplicate key"), ("", "empty"), ("[1", r":\d+:\d+: ")):
+            p = run(r, "state", "import", self.state_file(text))
+            self.assertEqual(p.returncode, 2, text)
+            self.assertRegex(p.stderr, told)
+        self.assertEqual({m["method"] for m in r.requests}, {"show.status"})
+        p = run(r, "state", "import", "/does/not/exist")
+        self.assertEqual(p.returncode, 2)
+        self.assertIn("No such file", p.stderr)
+
     def test_move_is_sent_with_its_parameters(self):
         r = Router({"vm.move": lambda p: {"result": {"revision": 3}}})
         p = run(r, *"vm move segment seg1 mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.70 drain-min 1h".split())
@@ -217,7 +287,7 @@ class OneShot(unittest.TestCase):
         for group in set(choices()) - set(single):
             for verb in choices(group):
                 self.assertIn(verb if group == "show" else "%s %s" % (group, verb), manual)
-                for field in choices(group, verb):
+                for field in choices(group, verb, *(["FILE"] if verb == "import" else [])):
                     if field != "<enter>":
                         self.assertIn(field, manual, "%s %s" % (group, verb))
 
