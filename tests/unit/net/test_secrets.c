@@ -47,8 +47,7 @@ look_for_key(const char *what, const uint8_t key[32])
 	sodium_memzero(text, sizeof(text));
 }
 
-/* What lies between variables is looked at, too. */
-__attribute__((no_sanitize("address"))) static unsigned int
+static unsigned int
 count_in(const volatile uint8_t *p, const volatile uint8_t *end)
 {
 	unsigned int found = 0;
