@@ -321,9 +321,18 @@ struct takeover { /* by vm.move */
 	const struct vm_move_params *p;
 	const struct vm_obj *known;
 	struct drain_time time; /* of the drains that begin */
+	bool current;		/* known at the epoch before */
 };
 
 /* What the controller knows to be live or to drain elsewhere. */
+/* nat.set keeps the epoch: who has not heard of it knows the VM, and not the address that is old by this move. */
+static bool
+is_news(struct core *c, const struct takeover *t, const struct vm_old *o)
+{
+	return vm_live(t->known) && o->epoch == 0 &&
+	       strcmp(o->router, router_name(c, t->known->now.fwd.owner)) == 0;
+}
+
 static int
 take_old(struct core *c, const struct takeover *t, struct vm_state *s, struct fail *f)
 {
@@ -334,35 +343,41 @@ take_old(struct core *c, const struct takeover *t, struct vm_state *s, struct fa
 		struct fwd_drain d = {o->private_ip, o->global_ip, 0, age_of(t->known, o->global_ip)};
 		struct drain_time time = t->time;
 
+		if (t->current && !is_news(c, t, o))
+			continue;
 		rc = check_old(c, o, s, f);
 		if (rc != 0)
 			break;
 		d.home = (uint8_t)router_index(c, o->router);
 		time.epoch = o->epoch ? o->epoch : s->epoch;
 		rc = drain_add(s, &d, &time, f);
+		if (rc == RPC_LIMIT && t->current) { /* what we know fills the room */
+			fail_clear(f);
+			return 0;
+		}
 	}
 	return rc;
 }
 
-/* Who knows the VM at the epoch before knows what is old now. Else the controller's word is added to what we know;
- * what of it is over, its home will tell. */
+/* Who knows the VM at the epoch before knows what is old now, but for addresses that nat.set gave it unheard. Else the controller's
+ * word is added to what we know. What of it is over, its home will tell. */
 static int
 make_old(struct core *c, struct takeover *t, struct vm_state *s, struct fail *f)
 {
 	const struct vm_obj *known = t->known;
-	bool current = known && known->now.epoch + 1 == s->epoch;
 	int rc = 0;
 
+	t->current = known && known->now.epoch + 1 == s->epoch;
 	t->time.epoch = s->epoch;
 	if (vm_live(known)) {
 		vm_keep_ages(&known->now, s);
 		rc = keep_drains(&known->now, s, f);
 	}
-	if (rc == 0 && !current)
+	if (rc == 0 && !t->current)
 		rc = take_old(c, t, s, f);
 	if (rc == 0 && vm_live(known))
 		rc = start_drains(c, &known->now, &t->time, s, f);
-	return rc;
+	return rc == 0 && t->current ? take_old(c, t, s, f) : rc;
 }
 
 int

@@ -379,6 +379,7 @@ figures_of_an_exchange(void **state)
 	uint64_t sent;
 
 	(void)state;
+	a->conf.limits.vms = b->conf.limits.vms = n;
 	node_crash(b);
 	many(a, "vm.register", 0, n, 1);
 	node_start(b);

@@ -180,6 +180,37 @@ a_move_both_ends_of_which_die_is_decided_by_its_epoch(void **state)
 	}
 }
 
+/* nat.set keeps the epoch, so r-b believes to know what is old: the controller's word tells it better, and the home decides. */
+static void
+an_address_set_while_the_new_router_was_apart_drains_all_the_same(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 5, vm_global(0, 1)), 0); /* 198.51.0.6 */
+	world_run(w, 200);
+	world_cut(w, 0, 1, true);
+	world_run(w, 20000);
+	assert_int_equal(
+		call(a, "nat.set",
+			"{\"segment\": \"tenant-a\", \"private\": \"10.0.0.6\", \"global\": \"198.51.0.7\"}"),
+		0);
+	assert_int_equal(
+		call(b, "vm.move",
+			"{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": 6,"
+			"\"addresses\": [{\"private\": \"10.0.0.6\", \"global\": \"198.52.0.6\"}], \"old\": ["
+			"{\"private\": \"10.0.0.6\", \"global\": \"198.51.0.7\", \"router\": \"r-a\"}]}"),
+		0);
+	world_cut(w, 0, 1, false);
+	settle(w, 2);
+	assert_int_equal(fwd_at(a, 1)->n_drains, 1);
+	assert_int_equal(fwd_at(a, 1)->drains[0].global_ip, vm_global(0, 2));
+	assert_int_equal(fwd_at(a, 1)->drains[0].home, FWD_SELF);
+	assert_false(logged("is refused"));
+	world_free(w);
+}
+
 /* C-51: the files have IPv4 addresses, no names. A router that moved to another one dials its peers from there, and its key says
  * who it is. */
 static void
@@ -350,6 +381,7 @@ main(void)
 		T(an_owner_that_was_cut_off_gives_up_within_one_exchange),
 		T(lines_that_lose_delay_and_clog_end_in_agreement),
 		T(a_move_both_ends_of_which_die_is_decided_by_its_epoch),
+		T(an_address_set_while_the_new_router_was_apart_drains_all_the_same),
 		T(a_router_whose_address_changed_is_known_by_its_key),
 		T(a_wall_clock_that_jumps_changes_nothing),
 		T(timers_of_a_machine_that_slept_act_once),
