@@ -26,36 +26,50 @@ put_pair(const char *name, const json_t *v, FILE *out)
 }
 
 static bool
-is_head(const char *name)
+is_one_of(const char *name, const char *const *names)
 {
-	return strcmp(name, "time") == 0 || strcmp(name, "class") == 0 || strcmp(name, "kind") == 0 ||
-	       strcmp(name, "number") == 0;
+	for (; *names != NULL; names++)
+		if (strcmp(name, *names) == 0)
+			return true;
+	return false;
 }
 
 static void
-put_head(const json_t *event, const char *name, const char *before, FILE *out)
+put_head(const json_t *o, const char *name, const char *before, FILE *out)
 {
-	const char *s = json_string_value(json_object_get(event, name));
+	const char *s = json_string_value(json_object_get(o, name));
 
 	fputs(before, out);
 	put_plain(s != NULL ? s : "-", out);
 }
 
-void
-event_print(const json_t *event, FILE *out)
+/* The three first names of `head` stand in front, the others are left out. */
+static void
+print_line(const json_t *o, const char *const *head, FILE *out)
 {
 	const char *name, *inner;
 	json_t *v, *w;
 
-	put_head(event, "time", "", out);
-	put_head(event, "class", " ", out);
-	put_head(event, "kind", " ", out);
-	json_object_foreach((json_t *)(uintptr_t)event, name, v)
+	for (int i = 0; i < 3; i++)
+		put_head(o, head[i], i > 0 ? " " : "", out);
+	json_object_foreach((json_t *)(uintptr_t)o, name, v)
 	{
-		if (is_head(name))
+		if (is_one_of(name, head))
 			continue;
 		if (!json_is_object(v))
 			put_pair(name, v, out);
 		json_object_foreach(v, inner, w) put_pair(inner, w, out);
 	}
+}
+
+void
+event_print(const json_t *event, FILE *out)
+{
+	print_line(event, (const char *const[]){"time", "class", "kind", "number", NULL}, out);
+}
+
+void
+log_entry_print(const json_t *entry, FILE *out)
+{
+	print_line(entry, (const char *const[]){"time", "who", "what", "number", "hash", NULL}, out);
 }

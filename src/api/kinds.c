@@ -113,6 +113,8 @@ static const struct field fields_control[] = {
 		.help = "database of the accepted state, on a disk that keeps it"},
 	{"runtime", F_STRING, 0, AT(conf_control, runtime), 1, 255, "/run/nearway",
 		.help = "directory on tmpfs for the session table, which a restarted router takes up"},
+	{"log-rows", F_INT, 0, AT(conf_control, log_rows), 100, 100000000, "100000",
+		.help = "entries of the log of changes that are kept in the database; the oldest go first"},
 	{"controllers", F_LIST, LIVE, AT(conf_control, controllers), 0, 16, .kind = &kind_conf_controller,
 		.help = "controllers that may change this router"},
 	{"observers", F_LIST, LIVE, AT(conf_control, observers), 0, 16, .kind = &kind_conf_observer,
@@ -570,6 +572,16 @@ static const struct field fields_events[] = {
 };
 const struct kind kind_events_params = {
 	"events", sizeof(struct events_params), fields_events, "which events to be told"};
+
+static const struct field fields_log[] = {
+	{"limit", F_INT, 0, AT(log_params, limit), 0, 10000, "0", .help = "entries of one reply; 0 is 1000"},
+	{"cursor", F_STRING, 0, AT(log_params, cursor), 0, 63,
+		.help = "go on from here: next of the last reply"},
+	{"since", F_DURATION, 0, AT(log_params, since_ms), 0, UINT64_C(3650) * 86400000, "0ms",
+		.help = "only what is younger; 0 is all"},
+	END,
+};
+const struct kind kind_log_params = {"log", sizeof(struct log_params), fields_log, "part of the log"};
 
 static const struct field fields_no[] = {END};
 const struct kind kind_no_params = {"no", 0, fields_no, "no parameters"};

@@ -123,7 +123,8 @@ struct conf_control {
 	char key_file[256];
 	char socket[108];
 	char state[256];
-	char runtime[256];	 /* directory on tmpfs for the session table */
+	char runtime[256]; /* directory on tmpfs for the session table */
+	uint64_t log_rows;
 	struct list controllers; /* conf_controller */
 	struct list observers;	 /* conf_controller */
 };
@@ -286,6 +287,12 @@ struct watch_params { /* of trace and capture */
 
 #define EXPLAIN_HEX_MAX 19200
 
+struct log_params {
+	uint64_t limit;
+	char cursor[64];
+	uint64_t since_ms; /* 0 = all */
+};
+
 enum event_class { /* words_event_class */
 	EVENTS_VM,
 	EVENTS_DRAIN,
@@ -324,4 +331,4 @@ struct explain_params {
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
 	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params,
-	kind_trace_params, kind_capture_params, kind_explain_params, kind_events_params;
+	kind_trace_params, kind_capture_params, kind_explain_params, kind_events_params, kind_log_params;

@@ -6,6 +6,7 @@
 #include "statefile.h"
 #include "watch.h"
 
+#include <api/event_text.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -69,6 +70,19 @@ take_page(json_t **whole, json_t *page)
 }
 
 static void
+print_log(const json_t *whole, FILE *out)
+{
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach(json_object_get(whole, "rows"), i, entry)
+	{
+		log_entry_print(entry, out);
+		fputc('\n', out);
+	}
+}
+
+static void
 print_stories(const json_t *whole, FILE *out)
 {
 	size_t i;
@@ -88,6 +102,8 @@ print_result(struct session *s, const struct command *c, json_t *whole)
 		output_json(whole, s->out);
 	else if (strcmp(c->method->name, "explain") == 0)
 		print_stories(whole, s->out);
+	else if (strcmp(c->method->name, "show.log") == 0)
+		print_log(whole, s->out);
 	else
 		output_text(whole, s->out);
 	if (c->one_page && next != NULL && !s->json)

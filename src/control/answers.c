@@ -197,6 +197,15 @@ done_apply(struct core *c, struct txn *t)
 }
 
 static void
+done_audit(struct core *c, struct txn *t)
+{
+	struct done_txn *x = (struct done_txn *)t;
+	char who[WHO_TEXT];
+
+	audit_effects(c, t, audit_who(ROLE_PEER, router_name(c, x->peer), who), "sync.done");
+}
+
+static void
 done_done(struct core *c, struct txn *t, int code)
 {
 	struct done_txn *x = (struct done_txn *)t;
@@ -218,6 +227,7 @@ done_new(struct peer *p, struct rpc_request *r, json_t *drains)
 
 	x->txn.apply = done_apply;
 	x->txn.done = done_done;
+	x->txn.audit = done_audit;
 	x->peer = p->index;
 	x->request = r;
 	x->drains = json_incref(drains);

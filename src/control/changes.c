@@ -100,6 +100,38 @@ change_result(struct change_txn *x)
 	return v;
 }
 
+/* Each change of a list has an entry of its own: that is what one looks for. A replace changes little of what it names. */
+static void
+change_audit(struct core *c, struct txn *t)
+{
+	struct change_txn *x = (struct change_txn *)t;
+	char who[WHO_TEXT];
+
+	audit_who(x->role, x->name, who);
+	if (x->replace) {
+		audit_effects(c, t, who, x->method);
+		return;
+	}
+	for (size_t i = 0; i < x->n; i++) {
+		const struct method *m = x->changes[i].method;
+		json_t *more = json_pack("{s:s, s:I, s:o}", "result", "ok", "revision",
+			(json_int_t)t->revision, "params", kind_write(m->params, x->changes[i].params));
+
+		if (x->list)
+			json_object_set_new(more, "of", json_string(x->method));
+		audit_change(c, who, m->name, more);
+	}
+}
+
+static void
+refused(struct core *c, const struct change_txn *x, int code, const char *why)
+{
+	char who[WHO_TEXT];
+
+	log_warn("control: %s by %s refused: %s", x->method, x->name, why);
+	audit_refused(c, audit_who(x->role, x->name, who), x->method, code, why);
+}
+
 static void
 change_done(struct core *c, struct txn *t, int code)
 {
@@ -112,7 +144,7 @@ change_done(struct core *c, struct txn *t, int code)
 	} else {
 		if (code == RPC_SUPERSEDED)
 			event_superseded(c, x->name, x->term);
-		log_warn("control: %s by %s refused: %s", x->method, x->name, t->fail.text);
+		refused(c, x, code, t->fail.text);
 		rpc_fail(x->request, code, json_incref(t->fail.data), "%s", t->fail.text);
 	}
 	if (x->staged)
@@ -127,6 +159,7 @@ change_txn_new(struct session *s, struct rpc_request *r, const char *method)
 
 	x->txn.apply = change_apply;
 	x->txn.done = change_done;
+	x->txn.audit = change_audit;
 	x->request = r;
 	x->role = s->role;
 	x->term = s->term;
@@ -143,8 +176,9 @@ change_submit(struct session *s, struct change_txn *x)
 }
 
 static void
-refuse(struct change_txn *x, const struct fail *f)
+refuse(struct session *s, struct change_txn *x, const struct fail *f)
 {
+	refused(s->core, x, f->code, f->text);
 	rpc_fail(x->request, f->code, NULL, "%s", f->text);
 	x->n = 0;
 	change_txn_free(x);
@@ -161,7 +195,7 @@ change_call(struct session *s, struct rpc_request *r, const char *method, const 
 	if (change_read(x->changes, method, params, &f) == 0)
 		change_submit(s, x);
 	else
-		refuse(x, &f);
+		refuse(s, x, &f);
 }
 
 static void
@@ -175,7 +209,7 @@ list_call(struct session *s, struct change_txn *x, const struct list *changes)
 	if (changes_read(changes, x->replace, x->changes, &f) == 0)
 		change_submit(s, x);
 	else
-		refuse(x, &f);
+		refuse(s, x, &f);
 }
 
 void

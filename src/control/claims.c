@@ -288,6 +288,16 @@ claims_apply(struct core *c, struct txn *t)
 static void claims_done(struct core *c, struct txn *t, int code);
 
 static void
+claims_audit(struct core *c, struct txn *t)
+{
+	struct claims *x = (struct claims *)t;
+	char who[WHO_TEXT];
+
+	audit_who(ROLE_PEER, router_name(c, x->peer), who);
+	audit_effects(c, t, who, x->returned ? "sync.mine" : "sync.update");
+}
+
+static void
 claims_submit(struct core *c, const struct claims *from, size_t i, size_t n, bool last)
 {
 	struct claims *x = zalloc(sizeof(*x));
@@ -296,6 +306,7 @@ claims_submit(struct core *c, const struct claims *from, size_t i, size_t n, boo
 	memset(&x->txn, 0, sizeof(x->txn));
 	x->txn.apply = claims_apply;
 	x->txn.done = claims_done;
+	x->txn.audit = claims_audit;
 	x->from = i;
 	x->n = n;
 	json_incref(x->vms);

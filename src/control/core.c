@@ -35,6 +35,8 @@ core_new(const struct core_start *s, struct err *e)
 	c->started_ms = now_ms(c);
 	events_init(c);
 	c->leaves = zalloc(DIGEST_LEAVES * sizeof(struct vm_obj *));
+	audit_init(c);
+	c->set_aside = s->set_aside;
 	txn_init(c);
 	storage_init(c);
 	staged_init(c);
@@ -79,16 +81,19 @@ meta_load(struct core *c, const struct env_row *row, struct fail *f)
 int
 core_load_row(struct core *c, const struct env_row *row)
 {
+	bool of_log = strcmp(row->kind, "meta") == 0 && strcmp(row->key, "log") == 0;
 	struct fail f = {0};
 	int rc;
 
-	c->remembers = true;
+	c->remembers |= !of_log;
 	if (strcmp(row->kind, "vm") == 0)
 		rc = vm_load(c, row, &f);
 	else if (strcmp(row->kind, "route") == 0)
 		rc = route_load(c, row, &f);
 	else if (strcmp(row->kind, "move") == 0)
 		rc = move_load(c, row, &f);
+	else if (of_log)
+		rc = audit_load(c, row, &f);
 	else if (strcmp(row->kind, "meta") == 0)
 		rc = meta_load(c, row, &f);
 	else
@@ -162,6 +167,7 @@ core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e)
 	moves_start(c);
 	tombstones_start(c);
 	peers_remember(c);
+	audit_start(c, c->set_aside ? "set aside" : c->remembers ? "kept" : "empty");
 	rebase(c);
 	env_call(c->env, fwd_subscribe, event, c);
 	rc = peers_listen(c, e);
@@ -175,6 +181,7 @@ core_free(struct core *c)
 {
 	if (!c)
 		return;
+	audit_stop(c);
 	c->running = false;
 	txn_fini(c);
 	storage_fini(c);
@@ -183,6 +190,7 @@ core_free(struct core *c)
 	moves_fini(c);
 	peers_fini(c);
 	tombstones_fini(c);
+	audit_fini(c);
 	events_fini(c);
 	c->env->ops->timer_free(c->ready_timer);
 	json_decref(c->news_vms);

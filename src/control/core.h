@@ -14,6 +14,7 @@ struct core_start {
 	struct env *env;
 	const struct config *config; /* outlives the core; its content changes in config_publish() alone */
 	uint8_t private_key[32];
+	bool set_aside; /* the store was: state comes back from peers and controllers */
 };
 
 struct core *core_new(const struct core_start *s, struct err *e);

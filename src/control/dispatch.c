@@ -23,9 +23,22 @@ session_new(struct core *c, enum channel_role role, const char *name)
 	return s;
 }
 
+/* Who came or went that may do something here. */
+static void
+session_told(struct session *s, enum event_kind kind, const char *what, json_t *more_stolen)
+{
+	char who[WHO_TEXT];
+
+	if (s->role == ROLE_CONTROLLER)
+		event_term(s->core, kind, s->name, s->term);
+	audit_refusal(s->core, audit_who(s->role, s->name, who), what, more_stolen);
+}
+
 static void
 session_free(struct session *s)
 {
+	if (s->rpc && s->role != ROLE_LOCAL)
+		session_told(s, EVENT_CONTROLLER_AWAY, "session.down", NULL);
 	watch_gone(s);
 	staged_gone(s);
 	rpc_free(s->rpc);
@@ -96,6 +109,15 @@ term_apply(struct core *c, struct txn *t)
 }
 
 static void
+term_audit(struct core *c, struct txn *t)
+{
+	struct term_txn *x = (struct term_txn *)t;
+	char who[WHO_TEXT];
+
+	audit_effects(c, t, audit_who(ROLE_CONTROLLER, x->name, who), "term");
+}
+
+static void
 term_done(struct core *c, struct txn *t, int code)
 {
 	(void)c;
@@ -117,6 +139,7 @@ take_term(struct session *s)
 	x = zalloc(sizeof(*x));
 	x->txn.apply = term_apply;
 	x->txn.done = term_done;
+	x->txn.audit = term_audit;
 	x->number = s->term;
 	snprintf(x->name, sizeof(x->name), "%.*s", NAME_LEN, s->name);
 	txn_submit(c, &x->txn);
@@ -142,10 +165,11 @@ session_up(void *arg, struct channel *ch)
 	}
 	if (s->role != ROLE_LOCAL)
 		gate_know(&s->core->gate, now_ms(s->core), channel_from(ch));
-	if (s->role == ROLE_CONTROLLER) {
+	if (s->role == ROLE_CONTROLLER)
 		take_term(s);
-		event_term(s->core, EVENT_CONTROLLER_UP, s->name, s->term);
-	}
+	if (s->role != ROLE_LOCAL)
+		session_told(s, EVENT_CONTROLLER_UP, "session.up",
+			json_pack("{s:o}", "from", audit_text(channel_from(ch))));
 	if (s->role == ROLE_PEER)
 		peer_up(s->core, s); /* of a peer there is one */
 	else
@@ -166,6 +190,8 @@ static void
 log_stranger(struct core *c, struct channel *ch, const char *why)
 {
 	c->strangers++;
+	audit_refusal(c, channel_from(ch), "session.up",
+		json_pack("{s:s, s:o}", "result", "refused", "error", audit_text(why)));
 	if (now_ms(c) < c->stranger_log_at) {
 		c->strangers_quiet++;
 		return;
@@ -188,8 +214,6 @@ session_down(void *arg, struct channel *ch, const char *why)
 			s->name, channel_from(ch), why);
 	if (s->peer)
 		peer_down(s->core, s);
-	if (s->rpc && s->role == ROLE_CONTROLLER)
-		event_term(s->core, EVENT_CONTROLLER_AWAY, s->name, s->term);
 	session_free(s);
 }
 
@@ -273,7 +297,27 @@ static const struct {
 	{"explain", explain_call},
 	{"reload", reload_call},
 	{"events", events_call},
+	{"show.log", audit_show},
 };
+
+static void
+refuse(struct session *s, struct rpc_request *r, const struct method *m, int code, const char *why)
+{
+	char who[WHO_TEXT];
+
+	if (m->perm == PERM_CHANGE || code == RPC_DENIED)
+		audit_refused(s->core, audit_who(s->role, s->name, who), m->name, code, why);
+	rpc_fail(r, code, NULL, "%s", why);
+}
+
+static void
+deny(struct session *s, struct rpc_request *r, const struct method *m)
+{
+	char why[200];
+
+	snprintf(why, sizeof(why), "%s: not allowed to %s %s", m->name, channel_role_name(s->role), s->name);
+	refuse(s, r, m, RPC_DENIED, why);
+}
 
 static void
 call(struct session *s, struct rpc_request *r, const struct method *m, const json_t *params)
@@ -295,7 +339,7 @@ call(struct session *s, struct rpc_request *r, const struct method *m, const jso
 	faults_init(&faults);
 	rc = kind_read(m->params, params, NULL, p, &faults);
 	if (rc != 0)
-		rpc_fail(r, RPC_INVALID_PARAMS, NULL, "%s", (faults_err(&faults, &e), e.text));
+		refuse(s, r, m, RPC_INVALID_PARAMS, (faults_err(&faults, &e), e.text));
 	else if (run)
 		run(s, r, p);
 	else
@@ -319,8 +363,7 @@ dispatch(void *arg, struct rpc_request *r, const char *method, json_t *params)
 	if (!m)
 		rpc_fail(r, RPC_NO_METHOD, NULL, "no method %.40s", method);
 	else if (!allowed(s->role, m->perm))
-		rpc_fail(r, RPC_DENIED, NULL, "%s: not allowed to %s %s", method, channel_role_name(s->role),
-			s->name);
+		deny(s, r, m);
 	else
 		call(s, r, m, params);
 }

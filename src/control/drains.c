@@ -63,6 +63,12 @@ drains_apply(struct core *c, struct txn *t)
 }
 
 static void
+drains_audit(struct core *c, struct txn *t)
+{
+	audit_effects(c, t, "router", "drain");
+}
+
+static void
 drains_done(struct core *c, struct txn *t, int code)
 {
 	(void)code; /* refused by the store: the next tick tries again */
@@ -122,6 +128,7 @@ drains_collect(struct core *c)
 	c->drains_end = true;
 	d->txn.apply = drains_apply;
 	d->txn.done = drains_done;
+	d->txn.audit = drains_audit;
 	txn_submit(c, &d->txn);
 }
 

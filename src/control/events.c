@@ -234,17 +234,20 @@ void
 event_alarm(struct core *c, const char *peer, const char *fmt, ...)
 {
 	struct event *e = note_new(c, EVENT_ALARM, peer);
+	char who[WHO_TEXT];
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(e->note.text, sizeof(e->note.text), fmt, ap);
 	va_end(ap);
+	audit_refusal(c, peer[0] ? audit_who(ROLE_PEER, peer, who) : "router", "alarm",
+		json_pack("{s:o}", "error", audit_text(e->note.text)));
 	log_warn("control: ALARM: %s%s%s%s", peer[0] ? "peer " : "", peer, peer[0] ? ": " : "", e->note.text);
 }
 
 /* ---- as JSON ---- */
 
-static json_t *
+json_t *
 wall_json(int64_t wall_ms)
 {
 	time_t at = (time_t)(wall_ms / 1000);

@@ -63,9 +63,16 @@ abandon(struct core *c)
 }
 
 static void
-log_changes(const struct reload *x)
+refused(struct core *c, const char *by, int code, const char *why)
 {
-	json_t *v;
+	log_error("control: reload by %s refused, nothing changed: %s", by, why);
+	audit_refused(c, by, "reload", code, why);
+}
+
+static void
+log_changes(struct core *c, const struct reload *x)
+{
+	json_t *v, *changed = json_array();
 	size_t i;
 
 	log_info("control: configuration reloaded by %s: %zu changes", x->by,
@@ -73,7 +80,9 @@ log_changes(const struct reload *x)
 	json_array_foreach(x->read.changed, i, v)
 	{
 		log_info("control: reload: %s", json_string_value(v));
+		json_array_append_new(changed, audit_text(json_string_value(v)));
 	}
+	audit_note(c, x->by, "reload", json_pack("{s:s, s:o}", "result", "ok", "changed", changed));
 }
 
 static void
@@ -92,10 +101,10 @@ reload_done(struct core *c, struct txn *t, int code)
 	c->reloading = false;
 	if (code == 0) {
 		follow(c, x);
-		log_changes(x);
+		log_changes(c, x);
 	} else {
 		abandon(c);
-		log_error("control: reload by %s refused, nothing changed: %s", x->by, t->fail.text);
+		refused(c, x->by, code, t->fail.text);
 	}
 	if (x->request && code == 0)
 		rpc_reply(x->request, json_pack("{s:O}", "changed", x->read.changed));
@@ -137,7 +146,7 @@ core_reload(struct core *c)
 	struct err e = {0};
 
 	if (reload_start(c, NULL, "SIGHUP", &e) != 0)
-		log_error("control: reload by SIGHUP refused, nothing changed: %s", e.text);
+		refused(c, "SIGHUP", RPC_INVALID_PARAMS, e.text);
 }
 
 void
@@ -145,10 +154,11 @@ reload_call(struct session *s, struct rpc_request *r, const void *params)
 {
 	struct err e = {0};
 	int rc = reload_start(s->core, r, s->name, &e);
+	int code = rc == -EBUSY ? RPC_CONFLICT : RPC_INVALID_PARAMS;
 
 	(void)params;
 	if (rc == 0)
 		return;
-	log_error("control: reload by %s refused, nothing changed: %s", s->name, e.text);
-	rpc_fail(r, rc == -EBUSY ? RPC_CONFLICT : RPC_INVALID_PARAMS, NULL, "%s", e.text);
+	refused(s->core, s->name, code, e.text);
+	rpc_fail(r, code, NULL, "%s", e.text);
 }

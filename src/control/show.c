@@ -268,11 +268,15 @@ show_status(struct core *c)
 		(json_int_t)c->events_ignored, "gateway-conflicts", (json_int_t)c->events[FWD_GW_CONFLICT],
 		"loops", (json_int_t)c->events[FWD_LOOP]);
 	json_t *fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
+	char hash[CHAIN_HASH_TEXT];
 
 	json_object_set_new(v, "store", storage_json(c));
 	json_object_set_new(v, "strangers",
 		json_pack("{s:I, s:I}", "refused", (json_int_t)c->strangers, "turned-away",
 			(json_int_t)c->gate.refused));
+	json_object_set_new(v, "log",
+		json_pack("{s:I, s:s}", "last", (json_int_t)c->audit.stored.number, "hash",
+			chain_hash_text(c->audit.stored.hash, hash)));
 	if (c->term.number > 0)
 		json_object_set_new(v, "term",
 			json_pack("{s:I, s:s}", "number", (json_int_t)c->term.number, "controller",

@@ -12,6 +12,7 @@
 
 #include "core.h"
 
+#include <api/chain.h>
 #include <api/kinds.h>
 #include <api/methods.h>
 #include <api/secret.h>
@@ -157,10 +158,13 @@ struct txn {
 	int (*apply)(struct core *c, struct txn *t);
 	/* It is live, or refused; frees t. */
 	void (*done)(struct core *c, struct txn *t, int code);
+	/* It has changed something and will be live: its entries for the log. NULL: none. */
+	void (*audit)(struct core *c, struct txn *t);
 	struct fail fail;
 	bool changed, dry_run, goes_on;
 	size_t size; /* about how many changes it has */
 	uint64_t revision;
+	size_t log_from, log_to; /* what it did to the model: core.log[from] to [to - 1] */
 };
 
 enum undo_kind { UNDO_VM, UNDO_ROUTE, UNDO_TERM };
@@ -252,12 +256,28 @@ struct peer {
 	bool asked;	       /* one exchange finished or failed since the start */
 };
 
+struct audit {				/* the log in the store: audit.c */
+	struct chain stored;		/* its end */
+	struct chain before;		/* what is gone of it: the last of that */
+	struct chain next, next_before; /* the same once the commit on its way is durable */
+	struct chain cut;		/* the next one removes all up to this; number 0 = nothing */
+	bool seeking;			/* its end is: no commit before */
+	bool cutting;			/* that is being looked for */
+	struct line *waiting, *of_group;
+	size_t n_waiting, taken; /* so many of those that wait are in the commit on its way */
+	uint64_t tokens, filled_at, left_out;
+	struct env_timer *timer;
+	struct reading *readings;
+	struct chain checked; /* the end that the check at start must find */
+};
+
 struct core {
 	struct env *env;
 	const struct config *conf;
 	uint8_t private_key[32];
 	uint64_t started_ms, instance; /* in hellos: another with each start */
 	bool running, remembers;       /* the store has rows */
+	bool set_aside;		       /* another one had, and was unusable */
 
 	struct vm_obj *vms;
 	struct address *addresses;
@@ -319,7 +339,8 @@ struct core {
 	struct event **ring; /* EVENTS_KEPT */
 	uint64_t n_events;   /* number of the last */
 	struct env_timer *events_timer;
-	bool events_due;	/* the timer runs */
+	bool events_due; /* the timer runs */
+	struct audit audit;
 	struct term superseded; /* the last one told of */
 
 	struct storage {
@@ -663,6 +684,40 @@ void event_alarm(struct core *c, const char *peer, const char *fmt, ...)
 void events_call(struct session *s, struct rpc_request *r, const void *params);
 /* What a subscriber has still to hear, as far as its channel takes it now. */
 void events_send(struct session *s);
+
+json_t *wall_json(int64_t wall_ms); /* "2026-11-25T18:52:53.123Z" */
+
+/* ---- audit.c, audit_read.c: the log of changes, in the store ---- */
+
+#define WHO_TEXT 128
+
+void audit_init(struct core *c);
+void audit_fini(struct core *c);
+int audit_load(struct core *c, const struct env_row *row, struct fail *f);
+/* store: what became of it, in a word. */
+void audit_start(struct core *c, const char *store);
+void audit_stop(struct core *c);
+/* Inside txn.audit: an entry of the transaction. `more` is put behind time, who and what. */
+void audit_change(struct core *c, const char *who, const char *what, json_t *more_stolen);
+/* The same, of what it did to the model. */
+void audit_effects(struct core *c, const struct txn *t, const char *who, const char *what);
+/* An entry that belongs to no transaction; refusals, and what others can make happen as often as they like, have a rate. */
+void audit_note(struct core *c, const char *who, const char *what, json_t *more_stolen);
+void audit_refusal(struct core *c, const char *who, const char *what, json_t *more_stolen);
+void audit_refused(struct core *c, const char *who, const char *method, int code, const char *why);
+json_t *audit_text(const char *text); /* as it may stand in an entry */
+const char *audit_who(enum channel_role role, const char *name, char who[WHO_TEXT]);
+/* For commits, one after another: begin forgets what a group had, rows appends to `rows` and returns how many there are
+ * now, stored tells how it ended. */
+bool audit_waits(const struct core *c);
+void audit_again(struct core *c); /* what waits may be written now */
+void audit_begin(struct core *c);
+size_t audit_rows(struct core *c, struct env_row **rows, size_t n);
+void audit_stored(struct core *c, bool stored);
+void audit_trim(struct core *c);
+void audit_check(struct core *c); /* of the end of the log; an alarm tells */
+void audit_reads_end(struct core *c);
+void audit_show(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- show.c ---- */
 

@@ -35,6 +35,7 @@ storage_told(struct core *c, int rc)
 		event_note(c, rc ? EVENT_STORE_REFUSES : EVENT_STORE_TAKES, "", rc ? strerror(-rc) : "");
 	}
 	s->rc = rc;
+	audit_again(c);
 }
 
 json_t *

@@ -211,7 +211,9 @@ static void
 group_build(struct core *c, struct group *g)
 {
 	const struct undo *u;
+	struct txn *t;
 
+	audit_begin(c);
 	stamp(c);
 	g->changes = zalloc((c->n_log + 1) * sizeof(*g->changes));
 	g->rows = zalloc((c->n_log * (2 + FWD_DRAINS_MAX + 1) + 1) * sizeof(*g->rows));
@@ -228,6 +230,12 @@ group_build(struct core *c, struct group *g)
 	}
 	if (g->stored)
 		meta_row(c, &g->rows[g->n_rows++]);
+	DL_FOREACH(g->txns, t)
+	{
+		if (t->audit && t->changed)
+			t->audit(c, t);
+	}
+	g->n_rows = audit_rows(c, &g->rows, g->n_rows);
 }
 
 /* ---- the end of a group ---- */
@@ -235,7 +243,7 @@ group_build(struct core *c, struct group *g)
 static void
 pump_soon(struct core *c)
 {
-	if (c->queue && !c->group)
+	if (!c->group && (c->queue || (audit_waits(c) && c->storage.rc == 0)))
 		timer_set(c, c->pump, 0);
 }
 
@@ -325,8 +333,9 @@ group_committed(void *arg, int rc)
 		return;
 	}
 	storage_told(c, rc);
+	audit_stored(c, rc == 0);
 	if (rc == 0) {
-		c->remembers = true;
+		c->remembers |= g->stored;
 		c->stored_revision = c->revision;
 		group_publish(g);
 		return;
@@ -367,6 +376,8 @@ apply_end(struct core *c, struct group *g, int code)
 	if (t->changed)
 		c->revision++;
 	t->revision = c->revision;
+	t->log_from = g->mark;
+	t->log_to = c->n_log;
 	g->stored |= t->changed;
 	g->applying = NULL;
 	DL_APPEND(g->txns, t);
@@ -483,7 +494,7 @@ pump(void *arg)
 {
 	struct core *c = arg;
 
-	if (!c->running || (c->group ? !c->group->open : !c->queue))
+	if (!c->running || c->audit.seeking || (c->group ? !c->group->open : !c->queue && !audit_waits(c)))
 		return;
 	if (!c->group)
 		c->group = group_new(c);

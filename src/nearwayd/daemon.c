@@ -297,11 +297,8 @@ make_host(struct daemon *d, struct err *e)
 static int
 open_store(struct daemon *d, struct err *e)
 {
-	bool set_aside = false;
-
 	d->eal_ms = now_ms(d);
-
-	d->store = store_open(d->config->control.state, d->config->router.name, &set_aside, e);
+	d->store = store_open(d->config->control.state, d->config->router.name, &d->start.set_aside, e);
 	if (d->store == NULL)
 		return e->code;
 	d->store_ms = now_ms(d) - d->eal_ms;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* main.c - the command line of nearwayd. */
 #include "check.h"
+#include "check_log.h"
 #include "daemon.h"
 
 #include <api/secret.h>
@@ -15,6 +16,8 @@ enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG };
 static const char help[] =
 	"usage: nearwayd [-v] -c FILE   run the router that FILE describes\n"
 	"       nearwayd --check FILE   read FILE, name every fault with line and column, print the plan\n"
+	"       nearwayd --check-log FILE  verify the log of changes in the database FILE of a stopped "
+	"router\n"
 	"       nearwayd keygen FILE    write a new private key to FILE (mode 0600), print the public key\n"
 	"       nearwayd pubkey FILE    print the public key of the private key in FILE\n"
 	"       nearwayd --version      print the version\n"
@@ -86,6 +89,7 @@ main(int argc, char **argv)
 {
 	const char *file = NULL;
 	bool verbose = false;
+	struct err e = {0};
 
 	if (secret_start() != 0) {
 		fputs("nearwayd: libsodium does not start\n", stderr);
@@ -97,6 +101,8 @@ main(int argc, char **argv)
 		return fputs(help, stdout) < 0 ? EXIT_FAILED : EXIT_OK;
 	if (argc == 3 && strcmp(argv[1], "--check") == 0)
 		return cmd_check(argv[2]);
+	if (argc == 3 && strcmp(argv[1], "--check-log") == 0)
+		return check_log(argv[2], &e) == 0 ? EXIT_OK : failed(&e);
 	if (argc == 3 && strcmp(argv[1], "keygen") == 0)
 		return cmd_key(key_make, argv[2]);
 	if (argc == 3 && strcmp(argv[1], "pubkey") == 0)

@@ -26,4 +26,9 @@ int store_load(struct store *s, const char *kind, int (*row)(void *arg, const st
 int store_read(struct store *s, const struct env_range *range, int (*row)(void *arg, const struct env_row *r),
 	void *arg);
 
+/* The row of kind meta that tells the ends of the log, and then its entries by number, until row() returns non-zero. Takes no
+ * lock, changes nothing. */
+int store_look_log(
+	const char *file, int (*row)(void *arg, const struct env_row *r), void *arg, struct err *e);
+
 extern const struct host_store_ops store_host_ops; /* a store for host_store_new() */

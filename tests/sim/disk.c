@@ -187,6 +187,16 @@ write_rows(struct pending *p)
 		stored_set(p->node, p->rows[i].kind, p->rows[i].key, p->rows[i].value);
 }
 
+static size_t
+state_rows(const struct pending *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += strcmp(p->rows[i].kind, "log") != 0 && strcmp(p->rows[i].key, "log") != 0;
+	return n;
+}
+
 /* Takes it off the list and tells its owner. */
 static void
 tell(struct pending *p)
@@ -214,7 +224,7 @@ decide(struct pending *p)
 	if (p->rc == 0 || n->fail_durable)
 		write_rows(p);
 	n->n_commits++;
-	n->n_rows += p->n;
+	n->n_rows += state_rows(p);
 }
 
 /* The events of a node's commits come in their order, whichever process asked for them. */

@@ -531,6 +531,7 @@ check_end(struct sim *s)
 {
 	for (unsigned int i = 0; i < ROUTERS && !s->w->why[0]; i++) {
 		model_is_true(world_router(s->w, i));
+		log_is_whole(world_router(s->w, i));
 		check_routes(s, i);
 	}
 	check_agreement(s);

@@ -67,7 +67,8 @@ struct node {
 	bool watching;	   /* a trace or a capture is on */
 	uint64_t sessions; /* what fwd_sessions() tells of any address */
 	bool sessions_old; /* and that it counted them too long ago */
-	uint64_t n_commits, n_prepares, n_publishes, n_rows;
+	uint64_t n_commits, n_prepares, n_publishes;
+	uint64_t n_rows; /* of the state, not of the log */
 	/* private */
 	struct stored *rows;
 	struct pending *pending;
@@ -145,6 +146,8 @@ const struct fwd_route *model_route(struct node *n, const char *prefix);
 unsigned int model_count(struct node *n);
 /* Is the model what the core wants, VM by VM? Else false and w->why. */
 bool model_is_true(struct node *n);
+/* Does the stored log verify, from one end to the other? Else false and w->why. */
+bool log_is_whole(struct node *n);
 /* The stored text of a row, or NULL. */
 const char *stored_row(struct node *n, const char *kind, const char *key);
 unsigned int stored_count(struct node *n, const char *kind);

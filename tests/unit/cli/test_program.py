@@ -232,6 +232,17 @@ class OneShot(unittest.TestCase):
         p = run(r, "txn", "apply", "changes", "@-", stdin=json.dumps(changes))
         self.assertEqual((p.returncode, p.stderr), (1, "nearway: full\n"))
 
+    def test_the_log_is_a_line_for_each_entry(self):
+        entry = {"hash": "ab" * 32, "number": 4, "time": "2026-11-25T18:52:53.123Z", "who": "controller clc", "what": "vm.unregister",
+                 "result": "ok", "revision": 3, "params": {"segment": "blue", "mac": "02:00:00:00:00:01", "epoch": 9}}
+        answers = [{"result": {"rows": [entry], "next": "4"}}, {"result": {"rows": []}}] * 2
+        r = Router({"show.log": lambda p: answers.pop(0)})
+        p = run(r, "show", "log", "since", "1h")
+        self.assertEqual(p.stdout, "2026-11-25T18:52:53.123Z controller clc vm.unregister result=ok revision=3 segment=blue "
+                         "mac=02:00:00:00:00:01 epoch=9\n")
+        self.assertEqual([m["params"].get("since") for m in r.requests], [3600000] * 2)
+        self.assertEqual(json.loads(run(r, "--json", "show", "log").stdout)["rows"], [entry])
+
     def test_refusal_is_exit_1_with_message_and_data(self):
         r = Router({"vm.unregister": lambda p: {"error": {"code": 2, "message": "stale epoch", "data": {"epoch": 9}}}})
         words = "vm unregister segment s mac 02:00:00:00:00:05".split()

@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import socket
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -309,6 +310,40 @@ class Program(unittest.TestCase):
         self.assertIn(f'pid {p.pid}', second.stderr)
         p.send_signal(signal.SIGTERM)
         self.assertEqual(p.wait(timeout=15), 0)
+
+    def test_log_is_verified_and_an_altered_entry_is_found(self):
+        self.assertEqual(nearwayd('keygen', self.key).returncode, 0)
+        state = f'{self.dir}/state.db'
+        for _ in range(2):
+            p = self.start()
+            r = nearwayd('--check-log', state)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn('in use by a running router', r.stderr)
+            self.assertEqual(self.call('show.log')['rows'][-1]['what'], 'start')  # no commit is on its way any more
+            p.send_signal(signal.SIGTERM)
+            self.assertEqual(p.wait(30), 0)
+            os.unlink(f'{self.dir}/notify')
+        r = nearwayd('--check-log', state)
+        self.assertEqual((r.returncode, r.stderr), (0, ''))
+        self.assertIn('the log is whole: entries 1 to 4, the last one\'s hash is ', r.stdout)
+        db = sqlite3.connect(state)
+        self.assertEqual([json.loads(v)['what'] for v, in db.execute('SELECT value FROM log ORDER BY seq')],
+                         ['start', 'stop'] * 2)
+        good = db.execute('SELECT value FROM log WHERE seq = 2').fetchone()[0]
+        for sql, text, why in (
+                ('UPDATE log SET value = ? WHERE seq = 2', good.replace('stop', 'step'), 'entry 2: its hash is not that'),
+                ('DELETE FROM log WHERE seq = 2 AND ? IS NOT NULL', good, 'entry 3: entries before it are gone'),
+                ('INSERT INTO log VALUES(2, ?)', good, None),
+                ('INSERT INTO log VALUES(5, ?)', good, 'entry 5: it stands behind the end that was written'),
+                ('DELETE FROM log WHERE seq >= 4 AND ? IS NOT NULL', good, 'entry 4: the log ends before it'),
+                ('DELETE FROM rows WHERE key = ? OR kind = \'meta\'', '', 'nothing that says where the log begins')):
+            with db:
+                db.execute(sql, (text,))
+            r = nearwayd('--check-log', state)
+            self.assertEqual(r.returncode, 1 if why else 0, r.stderr)
+            self.assertIn(why or '', r.stderr)
+        db.close()
+        self.assertEqual(nearwayd('--check-log', f'{self.dir}/nothing').returncode, 1)
 
     def test_router_that_was_killed_starts_again(self):
         nearwayd('keygen', self.key)
