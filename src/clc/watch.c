@@ -8,11 +8,12 @@
 
 #define REDIAL_MS     1000
 #define REDIAL_MAX_MS 60000
+#define TICK_MS	      100
 
 struct watched {
 	const struct inv_router *router;
-	char cursor[64]; /* of the last event */
-	bool subscribed;
+	char cursor[64];	      /* of the last event */
+	bool dialled, subscribed;     /* since it was last down */
 	uint64_t dial_at, backoff_ms; /* 0 = not tried yet, or it was up */
 };
 
@@ -30,7 +31,7 @@ ticked(void *arg)
 {
 	struct watch *w = arg;
 
-	w->links->env->ops->timer_set(w->tick, REDIAL_MS);
+	w->links->env->ops->timer_set(w->tick, TICK_MS);
 }
 
 static struct watched *
@@ -86,30 +87,35 @@ subscribe(struct watch *w, struct watched *x)
 	json_decref(reply);
 }
 
+/* With full jitter, so that all who lost a router at once do not come back at once. */
 static void
-dial(struct watch *w, struct watched *x, uint64_t now)
+back_off(struct watch *w, struct watched *x)
 {
-	if (x->subscribed || x->backoff_ms == 0)
-		log_warn("router %s: %s; dialling", x->router->name,
-			x->subscribed ? link_why(w->links, x->router) : "not connected");
-	x->subscribed = false;
+	struct env *env = w->links->env;
+	uint64_t random;
+
+	if (x->backoff_ms == 0)
+		log_warn("router %s: %s; dialling", x->router->name, link_why(w->links, x->router));
 	x->backoff_ms = x->backoff_ms == 0 ? REDIAL_MS : 2 * x->backoff_ms;
 	if (x->backoff_ms > REDIAL_MAX_MS)
 		x->backoff_ms = REDIAL_MAX_MS;
-	x->dial_at = now + x->backoff_ms;
-	link_dial(w->links, x->router->name);
+	env_call(env, random, &random, sizeof(random));
+	x->dial_at = env_call(env, now_ms) + random % x->backoff_ms;
+	x->subscribed = x->dialled = false;
 }
 
 static void
 look_after(struct watch *w, struct watched *x)
 {
-	uint64_t now = env_call(w->links->env, now_ms);
-
 	if (link_is_up(w->links, x->router)) {
 		if (!x->subscribed)
 			subscribe(w, x);
-	} else if (now >= x->dial_at) {
-		dial(w, x, now);
+	} else if (x->dialled) {
+		if (link_why(w->links, x->router)[0] != '\0')
+			back_off(w, x);
+	} else if (env_call(w->links->env, now_ms) >= x->dial_at) {
+		x->dialled = true;
+		link_dial(w->links, x->router->name);
 	}
 }
 

@@ -765,6 +765,47 @@ turns(struct watch *x, unsigned int n)
 		watch_turn(x);
 }
 
+static const struct env_ops *watch_ops;
+static uint64_t watch_dials[200];
+static unsigned int n_watch_dials;
+
+static struct env_stream *
+note_dial(void *ctx, const char *address, const struct env_stream_ops *ops, void *arg)
+{
+	if (strcmp(address, "192.0.2.10:7411") == 0 && n_watch_dials < 200)
+		watch_dials[n_watch_dials++] = ((struct fake_env *)ctx)->now_ms;
+	return watch_ops->dial(ctx, address, ops, arg);
+}
+
+/* C-50: a controller that follows routers dials with back-off and full jitter, too. */
+static void
+watch_backs_off_with_full_jitter_up_to_a_minute(void **state)
+{
+	struct world *w = *state;
+	struct env_ops real = w->g.f.ops;
+	struct heard h = {0};
+	uint64_t bound = 1000, sum = 0;
+	struct watch *x;
+
+	watch_ops = &real;
+	n_watch_dials = 0;
+	w->g.f.ops.dial = note_dial;
+	fake_router_down(&w->g.r[X]);
+	x = watch_new(&w->c.links, hear, &h);
+	while (n_watch_dials < 60)
+		watch_turn(x);
+	for (unsigned int i = 1; i < 60; i++) {
+		uint64_t gap = watch_dials[i] - watch_dials[i - 1];
+
+		assert_true(gap <= bound + 200); /* and a tick */
+		bound = 2 * bound < 60000 ? 2 * bound : 60000;
+		sum += i > 10 ? gap : 0;
+	}
+	assert_in_range(sum / 49, 15000, 45000); /* half a minute, by chance: five deviations */
+	w->g.f.ops.dial = real.dial;
+	watch_free(x);
+}
+
 static void
 watch_follows_all_routers_and_resumes_where_a_connection_was_lost(void **state)
 {
@@ -829,6 +870,7 @@ main(int argc, char **argv)
 		TEST(route_is_written_where_it_is_asked),
 		TEST(hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more),
 		TEST(private_addresses_that_cannot_be_a_vm_are_refused),
+		TEST(watch_backs_off_with_full_jitter_up_to_a_minute),
 		TEST(watch_follows_all_routers_and_resumes_where_a_connection_was_lost),
 	};
 
