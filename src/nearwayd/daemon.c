@@ -362,6 +362,7 @@ start(struct daemon *d, bool verbose, struct err *e)
 	d->lock = lock_take(c->control.runtime, e);
 	if (d->lock < 0)
 		return d->lock;
+	warn_of_readers(d->file, c);
 	if ((rc = own_key_load(c, d->start.private_key, e)) != 0)
 		return rc;
 	if ((rc = eal_start(d->plan, c->router.name, verbose, e)) != 0)

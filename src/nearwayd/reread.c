@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int
 own_key_load(const struct config *c, uint8_t private_key[KEY_LEN], struct err *e)
@@ -24,6 +25,31 @@ own_key_load(const struct config *c, uint8_t private_key[KEY_LEN], struct err *e
 	if (rc != 0)
 		sodium_memzero(private_key, KEY_LEN);
 	return rc;
+}
+
+static bool
+any_psk(const struct config *c)
+{
+	const struct list *lists[] = {&c->control.controllers, &c->control.observers};
+
+	for (size_t i = 0; i < c->peers.n; i++)
+		if (!sodium_is_zero(list_at(c->peers, struct conf_peer, i)->psk, KEY_LEN))
+			return true;
+	for (int k = 0; k < 2; k++)
+		for (size_t i = 0; i < lists[k]->n; i++)
+			if (!sodium_is_zero(list_at(*lists[k], struct conf_controller, i)->psk, KEY_LEN))
+				return true;
+	return false;
+}
+
+void
+warn_of_readers(const char *file, const struct config *c)
+{
+	struct stat st;
+
+	if (any_psk(c) && stat(file, &st) == 0 && (st.st_mode & 077) != 0)
+		log_warn("%s: has a psk and mode %04o: others may read it; chmod 600 it", file,
+			st.st_mode & 07777);
 }
 
 static int
@@ -76,6 +102,8 @@ reread_start(struct reread *r, const char *file, const struct config *running, c
 		rc = e->code;
 	if (rc != 0)
 		reread_abort(r);
+	else
+		warn_of_readers(file, &r->next);
 	return rc;
 }
 

@@ -234,6 +234,15 @@ class Program(unittest.TestCase):
         p.send_signal(signal.SIGTERM)
         self.assertEqual(p.wait(timeout=15), 0)
 
+    def test_a_file_with_a_psk_that_others_can_read_is_warned_of(self):
+        public = nearwayd('keygen', f'{self.dir}/other').stdout.strip()
+        self.change('control: {', f'control: {{listen: 127.0.0.1:1, controllers: [{{name: clc, key: "{public}", psk: "{public}"}}], ')
+        for mode in (0o600, 0o640):
+            os.chmod(self.config, mode)
+            p = nearwayd('-c', self.config)  # its key is missing: it ends
+            self.assertEqual('chmod 600 it' in p.stderr, mode != 0o600, p.stderr)
+            self.assertNotIn(public, p.stderr)
+
     # C-58: each is refused with its line within 1 s and 64 MiB, and the running router stays as it is.
     def test_hostile_files_are_refused_at_once_and_the_running_configuration_stays(self):
         bomb = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
