@@ -103,11 +103,10 @@ store_row(void *arg, const char *kind, const char *key, const char *value)
 static void
 add_observer(struct config *c)
 {
-	struct conf_controller *o = calloc(1, sizeof(*o));
+	struct conf_controller *o = list_add(&c->control.observers, &kind_conf_controller);
 
 	strcpy(o->name, "watch");
 	key_public(observer_key, o->key);
-	c->control.observers = (struct list){o, 1};
 }
 
 struct world *
