@@ -207,6 +207,7 @@ SEEDS.update({
         'asked': text(say('p', 'sync.sums', {'revision': 1}), say('p', 'sync.sums', {'branches': [0, 7, 255]}),
                       say('p', 'sync.rows', {'leaves': [0, 513, 65535]}), say('p', 'sync.pull', {'vms': [['tenant-a', '52:54:00:00:00:01']]})),
         'update': text(say('p', 'sync.update', {'vms': [CLAIM, DRAINING]}), say('p', 'sync.update', {'vms': [GONE]}), 't3000', 'r'),
+        'for-others': text(say('p', 'sync.update', {'vms': [{**CLAIM, 'owner': 'r-c'}, {**GONE, 'owner': 'r-a'}]})),
         'done': text(say('p', 'sync.done', {'drains': [DONE]}), say('l', 'vm.move', {**vm_of(4, 51), 'epoch': 9}),
                      say('p', 'sync.update', {'vms': [CLAIM]})),
         'mine': text('n', 'a' + json.dumps({'vms': [vm_of(1, 51, owner='r-a', epoch=3)], 'next': 'tenant-a/52:54:00:00:00:01'}),
@@ -219,6 +220,7 @@ SEEDS.update({
     'rows': {
         'vm': text('=vm tenant-a/52:54:00:00:00:07 ' + json.dumps(vm_of(7, 51, owner='r-a', epoch=3))),
         'draining': text('=vm tenant-a/52:54:00:00:00:01 ' + json.dumps(DRAINING), '-vm tenant-a/52:54:00:00:00:02'),
+        'another-key': text('=vm tenant-a/52:54:00:00:00:0a ' + json.dumps(DRAINING)),
         'gone': text('=vm tenant-a/52:54:00:00:00:03 ' + json.dumps(GONE)),
         'move': text('=move tenant-a/52:54:00:00:00:03@2 ' + json.dumps(
             {'epoch': 2, 'from': 'r-b', 'to': 'r-a', 'done': True, 'started': 1790000000000, 'ended': 1790000001000})),
