@@ -420,6 +420,178 @@ who_reads_slowly_gets_a_resync_and_holds_up_nobody(void **state)
 	world_free(w);
 }
 
+/* ---- a subscriber that comes and goes at random, at a router whose lines, disk and process fail ---- */
+
+#define KNOWN 8
+
+struct follower {
+	struct world *w;
+	struct caller *k;
+	char cursor[64];
+	size_t taken;		      /* of k->events */
+	json_int_t number;	      /* of the last event */
+	json_int_t epochs[KNOWN];     /* of the VMs, by events or what was read after a resync */
+	json_int_t revisions[KNOWN];  /* of their last events */
+	unsigned int events, resyncs; /* in all */
+};
+
+static unsigned int
+vm_of(const json_t *e)
+{
+	const char *mac = text_at(e, "vm.mac");
+
+	return (unsigned int)strtoul(mac + strlen("52:54:00:00:00:"), NULL, 16);
+}
+
+/* Each event is a change that was not told before, and the newest of its VM. */
+static void
+follow_event(struct follower *f, const json_t *e)
+{
+	unsigned int n = vm_of(e);
+	json_int_t epoch = json_integer_value(json_object_get(json_object_get(e, "vm"), "epoch"));
+	json_int_t number = json_integer_value(json_object_get(e, "number"));
+	json_int_t revision = json_integer_value(json_object_get(e, "revision"));
+
+	assert_true(number > f->number);
+	assert_true(epoch > f->epochs[n]);
+	assert_true(revision > f->revisions[n]);
+	f->number = number;
+	f->epochs[n] = epoch;
+	f->revisions[n] = revision;
+	f->events++;
+}
+
+static void
+follow_read(struct follower *f)
+{
+	f->resyncs++;
+	f->number = 0;
+	for (unsigned int n = 0; n < KNOWN; n++) {
+		struct vm_obj *o = vm_at(world_router(f->w, 0), n);
+
+		f->epochs[n] = o ? (json_int_t)o->now.epoch : 0;
+		f->revisions[n] = 0;
+	}
+}
+
+static void
+follow_take(struct follower *f)
+{
+	for (; f->k && f->taken < json_array_size(f->k->events); f->taken++)
+		follow_event(f, json_array_get(f->k->events, f->taken));
+	if (f->k && f->k->told)
+		snprintf(f->cursor, sizeof(f->cursor), "%s", cursor_of(f->k));
+}
+
+static void
+follow_leave(struct follower *f)
+{
+	follow_take(f);
+	if (f->k)
+		caller_free(f->k);
+	f->k = NULL;
+}
+
+/* Nothing else happens at the router while the reply is on its way. */
+static void
+follow_come(struct follower *f)
+{
+	json_t *v;
+
+	follow_leave(f);
+	f->k = caller_new(world_controller(f->w), "clc", ROLE_CONTROLLER, world_router(f->w, 0), NULL);
+	f->taken = 0;
+	if (!f->k->up) {
+		follow_leave(f);
+		return;
+	}
+	v = subscribe(f->k, f->cursor, json_pack("[{s:s}]", "class", "vm"));
+	snprintf(f->cursor, sizeof(f->cursor), "%s", text_at(v, "cursor"));
+	if (json_object_get(v, "resync"))
+		follow_read(f);
+	json_decref(v);
+}
+
+static void
+random_step(struct follower *f, uint64_t *epoch)
+{
+	struct node *a = world_router(f->w, 0);
+	unsigned int n = (unsigned int)world_random(f->w, KNOWN);
+
+	switch (world_random(f->w, 12)) {
+	case 0:
+		follow_come(f);
+		break;
+	case 1:
+		follow_leave(f);
+		break;
+	case 2:
+		world_reset(f->w, 0, 2); /* the controller's line */
+		break;
+	case 3:
+		if (world_random(f->w, 4) > 0)
+			break;
+		node_crash(a);
+		node_start(a);
+		break;
+	case 4:
+		a->commits_to_fail = 1;
+		break;
+	case 5:
+		vm_move(world_router(f->w, 1), n, ++*epoch, 0, 0, 0);
+		break;
+	case 6:
+		vm_unregister(a, n, ++*epoch);
+		break;
+	default:
+		vm_register(a, n, ++*epoch, 0);
+		break;
+	}
+	world_run(f->w, world_random(f->w, 40));
+	follow_take(f);
+	if (f->k && f->k->down)
+		follow_leave(f);
+}
+
+static void
+follow_a_while(uint64_t seed, unsigned int *events, unsigned int *resyncs)
+{
+	struct follower f = {.w = world_new(seed, 2)};
+	struct node *a;
+	uint64_t epoch = 0;
+
+	for (unsigned int i = 0; i < 2; i++)
+		node_start(world_router(f.w, i));
+	world_run(f.w, 6000);
+	follow_come(&f);
+	for (unsigned int i = 0; i < 200; i++)
+		random_step(&f, &epoch);
+	a = world_router(f.w, 0);
+	a->commits_to_fail = 0;
+	world_run(f.w, 200000);
+	follow_come(&f);
+	world_run(f.w, 1000);
+	follow_take(&f);
+	for (unsigned int n = 0; n < KNOWN; n++) /* nothing was left out */
+		assert_int_equal(f.epochs[n], vm_at(a, n) ? (json_int_t)vm_at(a, n)->now.epoch : 0);
+	*events += f.events;
+	*resyncs += f.resyncs;
+	follow_leave(&f);
+	world_free(f.w);
+}
+
+static void
+who_comes_and_goes_hears_each_change_once_or_of_a_resync(void **state)
+{
+	unsigned int events = 0, resyncs = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 30; seed++)
+		follow_a_while(seed, &events, &resyncs);
+	assert_true(events > 1000);
+	assert_true(resyncs > 30);
+}
+
 int
 main(void)
 {
@@ -435,6 +607,7 @@ main(void)
 		T(who_comes_again_is_told_what_it_missed_and_nothing_twice),
 		T(a_cursor_that_leads_nowhere_is_answered_with_resync),
 		T(what_is_not_kept_any_more_is_answered_with_resync),
+		T(who_comes_and_goes_hears_each_change_once_or_of_a_resync),
 		T(who_reads_slowly_gets_a_resync_and_holds_up_nobody),
 	};
 
