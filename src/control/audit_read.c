@@ -192,17 +192,17 @@ static json_t *
 page(struct core *c, const struct reading *r, const struct env_row *rows, size_t n)
 {
 	int64_t from = r->since_ms ? env_call(c->env, wall_ms) - (int64_t)r->since_ms : 0;
-	json_t *list = json_array(), *since = wall_json(from > 0 ? from : 0), *v;
-	char next[24];
+	json_t *list = json_array(), *v;
+	char next[24], since[WALL_TEXT];
 
+	wall_text(from, since);
 	for (size_t i = 0; i < n; i++) {
 		json_t *entry = json_loads(rows[i].value, 0, NULL);
 
-		if (entry && is_since(entry, json_string_value(since)))
+		if (entry && is_since(entry, since))
 			json_array_append(list, entry);
 		json_decref(entry);
 	}
-	json_decref(since);
 	v = json_pack("{s:o}", "rows", list);
 	if (n == r->limit) {
 		snprintf(next, sizeof(next), "%" PRIu64, (uint64_t)strtoull(rows[n - 1].key, NULL, 10));

@@ -247,19 +247,17 @@ event_alarm(struct core *c, const char *peer, const char *fmt, ...)
 
 /* ---- as JSON ---- */
 
-json_t *
-wall_json(int64_t wall_ms)
+const char *
+wall_text(int64_t wall_ms, char text[WALL_TEXT])
 {
-	time_t at = (time_t)(wall_ms / 1000);
-	char text[40];
+	time_t at = (time_t)(wall_ms > 0 ? wall_ms / 1000 : 0);
 	struct tm tm;
-	size_t n;
 
-	if (wall_ms < 0 || !gmtime_r(&at, &tm))
-		return json_null();
-	n = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(text + n, sizeof(text) - n, ".%03dZ", (int)(wall_ms % 1000));
-	return json_string(text);
+	gmtime_r(&at, &tm);
+	strftime(text, WALL_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(text + strlen(text), WALL_TEXT - strlen(text), ".%03dZ",
+		wall_ms > 0 ? (int)(wall_ms % 1000) : 0);
+	return text;
 }
 
 static void
@@ -328,8 +326,9 @@ set_data(struct core *c, json_t *v, const struct event *e)
 static json_t *
 event_json(struct core *c, const struct event *e)
 {
-	json_t *v = json_pack("{s:I, s:o, s:s, s:s}", "number", (json_int_t)e->number, "time",
-		wall_json(e->wall_ms), "class", words_event_class[kinds[e->kind].class], "kind",
+	char time[WALL_TEXT];
+	json_t *v = json_pack("{s:I, s:s, s:s, s:s}", "number", (json_int_t)e->number, "time",
+		wall_text(e->wall_ms, time), "class", words_event_class[kinds[e->kind].class], "kind",
 		kinds[e->kind].name);
 
 	if (e->revision)

@@ -685,7 +685,8 @@ void events_call(struct session *s, struct rpc_request *r, const void *params);
 /* What a subscriber has still to hear, as far as its channel takes it now. */
 void events_send(struct session *s);
 
-json_t *wall_json(int64_t wall_ms); /* "2026-11-25T18:52:53.123Z" */
+#define WALL_TEXT 40
+const char *wall_text(int64_t wall_ms, char text[WALL_TEXT]); /* "2026-11-25T18:52:53.123Z" */
 
 /* ---- audit.c, audit_read.c: the log of changes, in the store ---- */
 
