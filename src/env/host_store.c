@@ -265,6 +265,8 @@ start_thread(struct host_store *s)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&s->thread, NULL, run, s);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (rc == 0)
+		pthread_setname_np(s->thread, "store");
 	return rc;
 }
 

@@ -142,7 +142,7 @@ store_state_is(struct node *r, const char *want)
 	return is;
 }
 
-/* C-71, C-73 */
+/* C-71, C-73: what the operator sees. */
 static void
 a_store_that_refuses_is_an_alarm_until_it_takes_rows_again(void **state)
 {
@@ -247,7 +247,7 @@ assert_invariants(struct node *r)
 		fail_msg("%s", r->w->why);
 }
 
-/* C-74 */
+/* C-74: our own checks of rows. */
 static void
 a_row_with_a_flipped_bit_breaks_no_invariant(void **state)
 {

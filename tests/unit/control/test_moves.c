@@ -819,7 +819,7 @@ a_drain_past_its_least_time_stays_so_when_the_load_takes_its_time(void **state)
 	world_free(w);
 }
 
-/* C-85 */
+/* C-85: the wall clock jumped. */
 static void
 a_drain_survives_a_reboot_whatever_the_wall_clock_says(void **state)
 {
@@ -859,7 +859,7 @@ a_drain_survives_a_reboot_whatever_the_wall_clock_says(void **state)
 	}
 }
 
-/* C-85 */
+/* C-85: whatever it says. */
 static void
 what_is_left_is_never_more_and_never_cut_at_once(void **state)
 {

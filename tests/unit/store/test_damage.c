@@ -47,7 +47,7 @@ write_file(const char *suffix, const void *p, size_t n)
 	fclose(f);
 }
 
-/* C-74 */
+/* C-74: no database at all. */
 static void
 files_of_zero_bytes_garbage_or_another_program_are_set_aside(void **state)
 {
@@ -89,7 +89,7 @@ fill(void)
 	return (size_t)st.st_size;
 }
 
-/* C-74 */
+/* C-74: cut at each page. */
 static void
 a_truncated_file_is_set_aside_at_every_page(void **state)
 {
@@ -144,7 +144,7 @@ rows_that_open(const uint8_t *image, size_t size, bool *aside)
 	return rows;
 }
 
-/* C-74 */
+/* C-74: one bit, anywhere. */
 static void
 a_thousand_flipped_bits_open_or_are_set_aside(void **state)
 {
@@ -171,7 +171,7 @@ a_thousand_flipped_bits_open_or_are_set_aside(void **state)
 	free(image);
 }
 
-/* C-74 */
+/* C-74: one page, any. */
 static void
 a_page_of_garbage_is_set_aside_wherever_it_stands(void **state)
 {
@@ -215,7 +215,7 @@ leave_log(int commits)
 	assert_int_equal(status, 0);
 }
 
-/* C-74 */
+/* C-74: its log, cut anywhere. */
 static void
 a_log_cut_anywhere_gives_the_commits_before_the_cut(void **state)
 {
@@ -247,7 +247,7 @@ a_log_cut_anywhere_gives_the_commits_before_the_cut(void **state)
 	free(log);
 }
 
-/* C-74 */
+/* C-74: another's log. */
 static void
 a_log_of_another_database_is_set_aside(void **state)
 {

@@ -217,7 +217,7 @@ all_but_perhaps_the_last(bool killed)
 	store_close(s);
 }
 
-/* C-67 */
+/* C-67: each operation of the disk. */
 static void
 a_kill_or_power_cut_during_checkpoint_loses_nothing(void **state)
 {
@@ -441,7 +441,7 @@ a_full_disk_refuses_at_each_write_and_recovers(void **state)
 	assert_true(bad_disk(OP_WRITE, HOW_ENOSPC, UINT32_MAX) >= 7);
 }
 
-/* C-72 */
+/* C-72: each write, fsync, read, truncation and deletion, once and from then on. */
 static void
 a_disk_in_error_refuses_at_each_write_fsync_and_read_and_recovers(void **state)
 {
@@ -471,7 +471,7 @@ child_fails_to_sync(const struct fault *f)
 	return fault_counted() > 0 ? 0 : 4;
 }
 
-/* C-72 */
+/* C-72: not the same connection again. */
 static void
 after_a_failed_fsync_the_connection_is_opened_anew(void **state)
 {
@@ -512,7 +512,7 @@ a_refused_commit_is_never_half_there(void **state)
 	}
 }
 
-/* C-73 */
+/* C-73: a file system that turned read-only. */
 static void
 a_disk_that_became_read_only_refuses_and_recovers(void **state)
 {
@@ -520,7 +520,7 @@ a_disk_that_became_read_only_refuses_and_recovers(void **state)
 	bad_disk(OP_WRITE | OP_SYNC | OP_TRUNCATE | OP_DELETE | OP_OPEN, HOW_EROFS, UINT32_MAX);
 }
 
-/* C-73 */
+/* C-73: the directory is gone. */
 static void
 a_directory_that_is_gone_refuses_and_recovers_when_it_is_back(void **state)
 {
@@ -542,7 +542,7 @@ a_directory_that_is_gone_refuses_and_recovers_when_it_is_back(void **state)
 	store_close(s);
 }
 
-/* C-73 */
+/* C-73: the file is gone, or another. */
 static void
 a_file_deleted_or_replaced_in_use_refuses_changes(void **state)
 {

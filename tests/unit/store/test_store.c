@@ -66,7 +66,7 @@ rows_of_a_kind_are_read_in_pieces(void **state)
 	store_close(s);
 }
 
-/* C-77 */
+/* C-77: repaired and told. */
 static void
 the_file_is_for_its_owner_alone_and_a_wider_mode_is_repaired(void **state)
 {
@@ -101,7 +101,7 @@ a_store_of_another_router_is_refused_and_left_alone(void **state)
 	store_close(s);
 }
 
-/* C-76 */
+/* C-76: the lock comes before anything else. */
 static void
 a_second_process_is_refused_while_the_first_lives(void **state)
 {
