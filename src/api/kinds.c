@@ -281,14 +281,20 @@ static const struct field fields_peer[] = {
 const struct kind kind_conf_peer = {
 	"peer", sizeof(struct conf_peer), fields_peer, "another router of the group"};
 
+#define ROUTE_FIELDS(s, r)                                                                               \
+	{"prefix", F_PREFIX4, KEYED, AT(s, r prefix), 0, 32,                                             \
+		.help = "destination; 0.0.0.0/0 is the default route"},                                  \
+		{"via", F_IP4, 0, AT(s, r via),                                                          \
+			.help = "next hop, on a connected prefix unless port is given"},                 \
+		{"port", F_NAME, 0, AT(s, r port),                                                       \
+			.help = "wan port; without via the destination itself is the next hop"},         \
+	{                                                                                                \
+		"blackhole", F_BOOL, 0, AT(s, r blackhole), .def = "off",                                \
+							    .help = "drop instead; without via and port" \
+	}
+
 static const struct field fields_route[] = {
-	{"prefix", F_PREFIX4, KEYED, AT(route, prefix), 0, 32,
-		.help = "destination; 0.0.0.0/0 is the default route"},
-	{"via", F_IP4, 0, AT(route, via), .help = "next hop, on a connected prefix unless port is given"},
-	{"port", F_NAME, 0, AT(route, port),
-		.help = "wan port; without via the destination itself is the next hop"},
-	{"blackhole", F_BOOL, 0, AT(route, blackhole), .def = "off",
-		.help = "drop instead; without via and port"},
+	ROUTE_FIELDS(route, ),
 	END,
 };
 const struct kind kind_route = {
@@ -377,6 +383,14 @@ const struct kind kind_vm = {"vm", sizeof(struct vm), fields_vm, "a registered V
 
 /* ---- parameters of methods ---- */
 
+#define GUARD(s)                                                                                      \
+	{"if-revision", F_INT, FIELD_UNSET, AT(s, guard.if_revision), 0, EPOCH_MAX,                   \
+		.help = "only if what it changes is at this revision; 0: only if it does not exist"}, \
+	{                                                                                             \
+		"dry-run", F_BOOL, 0, AT(s, guard.dry_run), .def = "off",                             \
+							    .help = "check, and change nothing"       \
+	}
+
 #define HELP_SEGMENT "segment of the VM"
 #define HELP_MAC     "MAC of the VM"
 
@@ -387,6 +401,7 @@ static const struct field fields_vm_register[] = {
 		.help = "number that orders changes of this VM; 0 is one more than the known one"},
 	{"addresses", F_LIST, REQ, AT(vm_register_params, addresses), 1, VM_ADDRESSES_MAX,
 		.kind = &kind_vm_address, .help = "private addresses, each with its global one of this site"},
+	GUARD(vm_register_params),
 	END,
 };
 const struct kind kind_vm_register_params = {
@@ -418,6 +433,7 @@ static const struct field fields_vm_move[] = {
 	{"old", F_LIST, 0, AT(vm_move_params, old), 0, VM_DRAINS_MAX, .kind = &kind_vm_old,
 		.help = "its global addresses elsewhere, oldest first, for a router that has not heard of "
 			"them"},
+	GUARD(vm_move_params),
 	END,
 };
 const struct kind kind_vm_move_params = {
@@ -428,6 +444,7 @@ static const struct field fields_vm_key[] = {
 	{"mac", F_MAC, REQ, AT(vm_key_params, mac), .help = HELP_MAC},
 	{"epoch", F_INT, 0, AT(vm_key_params, epoch), 0, EPOCH_MAX, "0",
 		.help = "number that orders changes of this VM; 0 is one more than the known one"},
+	GUARD(vm_key_params),
 	END,
 };
 const struct kind kind_vm_key_params = {"vm_key", sizeof(struct vm_key_params), fields_vm_key, "names a VM"};
@@ -437,13 +454,23 @@ static const struct field fields_nat_set[] = {
 	{"private", F_IP4, REQ, AT(nat_set_params, private_ip), .help = "address of the VM in its segment"},
 	{"global", F_IP4, 0, AT(nat_set_params, global_ip),
 		.help = "its global address; left out: it has none"},
+	GUARD(nat_set_params),
 	END,
 };
 const struct kind kind_nat_set_params = {
 	"nat_set", sizeof(struct nat_set_params), fields_nat_set, "a static NAT entry"};
 
+static const struct field fields_route_params[] = {
+	ROUTE_FIELDS(route_params, route.),
+	GUARD(route_params),
+	END,
+};
+const struct kind kind_route_params = {
+	"route_replace", sizeof(struct route_params), fields_route_params, "a route to be"};
+
 static const struct field fields_route_key[] = {
 	{"prefix", F_PREFIX4, REQ, AT(route_key_params, prefix), 0, 32, .help = "destination of the route"},
+	GUARD(route_key_params),
 	END,
 };
 const struct kind kind_route_key_params = {
@@ -454,18 +481,31 @@ static const struct field fields_move_finish[] = {
 	{"mac", F_MAC, REQ, AT(move_finish_params, mac), .help = HELP_MAC},
 	{"epoch", F_INT, 0, AT(move_finish_params, epoch), 0, EPOCH_MAX, "0",
 		.help = "number of the move; 0 is all moves of this VM"},
+	GUARD(move_finish_params),
 	END,
 };
 const struct kind kind_move_finish_params = {
 	"move_finish", sizeof(struct move_finish_params), fields_move_finish, "names the drains of a move"};
 
+#define HELP_LIMIT  "rows of one reply; 0 is 1000"
+#define HELP_CURSOR "go on from here: next of the last reply"
+
 static const struct field fields_show[] = {
-	{"limit", F_INT, 0, AT(show_params, limit), 0, 10000, "0", .help = "rows of one reply; 0 is 1000"},
-	{"cursor", F_STRING, 0, AT(show_params, cursor), 0, 63,
-		.help = "go on from here: next of the last reply"},
+	{"limit", F_INT, 0, AT(show_params, limit), 0, 10000, "0", .help = HELP_LIMIT},
+	{"cursor", F_STRING, 0, AT(show_params, cursor), 0, 63, .help = HELP_CURSOR},
 	END,
 };
 const struct kind kind_show_params = {"show", sizeof(struct show_params), fields_show, "part of a listing"};
+
+static const struct field fields_show_since[] = {
+	{"limit", F_INT, 0, AT(show_params, limit), 0, 10000, "0", .help = HELP_LIMIT},
+	{"cursor", F_STRING, 0, AT(show_params, cursor), 0, 63, .help = HELP_CURSOR},
+	{"since", F_INT, FIELD_UNSET, AT(show_params, since), 0, EPOCH_MAX,
+		.help = "only what changed after this revision, and what is gone since"},
+	END,
+};
+const struct kind kind_show_since_params = {
+	"show_since", sizeof(struct show_params), fields_show_since, "part of a listing"};
 
 #define HELP_PROTO     "IP protocol: tcp, udp, icmp or a number"
 #define HELP_ETHERTYPE "ethertype: ipv4, ipv6, arp, rarp or a number such as 0x88cc"
@@ -599,6 +639,8 @@ static const struct field fields_txn[] = {
 		.help = "check everything, change nothing"},
 	{"changes", F_LIST, REQ, AT(txn_params, changes), 1, TXN_CHANGES_MAX, .kind = &kind_txn_change,
 		.help = "changes in order, all or nothing"},
+	{"if-revision", F_INT, FIELD_UNSET, AT(txn_params, if_revision), 0, EPOCH_MAX,
+		.help = "only if the router is at this revision"},
 	END,
 };
 const struct kind kind_txn_params = {"txn", sizeof(struct txn_params), fields_txn, "a transaction"};
@@ -612,6 +654,8 @@ static const struct field fields_replace[] = {
 		.help = HELP_MAX_REMOVE},
 	{"dry-run", F_BOOL, 0, AT(replace_params, dry_run), .def = "off",
 		.help = "tell what would be added, changed and removed, and change nothing"},
+	{"if-revision", F_INT, FIELD_UNSET, AT(replace_params, if_revision), 0, EPOCH_MAX,
+		.help = "only if the router is at this revision"},
 	END,
 };
 const struct kind kind_replace_params = {"replace", sizeof(struct replace_params), fields_replace,
@@ -674,6 +718,8 @@ static const struct field fields_txn_commit[] = {
 		.help = "check everything, change nothing; the transaction stays open"},
 	{"max-remove", F_INT, 0, AT(txn_commit_params, max_remove), 0, TXN_CHANGES_MAX, "0",
 		.help = "of a replace: " HELP_MAX_REMOVE},
+	{"if-revision", F_INT, FIELD_UNSET, AT(txn_commit_params, if_revision), 0, EPOCH_MAX,
+		.help = "only if the router is at this revision"},
 	END,
 };
 const struct kind kind_txn_commit_params = {

@@ -208,7 +208,14 @@ extern const struct kind kind_vm, kind_vm_address, kind_vm_drain;
 
 /* ---- parameters of methods (methods.def) ---- */
 
+/* First of all in the parameters of a change. */
+struct change_guard {
+	uint64_t if_revision; /* its object must be at it; 0: must not exist; UINT64_MAX: whatever it is at */
+	bool dry_run;
+};
+
 struct vm_register_params {
+	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
 	uint64_t epoch; /* 0: one more than what is known */
@@ -223,6 +230,7 @@ struct vm_old { /* a global address of the VM at another router, live or drainin
 };
 
 struct vm_move_params { /* told to the new router alone */
+	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
 	uint64_t epoch;			     /* 0: one more than what is known */
@@ -232,22 +240,31 @@ struct vm_move_params { /* told to the new router alone */
 };
 
 struct vm_key_params {
+	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
 	uint64_t epoch;
 };
 
 struct nat_set_params { /* global_ip 0 removes the entry */
+	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	ip4 private_ip;
 	ip4 global_ip;
 };
 
+struct route_params {
+	struct change_guard guard;
+	struct route route;
+};
+
 struct route_key_params {
+	struct change_guard guard;
 	struct prefix4 prefix;
 };
 
 struct move_finish_params { /* ends the drains of a VM's move before their time */
+	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
 	uint64_t epoch; /* the move's; 0 = all */
@@ -256,6 +273,7 @@ struct move_finish_params { /* ends the drains of a VM's move before their time 
 struct show_params {
 	uint64_t limit;	 /* rows; 0 = 1,000 */
 	char cursor[64]; /* "" = from the start; else the `next` of the last reply */
+	uint64_t since; /* what changed after this revision; UINT64_MAX: all that is. show.vms, show.routes */
 };
 
 /* Which packets; what is left out asks nothing. MACs, addresses and ports: of either end, inside a tunnel too. */
@@ -330,5 +348,6 @@ struct explain_params {
 };
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
-	kind_nat_set_params, kind_route_key_params, kind_move_finish_params, kind_show_params, kind_no_params,
-	kind_trace_params, kind_capture_params, kind_explain_params, kind_events_params, kind_log_params;
+	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_finish_params,
+	kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params, kind_capture_params,
+	kind_explain_params, kind_events_params, kind_log_params;

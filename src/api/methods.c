@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* A route is its own parameters. */
-#define kind_route_params kind_route
-
 #define METHOD(name, params, perm, help) {name, &kind_##params##_params, PERM_##perm, help},
 #define COMMAND(name, params, perm, help)
 

@@ -27,12 +27,13 @@ struct txn_change { /* one of txn.apply's list */
 
 struct txn_params {
 	bool dry_run;
-	struct list changes; /* txn_change */
+	uint64_t if_revision; /* of the router; UINT64_MAX: any */
+	struct list changes;  /* txn_change */
 };
 
 struct replace_params {
 	bool dry_run;
-	uint64_t max_remove;
+	uint64_t max_remove, if_revision;
 	struct list changes; /* txn_change */
 };
 
@@ -64,7 +65,7 @@ struct txn_commit_params {
 	uint64_t txn, count;
 	char sha256[SHA256_TEXT + 1];
 	bool dry_run;
-	uint64_t max_remove;
+	uint64_t max_remove, if_revision;
 };
 
 struct txn_key_params {
@@ -89,4 +90,5 @@ enum {
 	RPC_STORE = 6,	    /* storage refused; nothing was changed */
 	RPC_EPOCH_STEP = 7, /* more than 2^32 over the known epoch */
 	RPC_SUPERSEDED = 8, /* a controller with a higher term has spoken */
+	RPC_REVISION = 9,   /* not at the revision that the caller knows; data: the object as it is */
 };

@@ -58,6 +58,7 @@ as_text(const struct kind *k, const json_t *params)
 	faults_init(&none);
 	if (obj != NULL && kind_read(k, params, NULL, obj, &none) == 0) {
 		v = kind_write_text(k, obj);
+		json_object_del(v, "dry-run"); /* how a change is made is no state */
 		kind_fini(k, obj);
 	}
 	faults_fini(&none);

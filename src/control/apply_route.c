@@ -88,6 +88,8 @@ route_log(struct core *c, struct route_obj *o)
 	u->old.route.conf = o->conf;
 	u->old.route.has_run = o->has_run;
 	u->old.route.run = o->run;
+	u->old.route.revision = o->revision;
+	txn_touch(c, &o->touched);
 }
 
 static void
@@ -95,13 +97,14 @@ route_set(struct core *c, struct route_obj *o, bool has_run, const struct route 
 {
 	route_log(c, o);
 	o->has_run = has_run;
+	o->revision = c->revision + 1;
 	if (run)
 		o->run = *run;
 	txn_count(c);
 }
 
-/* The object stays when it has become empty: another log entry may name it. routes_free() and the next start
- * drop it. */
+/* The object stays when it has become empty: another log entry may name it, and it tells who asks that it is gone.
+ * routes_trim() and the next start drop it. */
 void
 route_undo(const struct undo *u)
 {
@@ -109,6 +112,7 @@ route_undo(const struct undo *u)
 	u->route->conf = u->old.route.conf;
 	u->route->has_run = u->old.route.has_run;
 	u->route->run = u->old.route.run;
+	u->route->revision = u->old.route.revision;
 }
 
 int
@@ -149,8 +153,7 @@ route_row(const struct route_obj *o, struct env_row *row)
 	struct prefix4 p = route_prefix(o);
 	char prefix[PREFIX4_TEXT];
 
-	row_set(row, "route", prefix4_format(&p, prefix),
-		o->has_run ? kind_write(&kind_route, &o->run) : NULL);
+	row_set(row, "route", prefix4_format(&p, prefix), o->has_run ? route_json(o) : NULL);
 }
 
 int
@@ -207,11 +210,13 @@ route_load(struct core *c, const struct env_row *row, struct fail *f)
 	struct faults faults;
 	char prefix[PREFIX4_TEXT];
 	struct err e = {0};
+	uint64_t revision;
 	struct route r;
 	int rc;
 
 	if (!v)
 		return f->code;
+	revision = row_revision(v);
 	faults_init(&faults);
 	rc = kind_read(&kind_route, v, NULL, &r, &faults);
 	if (rc != 0) {
@@ -221,6 +226,8 @@ route_load(struct core *c, const struct env_row *row, struct fail *f)
 		rc = row_check_key(row, prefix4_format(&r.prefix, prefix), f);
 		rc = rc ? rc : apply_route_replace(c, &r, NULL, f);
 	}
+	if (rc == 0)
+		route_find(c, &r.prefix)->revision = revision;
 	faults_fini(&faults);
 	json_decref(v);
 	return rc;

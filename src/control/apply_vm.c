@@ -34,7 +34,7 @@ take_epoch(struct core *c, const struct vm_obj *known, uint64_t asked, uint64_t 
 	if (*epoch > EPOCH_MAX)
 		return fail(f, RPC_EPOCH_STEP, "epoch %" PRIu64 " is above 2^63-1", *epoch);
 	if (known && *epoch < old) {
-		f->data = vm_json(c, &known->now);
+		f->data = vm_shown(c, &known->now);
 		return fail(f, RPC_STALE_EPOCH, "VM %s is at epoch %" PRIu64 " already, at router %s", key,
 			old, router_name(c, known->now.fwd.owner));
 	}
@@ -50,7 +50,7 @@ conflict(struct core *c, const struct vm_obj *known, struct fail *f)
 	char key[VM_KEY_TEXT];
 
 	vm_key_text(c, known->key.segment, &known->key.mac, key);
-	f->data = vm_json(c, &known->now);
+	f->data = vm_shown(c, &known->now);
 	fail(f, RPC_CONFLICT, "VM %s has other content at epoch %" PRIu64 ": a change needs a higher epoch",
 		key, known->now.epoch);
 	if (!c->current->dry_run)

@@ -11,9 +11,14 @@ APPLY(vm_register, struct vm_register_params)
 APPLY(vm_move, struct vm_move_params)
 APPLY(vm_unregister, struct vm_key_params)
 APPLY(nat_set, struct nat_set_params)
-APPLY(route_replace, struct route)
 APPLY(route_delete, struct route_key_params)
 APPLY(move_finish, struct move_finish_params)
+
+static int
+do_route_replace(struct core *c, const void *p, json_t *out, struct fail *f)
+{
+	return apply_route_replace(c, &((const struct route_params *)p)->route, out, f);
+}
 
 enum { OF_VM, OF_PRIVATE, OF_ROUTE };
 
@@ -26,8 +31,9 @@ enum { OF_VM, OF_PRIVATE, OF_ROUTE };
 NAMES_A_VM(vm_register_params)
 NAMES_A_VM(vm_move_params)
 NAMES_A_VM(move_finish_params)
-_Static_assert(offsetof(struct vm_register_params, addresses) == offsetof(struct vm_move_params, addresses) &&
-		       offsetof(struct route, prefix) == offsetof(struct route_key_params, prefix),
+_Static_assert(
+	offsetof(struct vm_register_params, addresses) == offsetof(struct vm_move_params, addresses) &&
+		offsetof(struct route_params, route.prefix) == offsetof(struct route_key_params, prefix),
 	"as the other");
 
 static const struct change_kind kinds[] = {
@@ -67,6 +73,12 @@ change_read(struct change *ch, const char *name, const json_t *params, struct fa
 	return rc ? f->code : 0;
 }
 
+bool
+change_is_dry(const struct change *ch)
+{
+	return ((const struct change_guard *)ch->params)->dry_run;
+}
+
 void
 changes_free(struct change *changes, size_t n)
 {
@@ -77,21 +89,30 @@ changes_free(struct change *changes, size_t n)
 	}
 }
 
+static int
+change_of_list(struct change *ch, const struct txn_change *from, bool desired, struct fail *f)
+{
+	int rc = change_read(ch, from->method, from->params, f);
+
+	if (rc == 0 && change_is_dry(ch))
+		rc = fail(f, RPC_INVALID_PARAMS, "dry-run is of the whole list, not of one change");
+	if (rc == 0 && desired && !ch->kind->desired)
+		rc = fail(f, RPC_INVALID_PARAMS,
+			"%s does not say what shall be: vm.register, vm.move and route.replace do",
+			from->method);
+	return rc;
+}
+
 int
 changes_read(const struct list *l, bool desired, struct change *out, struct fail *f)
 {
 	char why[sizeof(f->text)];
 
 	for (size_t i = 0; i < l->n; i++) {
-		const struct txn_change *ch = list_at(*l, const struct txn_change, i);
+		const struct txn_change *from = list_at(*l, const struct txn_change, i);
 
-		if (change_read(&out[i], ch->method, ch->params, f) == 0 &&
-			(!desired || out[i].kind->desired))
+		if (change_of_list(&out[i], from, desired, f) == 0)
 			continue;
-		if (f->code == 0)
-			fail(f, RPC_INVALID_PARAMS,
-				"%s does not say what shall be: vm.register, vm.move and route.replace do",
-				ch->method);
 		memcpy(why, f->text, sizeof(why));
 		changes_free(out, i + 1);
 		return fail(f, f->code, "changes[%zu]: %.350s", i, why);
@@ -139,4 +160,49 @@ change_addresses(const struct change *ch)
 	const struct vm_register_params *p = ch->params;
 
 	return ch->kind->of == OF_VM && ch->kind->desired ? &p->addresses : NULL;
+}
+
+/* ---- making it ---- */
+
+static uint64_t
+object_revision(const struct object *o)
+{
+	if (o->vm)
+		return vm_live(o->vm) ? o->vm->now.revision : 0;
+	return o->route && o->route->has_run ? o->route->revision : 0;
+}
+
+static int
+wrong_revision(struct core *c, const struct change *ch, uint64_t asked, struct fail *f)
+{
+	struct object o = change_object(c, ch);
+	uint64_t is = object_revision(&o);
+
+	fail_clear(f);
+	if (o.vm)
+		f->data = vm_shown(c, &o.vm->now);
+	else if (o.route)
+		f->data = route_json(o.route);
+	if (is == 0)
+		return fail(f, RPC_REVISION, "it does not exist, and so is not at revision %" PRIu64, asked);
+	return fail(f, RPC_REVISION, "it is at revision %" PRIu64 ", not %" PRIu64, is, asked);
+}
+
+/* Said again, a change that was made finds what it asks for, and is not refused: its acknowledgement may have been lost. So the
+ * revision counts only where something would change. What is wrong at any revision is told as such. */
+int
+change_make(struct core *c, const struct change *ch, json_t *out, struct fail *f)
+{
+	const struct change_guard *g = ch->params;
+	struct object o = change_object(c, ch);
+	uint64_t was = object_revision(&o);
+	size_t mark = txn_mark(c);
+	int rc = ch->kind->apply(c, ch->params, out, f);
+
+	if (g->if_revision == UINT64_MAX || g->if_revision == was || (rc == 0 && txn_mark(c) == mark))
+		return rc;
+	if (rc != 0 && rc != RPC_CONFLICT && rc != RPC_NOT_FOUND && rc != RPC_LIMIT)
+		return rc;
+	txn_rollback(c, mark);
+	return wrong_revision(c, ch, g->if_revision, f);
 }

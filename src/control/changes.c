@@ -44,7 +44,8 @@ change_refused(struct change_txn *x, size_t i)
 	if (!x->list)
 		return f->code;
 	memcpy(why, f->text, sizeof(why));
-	f->data = json_pack("{s:I, s:o*}", "change", (json_int_t)i, "vm", f->data);
+	f->data = json_pack("{s:I, s:o*}", "change", (json_int_t)i,
+		x->changes[i].kind->name[0] == 'r' ? "route" : "vm", f->data);
 	return fail(f, f->code, "changes[%zu]: %.350s", i, why);
 }
 
@@ -59,7 +60,7 @@ list_apply(struct core *c, struct change_txn *x)
 		if (!txn_turn(c))
 			return TXN_MORE;
 		out = json_object();
-		rc = ch->kind->apply(c, ch->params, out, &x->txn.fail);
+		rc = change_make(c, ch, out, &x->txn.fail);
 		if (!x->staged)
 			json_array_append(x->results, out);
 		json_decref(out);
@@ -67,6 +68,19 @@ list_apply(struct core *c, struct change_txn *x)
 			return change_refused(x, x->at);
 	}
 	return 0;
+}
+
+/* As for a single change: who finds all as asked is not refused. */
+static int
+check_revision(struct core *c, struct change_txn *x)
+{
+	struct fail *f = &x->txn.fail;
+
+	if (x->if_revision == UINT64_MAX || x->if_revision == c->revision || !x->txn.changed)
+		return 0;
+	f->data = json_pack("{s:I}", "revision", (json_int_t)c->revision);
+	return fail(f, RPC_REVISION, "the router is at revision %" PRIu64 ", not %" PRIu64, c->revision,
+		x->if_revision);
 }
 
 static int
@@ -82,7 +96,8 @@ change_apply(struct core *c, struct txn *t)
 		x->results = json_array();
 		x->at = 0;
 	}
-	return x->replace ? replace_apply(c, x) : list_apply(c, x);
+	rc = x->replace ? replace_apply(c, x) : list_apply(c, x);
+	return rc ? rc : check_revision(c, x);
 }
 
 static json_t *
@@ -160,6 +175,7 @@ change_txn_new(struct session *s, struct rpc_request *r, const char *method)
 	x->txn.apply = change_apply;
 	x->txn.done = change_done;
 	x->txn.audit = change_audit;
+	x->if_revision = UINT64_MAX;
 	x->request = r;
 	x->role = s->role;
 	x->term = s->term;
@@ -192,10 +208,12 @@ change_call(struct session *s, struct rpc_request *r, const char *method, const 
 
 	x->n = 1;
 	x->changes = zalloc(sizeof(*x->changes));
-	if (change_read(x->changes, method, params, &f) == 0)
-		change_submit(s, x);
-	else
+	if (change_read(x->changes, method, params, &f) != 0) {
 		refuse(s, x, &f);
+		return;
+	}
+	x->txn.dry_run = change_is_dry(x->changes);
+	change_submit(s, x);
 }
 
 static void
@@ -219,6 +237,7 @@ txn_apply_call(struct session *s, struct rpc_request *r, const void *params)
 	struct change_txn *x = change_txn_new(s, r, "txn.apply");
 
 	x->txn.dry_run = p->dry_run;
+	x->if_revision = p->if_revision;
 	list_call(s, x, &p->changes);
 }
 
@@ -229,6 +248,7 @@ state_replace_call(struct session *s, struct rpc_request *r, const void *params)
 	struct change_txn *x = change_txn_new(s, r, "state.replace");
 
 	x->txn.dry_run = p->dry_run;
+	x->if_revision = p->if_revision;
 	x->replace = replace_new(p->max_remove);
 	list_call(s, x, &p->changes);
 }

@@ -32,6 +32,9 @@ int changes_read(const struct list *l, bool desired, struct change *out, struct 
 void changes_free(struct change *changes, size_t n);
 /* What the change is of, as the model has it now; none: it does not exist. */
 struct object change_object(struct core *c, const struct change *ch);
+bool change_is_dry(const struct change *ch);
+/* Makes it, if its object is at the revision that it asks for; 0 or an RPC_ code. */
+int change_make(struct core *c, const struct change *ch, json_t *out, struct fail *f);
 /* What a VM shall have; NULL: it says another thing. */
 const struct list *change_addresses(const struct change *ch);
 
@@ -55,6 +58,7 @@ struct change_txn {
 	enum channel_role role;
 	uint64_t term;
 	char name[112], method[NAME_LEN + 1];
+	uint64_t if_revision;  /* of the router; UINT64_MAX: any */
 	bool list;	       /* its results and refusals name the change */
 	struct staged *staged; /* has the changes; NULL: they are its own */
 	struct change *changes;

@@ -161,7 +161,7 @@ check_clash(struct core *c, const struct vm_state *s, struct fail *f)
 	if (!o)
 		return 0;
 	vm_key_text(c, o->key.segment, &o->key.mac, key);
-	f->data = vm_json(c, &o->now);
+	f->data = vm_shown(c, &o->now);
 	return fail(f, RPC_CONFLICT, "address %s belongs to VM %s of router %s", ip4_format(which, ip), key,
 		router_name(c, o->now.fwd.owner));
 }

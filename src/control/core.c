@@ -67,6 +67,7 @@ meta_load(struct core *c, const struct env_row *row, struct fail *f)
 		return fail(f, RPC_INVALID_PARAMS, "not a row of a router");
 	}
 	c->revision = c->stored_revision = (uint64_t)revision;
+	c->vms_from = (uint64_t)json_integer_value(json_object_get(v, "forgotten"));
 	c->term.number = (uint64_t)term;
 	snprintf(c->term.name, sizeof(c->term.name), "%s", controller);
 	c->stored.present = true;
@@ -162,6 +163,7 @@ core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e)
 {
 	int rc;
 
+	c->live_revision = c->routes_from = c->revision;
 	c->ready = ready;
 	c->ready_arg = arg;
 	moves_start(c);

@@ -266,7 +266,7 @@ static void
 show_call(struct session *s, struct rpc_request *r, const struct method *m, const void *params)
 {
 	static const struct show_params all; /* of what comes in one piece, and has no parameters */
-	json_t *v = show(s->core, m->name + strlen("show."), m->params == &kind_show_params ? params : &all);
+	json_t *v = show(s->core, m->name + strlen("show."), m->params == &kind_no_params ? &all : params);
 
 	if (v)
 		rpc_reply(r, v);

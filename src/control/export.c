@@ -65,12 +65,12 @@ export_vms(struct core *c, const char *cursor, size_t limit, json_t *rows, char 
 	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor), bytes = 0;
 
 	for (; i < n && json_array_size(rows) < limit && bytes < PAGE_BYTES; i++) {
-		const struct vm_obj *o = c->sorted[i];
+		const struct vm_state *s = vm_settled(c, c->sorted[i]);
 
-		if (!vm_live(o) || o->now.fwd.owner != FWD_SELF)
+		if (!s || s->deleted || s->fwd.owner != FWD_SELF)
 			continue;
-		json_array_append_new(rows, vm_change(c, &o->now));
-		bytes += 200 + 100 * o->now.fwd.n_addresses + 150 * o->now.fwd.n_drains;
+		json_array_append_new(rows, vm_change(c, s));
+		bytes += 200 + 100 * s->fwd.n_addresses + 150 * s->fwd.n_drains;
 	}
 	if (i < n && i > 0)
 		vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, next);
@@ -118,8 +118,8 @@ state_export(struct core *c, const struct show_params *p)
 		export_routes(c, p->cursor + strlen(ROUTES), limit, rows, next);
 	else
 		export_vms(c, p->cursor, limit, rows, next);
-	v = json_pack("{s:s, s:I, s:o}", "router", c->conf->router.name, "revision", (json_int_t)c->revision,
-		"rows", rows);
+	v = json_pack("{s:s, s:I, s:o}", "router", c->conf->router.name, "revision",
+		(json_int_t)c->live_revision, "rows", rows);
 	if (next[0])
 		json_object_set_new(v, "next", json_string(next));
 	return v;

@@ -89,7 +89,7 @@ remove_routes(struct core *c, struct change_txn *x)
 	struct replace *r = x->replace;
 
 	for (; r->route; r->route = r->route->hh.next) {
-		struct route_key_params p = {route_prefix(r->route)};
+		struct route_key_params p = {.prefix = route_prefix(r->route)};
 		int rc;
 
 		if (!txn_turn(c))
@@ -158,7 +158,7 @@ check_owner(struct core *c, const struct vm_obj *o, const struct change *ch, str
 	if (!vm_live(o) || is_own(o) || p->epoch != 0)
 		return 0;
 	vm_key_text(c, o->key.segment, &o->key.mac, key);
-	f->data = vm_json(c, &o->now);
+	f->data = vm_shown(c, &o->now);
 	return fail(f, RPC_CONFLICT,
 		"VM %s is registered at router %s: a higher epoch than %" PRIu64 " takes it", key,
 		router_name(c, o->now.fwd.owner), o->now.epoch);
@@ -173,7 +173,7 @@ put_vm(struct core *c, struct change_txn *x, struct change *ch, const struct vm_
 
 	if (rc == 0) {
 		free_addresses(c, x->replace, ch, o);
-		rc = ch->kind->apply(c, ch->params, out, f);
+		rc = change_make(c, ch, out, f);
 	}
 	json_decref(out);
 	return rc;
@@ -199,8 +199,7 @@ put(struct core *c, struct change_txn *x)
 
 	if (mark && *mark == x->replace->serial + 1)
 		return twice(x);
-	rc = change_addresses(ch) ? put_vm(c, x, ch, o.vm)
-				  : ch->kind->apply(c, ch->params, NULL, &x->txn.fail);
+	rc = change_addresses(ch) ? put_vm(c, x, ch, o.vm) : change_make(c, ch, NULL, &x->txn.fail);
 	if (rc != 0)
 		return change_refused(x, x->at);
 	*(txn_mark(c) == before ? &count->unchanged : had ? &count->changed : &count->added) += 1;

@@ -5,6 +5,7 @@
 #define ROWS_DEFAULT 1000
 #define PAGE_BYTES   700000 /* about; a message holds 1 MiB */
 #define MOVES_PAGE   2000
+#define SCAN_MAX     50000 /* VMs looked at for one page */
 
 static json_t *
 listing(json_t *rows, const char *next)
@@ -33,14 +34,15 @@ vm_shown(struct core *c, const struct vm_state *s)
 
 	if (f->owner == FWD_SELF && f->location == FWD_SELF && f->attachment >= 0)
 		json_object_set_new(v, "port", json_string(attachment_text(c, f->attachment, at)));
+	json_object_set_new(v, "revision", number(s->revision));
 	return v;
 }
 
 static void
-vm_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+vm_rows(struct core *c, const struct vm_state *s, json_t *rows)
 {
-	uint8_t owner = o->now.fwd.owner;
-	json_t *v = vm_shown(c, &o->now);
+	uint8_t owner = s->fwd.owner;
+	json_t *v = vm_shown(c, s);
 
 	if (owner != FWD_SELF && c->peers[owner - 1].stale_since)
 		json_object_set_new(v, "stale-ms", number(now_ms(c) - c->peers[owner - 1].stale_since));
@@ -57,48 +59,48 @@ set_traffic(json_t *v, const struct fwd_traffic *t)
 }
 
 static void
-counter_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+counter_rows(struct core *c, const struct vm_state *s, json_t *rows)
 {
-	const struct fwd_vm *f = &o->now.fwd;
+	const struct fwd_vm *f = &s->fwd;
 	char mac[MAC_TEXT], ip[IP4_TEXT];
 	struct fwd_traffic t;
-	json_t *v = json_pack("{s:s, s:s, s:s, s:s}", "segment", segment_at(c, o->key.segment)->name, "mac",
-		mac_format(&o->key.mac, mac), "private",
+	json_t *v = json_pack("{s:s, s:s, s:s, s:s}", "segment", segment_at(c, f->segment)->name, "mac",
+		mac_format(&f->mac, mac), "private",
 		f->n_addresses > 0 ? ip4_format(f->addresses[0].private_ip, ip) : "", "owner",
 		router_name(c, f->owner));
 
-	env_call(c->env, fwd_vm_traffic, o->key.segment, &o->key.mac, &t);
+	env_call(c->env, fwd_vm_traffic, f->segment, &f->mac, &t);
 	set_traffic(v, &t);
 	json_array_append_new(rows, v);
 }
 
 static json_t *
-nat_row(struct core *c, const struct vm_obj *o, ip4 private_ip, ip4 global_ip, uint8_t router)
+nat_row(struct core *c, const struct fwd_vm *f, ip4 private_ip, ip4 global_ip, uint8_t router)
 {
 	char a[IP4_TEXT], b[IP4_TEXT], mac[MAC_TEXT];
 
 	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "global", ip4_format(global_ip, b), "private",
-		ip4_format(private_ip, a), "segment", segment_at(c, o->key.segment)->name, "mac",
-		mac_format(&o->key.mac, mac), "router", router_name(c, router));
+		ip4_format(private_ip, a), "segment", segment_at(c, f->segment)->name, "mac",
+		mac_format(&f->mac, mac), "router", router_name(c, router));
 }
 
 static void
-nat_rows(struct core *c, const struct vm_obj *o, json_t *rows)
+nat_rows(struct core *c, const struct vm_state *s, json_t *rows)
 {
-	const struct fwd_vm *f = &o->now.fwd;
+	const struct fwd_vm *f = &s->fwd;
 	json_t *v;
 
 	for (unsigned int i = 0; i < f->n_addresses; i++) {
 		if (!f->addresses[i].global_ip)
 			continue;
-		v = nat_row(c, o, f->addresses[i].private_ip, f->addresses[i].global_ip, f->owner);
+		v = nat_row(c, f, f->addresses[i].private_ip, f->addresses[i].global_ip, f->owner);
 		json_object_set_new(v, "state", json_string("live"));
 		json_array_append_new(rows, v);
 	}
 	for (unsigned int i = 0; i < f->n_drains; i++) {
-		const struct drain_time *t = &o->now.drain[i];
+		const struct drain_time *t = &s->drain[i];
 
-		v = nat_row(c, o, f->drains[i].private_ip, f->drains[i].global_ip, f->drains[i].home);
+		v = nat_row(c, f, f->drains[i].private_ip, f->drains[i].global_ip, f->drains[i].home);
 		json_object_set_new(v, "state", json_string("draining"));
 		json_object_set_new(v, "epoch", number(t->epoch));
 		if (f->drains[i].home == FWD_SELF) {
@@ -109,27 +111,69 @@ nat_rows(struct core *c, const struct vm_obj *o, json_t *rows)
 	}
 }
 
+/* Is it in a listing of all that is, or of what changed since? */
+static bool
+is_listed(const struct vm_state *s, uint64_t since)
+{
+	return s && (since == UINT64_MAX ? !s->deleted : s->revision > since);
+}
+
 static json_t *
-show_by_vm(struct core *c, const struct show_params *p,
-	void (*add)(struct core *, const struct vm_obj *, json_t *))
+show_by_vm(struct core *c, const struct show_params *p, uint64_t since,
+	void (*add)(struct core *, const struct vm_state *, json_t *))
 {
 	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, p->cursor),
-	       limit = p->limit ? p->limit : ROWS_DEFAULT;
+	       stop = n - i > SCAN_MAX ? i + SCAN_MAX : n, limit = p->limit ? p->limit : ROWS_DEFAULT;
 	char next[VM_KEY_TEXT] = "";
 	json_t *rows = json_array();
 	size_t bytes = 0;
 
-	for (; i < n && json_array_size(rows) < limit && bytes < PAGE_BYTES; i++) {
-		const struct fwd_vm *f = &c->sorted[i]->now.fwd;
+	for (; i < stop && json_array_size(rows) < limit && bytes < PAGE_BYTES; i++) {
+		const struct vm_state *s = vm_settled(c, c->sorted[i]);
 
-		if (!vm_live(c->sorted[i]))
+		if (!is_listed(s, since))
 			continue;
-		add(c, c->sorted[i], rows);
-		bytes += 200 + 200 * f->n_addresses + 300 * f->n_drains;
+		add(c, s, rows);
+		bytes += 200 + 200 * s->fwd.n_addresses + 300 * s->fwd.n_drains;
 	}
 	if (i < n && i > 0)
 		vm_key_text(c, c->sorted[i - 1]->key.segment, &c->sorted[i - 1]->key.mac, next);
 	return listing(rows, next);
+}
+
+static json_t *
+show_vms(struct core *c, const struct show_params *p)
+{
+	json_t *v = show_by_vm(c, p, p->since, vm_rows);
+
+	if (p->since < c->vms_from)
+		json_object_set_new(
+			v, "resync", json_string("VMs that were deleted since are not remembered"));
+	return v;
+}
+
+/* ---- routes: as forwarding has them, or what changed of those of run time ---- */
+
+static json_t *
+show_routes(struct core *c, const struct show_params *p)
+{
+	json_t *v, *row;
+	size_t i;
+
+	if (p->since != UINT64_MAX)
+		return routes_since(c, p);
+	v = (json_t *)env_call(c->env, fwd_show, "routes", p->cursor, p->limit ? p->limit : ROWS_DEFAULT);
+	json_array_foreach(json_object_get(v, "rows"), i, row) route_json_revision(c, row);
+	return v;
+}
+
+/* The listing may be read again from this revision on. */
+static json_t *
+with_revision(struct core *c, json_t *v)
+{
+	if (v)
+		json_object_set_new(v, "revision", number(c->live_revision));
+	return v;
 }
 
 /* ---- moves: newest first, the cursor is how many were shown ---- */
@@ -260,9 +304,9 @@ show_status(struct core *c)
 {
 	json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}",
 		"name", c->conf->router.name, "site", c->conf->router.site, "version", NEARWAY_VERSION,
-		"uptime-ms", (json_int_t)(now_ms(c) - c->started_ms), "revision", (json_int_t)c->revision,
-		"ready", c->ready == NULL, "vms", (json_int_t)c->n_live, "own-vms",
-		(json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones,
+		"uptime-ms", (json_int_t)(now_ms(c) - c->started_ms), "revision",
+		(json_int_t)c->live_revision, "ready", c->ready == NULL, "vms", (json_int_t)c->n_live,
+		"own-vms", (json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones,
 		"moves-draining", (json_int_t)count_draining(c), "evidence", "seen",
 		(json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
 		(json_int_t)c->events_ignored, "gateway-conflicts", (json_int_t)c->events[FWD_GW_CONFLICT],
@@ -294,11 +338,13 @@ show(struct core *c, const char *what, const struct show_params *p)
 	if (strcmp(what, "status") == 0)
 		return show_status(c);
 	if (strcmp(what, "vms") == 0)
-		return show_by_vm(c, p, vm_rows);
+		return with_revision(c, show_vms(c, p));
 	if (strcmp(what, "counters") == 0)
-		return show_by_vm(c, p, counter_rows);
+		return show_by_vm(c, p, UINT64_MAX, counter_rows);
 	if (strcmp(what, "nat") == 0)
-		return show_by_vm(c, p, nat_rows);
+		return show_by_vm(c, p, UINT64_MAX, nat_rows);
+	if (strcmp(what, "routes") == 0)
+		return with_revision(c, show_routes(c, p));
 	if (strcmp(what, "moves") == 0)
 		return show_moves(c, p);
 	if (strcmp(what, "segments") == 0)

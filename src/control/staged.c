@@ -258,6 +258,7 @@ txn_commit_call(struct session *s, struct rpc_request *r, const void *params)
 	x = change_txn_new(s, r, "txn.commit");
 	x->list = true;
 	x->txn.dry_run = p->dry_run;
+	x->if_revision = p->if_revision;
 	x->staged = st;
 	x->changes = st->changes;
 	x->n = st->n;

@@ -60,6 +60,7 @@ struct drain_time {		 /* beside fwd.drains[i] */
 struct vm_state {
 	struct fwd_vm fwd;
 	uint64_t epoch;
+	uint64_t revision; /* of the router when it became so: vm_set() says it */
 	bool deleted;
 	uint64_t deleted_at; /* boot clock; 0: just now */
 	struct drain_time drain[FWD_DRAINS_MAX];
@@ -122,6 +123,7 @@ struct route_obj {
 	uint64_t key; /* prefix */
 	bool has_conf, has_run;
 	struct route conf, run; /* of the file; of route.replace, which wins */
+	uint64_t revision;	/* of the router when the run-time route was set or removed */
 	struct touched touched;
 	uint64_t named; /* by the replace with this serial */
 	UT_hash_handle hh;
@@ -177,6 +179,7 @@ struct term {
 struct undo {
 	enum undo_kind kind;
 	bool present;
+	size_t before;	   /* the object's last place in the log before this */
 	uint64_t revision; /* of the transaction that made it */
 	union {
 		struct vm_obj *vm;
@@ -187,6 +190,7 @@ struct undo {
 		struct {
 			bool has_conf, has_run;
 			struct route conf, run;
+			uint64_t revision;
 		} route;
 		struct term term;
 	} old;
@@ -294,6 +298,9 @@ struct core {
 	struct term term;
 	uint64_t revision, stored_revision, /* the last one that the store has, */
 		seen_revision;		    /* and that a peer had seen when the store was older */
+	uint64_t live_revision;		    /* without the group on its way */
+	uint64_t vms_from, routes_from;	    /* what was removed up to this revision may be forgotten */
+	size_t routes_swept; /* objects that were left when removed ones were last looked for */
 
 	/* transactions */
 	struct txn *queue;
@@ -390,6 +397,8 @@ bool vm_from_api(struct core *c, const struct vm *vm, struct vm_state *s, struct
  */
 size_t vm_sorted(struct core *c, const char *cursor);
 bool vm_live(const struct vm_obj *o);
+/* What others may see of it: live and durable. NULL: nothing yet. */
+const struct vm_state *vm_settled(const struct core *c, const struct vm_obj *o);
 /* May it stand here: MAC, addresses, and nobody else's? */
 int vm_check(struct core *c, const struct vm_state *s, struct fail *f);
 int vm_load(struct core *c, const struct env_row *row, struct fail *f);
@@ -401,6 +410,7 @@ void row_free(struct env_row *row);
 json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
 /* A row stands under the key of what it is about, so that there is one for each thing. */
 int row_check_key(const struct env_row *row, const char *key, struct fail *f);
+uint64_t row_revision(json_t *v);
 void vms_free(struct core *c);
 /* Inside a transaction: what a router owns is no more, nor are drains whose home it is. */
 void vms_withdraw(struct core *c, uint8_t router);
@@ -442,6 +452,10 @@ void txn_after(struct core *c, void (*fn)(struct core *c, void *arg, int code), 
 void txn_init(struct core *c);
 void txn_fini(struct core *c);
 struct undo *txn_log(struct core *c);
+/* The log's last entry is of the object with this mark. */
+void txn_touch(struct core *c, struct touched *t);
+/* What the object was before the group that is on its way; NULL: as it is now. Who only shows, shows that. */
+const struct undo *txn_before(const struct core *c, const struct touched *t);
 size_t txn_mark(struct core *c);
 void txn_rollback(struct core *c, size_t mark);
 void term_set(struct core *c, uint64_t number, const char *name);
@@ -482,6 +496,12 @@ int apply_move_finish(struct core *c, const struct move_finish_params *p, json_t
 struct route_obj *route_find(struct core *c, const struct prefix4 *p);
 void route_undo(const struct undo *u);
 const struct route *route_live(const struct route_obj *o); /* NULL = none */
+/* Run-time routes by prefix: those that changed after `since`, or were removed. */
+json_t *routes_since(struct core *c, const struct show_params *p);
+void route_json_revision(
+	struct core *c, json_t *row);	       /* of a row with a prefix, where it is a run-time route's */
+json_t *route_json(const struct route_obj *o); /* as it is now */
+void routes_trim(struct core *c); /* forgets removed ones when they are many; no group is on its way */
 void route_fwd(struct core *c, const struct route *r, struct fwd_route *out);
 void route_row(const struct route_obj *o, struct env_row *row);
 int routes_configure(struct core *c, struct err *e);

@@ -81,6 +81,7 @@ meta_row(struct core *c, struct env_row *row)
 
 	if (asks)
 		json_object_set_new(v, "asks", asks);
+	json_object_set_new(v, "forgotten", json_integer((json_int_t)c->vms_from));
 	row_set(row, "meta", "router", v);
 }
 

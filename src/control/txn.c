@@ -42,10 +42,54 @@ txn_log(struct core *c)
 	return u;
 }
 
+void
+txn_touch(struct core *c, struct touched *t)
+{
+	size_t at = c->n_log - 1;
+
+	if (t->group != c->groups)
+		*t = (struct touched){c->groups, at, at};
+	c->log[at].before = t->last;
+	t->last = at;
+}
+
+const struct undo *
+txn_before(const struct core *c, const struct touched *t)
+{
+	return t->group == c->groups && t->first < c->n_log ? &c->log[t->first] : NULL;
+}
+
 size_t
 txn_mark(struct core *c)
 {
 	return c->n_log;
+}
+
+static struct touched *
+touched_of(const struct undo *u)
+{
+	switch (u->kind) {
+	case UNDO_VM:
+		return &u->vm->touched;
+	case UNDO_ROUTE:
+		return &u->route->touched;
+	default:
+		return NULL;
+	}
+}
+
+/* The log's last entry goes. */
+static void
+untouch(struct core *c)
+{
+	struct touched *t = touched_of(&c->log[c->n_log]);
+
+	if (!t)
+		return;
+	if (t->first == c->n_log)
+		t->group = 0;
+	else
+		t->last = c->log[c->n_log].before;
 }
 
 void
@@ -54,6 +98,7 @@ txn_rollback(struct core *c, size_t mark)
 	while (c->n_log > mark) {
 		struct undo *u = &c->log[--c->n_log];
 
+		untouch(c);
 		switch (u->kind) {
 		case UNDO_VM:
 			vm_undo(c, u->vm, &u->old.vm, u->present);
@@ -169,35 +214,6 @@ rows_of(struct core *c, struct group *g, const struct undo *first)
 	g->n_rows += moves_rows(c, first->present ? &first->old.vm : NULL, &o->now, &g->rows[g->n_rows]);
 }
 
-static struct touched *
-touched_of(const struct undo *u)
-{
-	switch (u->kind) {
-	case UNDO_VM:
-		return &u->vm->touched;
-	case UNDO_ROUTE:
-		return &u->route->touched;
-	default:
-		return NULL;
-	}
-}
-
-/* Marks each object's first and last place in the log. */
-static void
-stamp(struct core *c)
-{
-	c->groups++;
-	for (size_t i = 0; i < c->n_log; i++) {
-		struct touched *t = touched_of(&c->log[i]);
-
-		if (!t)
-			continue;
-		if (t->group != c->groups)
-			*t = (struct touched){c->groups, i, i};
-		t->last = i;
-	}
-}
-
 /* Its last entry stands for an object: then what it takes has been freed by those before it. */
 static const struct undo *
 first_of(struct core *c, size_t i)
@@ -214,7 +230,6 @@ group_build(struct core *c, struct group *g)
 	struct txn *t;
 
 	audit_begin(c);
-	stamp(c);
 	g->changes = zalloc((c->n_log + 1) * sizeof(*g->changes));
 	g->rows = zalloc((c->n_log * (2 + FWD_DRAINS_MAX + 1) + 1) * sizeof(*g->rows));
 	for (int deletions = 1; deletions >= 0; deletions--)
@@ -301,6 +316,8 @@ group_live(struct core *c)
 	moves_trim(c);
 	sync_flush(c);
 	c->n_log = 0;
+	c->live_revision = c->revision;
+	routes_trim(c);
 }
 
 static void
@@ -486,6 +503,7 @@ group_new(struct core *c)
 	g->env = c->env;
 	g->revision = c->revision;
 	g->open = true;
+	c->groups++;
 	return g;
 }
 
@@ -568,6 +586,7 @@ void
 txn_init(struct core *c)
 {
 	c->pump = timer_new(c, pump, c);
+	c->groups = 1;
 }
 
 void

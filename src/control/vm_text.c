@@ -300,7 +300,17 @@ row_json(const struct env_row *row, struct fail *f)
 	return NULL;
 }
 
-/* The object as on the wire, and the boot clock at which what is left of its drains was true. */
+/* Takes it out. Rows of before there were revisions are as old as can be. */
+uint64_t
+row_revision(json_t *v)
+{
+	json_int_t n = json_integer_value(json_object_get(v, "revision"));
+
+	json_object_del(v, "revision");
+	return n > 0 ? (uint64_t)n : 1;
+}
+
+/* The object as on the wire, its revision, and the boot clock at which what is left of its drains was true. */
 void
 vm_row(struct core *c, const struct vm_state *s, struct env_row *row)
 {
@@ -308,6 +318,7 @@ vm_row(struct core *c, const struct vm_state *s, struct env_row *row)
 	json_t *vm = vm_json(c, s);
 
 	vm_key_text(c, s->fwd.segment, &s->fwd.mac, key);
+	json_object_set_new(vm, "revision", json_integer((json_int_t)s->revision));
 	json_object_set_new(vm, "at", json_integer((json_int_t)now_ms(c)));
 	row_set(row, "vm", key, vm);
 }
@@ -360,11 +371,13 @@ vm_load(struct core *c, const struct env_row *row, struct fail *f)
 	struct vm vm = {0};
 	json_t *v = row_json(row, f);
 	uint64_t at = (uint64_t)json_integer_value(json_object_get(v, "at"));
+	uint64_t revision;
 	struct err e = {0};
 	int rc;
 
 	if (!v)
 		return f->code;
+	revision = row_revision(v);
 	json_object_del(v, "at");
 	faults_init(&faults);
 	rc = kind_read(&kind_vm, v, NULL, &vm, &faults);
@@ -379,6 +392,7 @@ vm_load(struct core *c, const struct env_row *row, struct fail *f)
 	if (rc != 0)
 		return rc;
 	o = vm_set(c, &s);
+	o->now.revision = revision;
 	o->written_at = at;
 	o->loaded_at = now_ms(c);
 	return 0;

@@ -189,6 +189,16 @@ vm_live(const struct vm_obj *o)
 	return o && o->present && !o->now.deleted;
 }
 
+const struct vm_state *
+vm_settled(const struct core *c, const struct vm_obj *o)
+{
+	const struct undo *u = txn_before(c, &o->touched);
+
+	if (u)
+		return u->present ? &u->old.vm : NULL;
+	return o->present ? &o->now : NULL;
+}
+
 bool
 vm_has_private(const struct vm_state *s, ip4 private)
 {
@@ -266,6 +276,7 @@ vm_set(struct core *c, const struct vm_state *s)
 {
 	struct vm_key key = {s->fwd.segment, s->fwd.mac};
 	struct vm_obj *o = vm_find(c, key.segment, &key.mac);
+	struct vm_state new = *s;
 	struct undo *u;
 
 	if (!o)
@@ -275,9 +286,13 @@ vm_set(struct core *c, const struct vm_state *s)
 	u->vm = o;
 	u->present = o->present;
 	u->old.vm = o->now;
-	if (!o->present || !vm_state_same(&o->now, s))
+	txn_touch(c, &o->touched);
+	new.revision = o->now.revision;
+	if (!o->present || !vm_state_same(&o->now, s)) {
+		new.revision = u->revision;
 		txn_count(c);
-	vm_replace(c, o, s, true);
+	}
+	vm_replace(c, o, &new, true);
 	return o;
 }
 
@@ -310,6 +325,9 @@ vm_forget(struct core *c, struct vm_obj *o)
 	u->vm = o;
 	u->present = true;
 	u->old.vm = o->now;
+	txn_touch(c, &o->touched);
+	if (c->vms_from < o->now.revision)
+		c->vms_from = o->now.revision;
 	txn_count(c);
 	vm_replace(c, o, &u->old.vm, false);
 }

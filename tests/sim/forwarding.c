@@ -307,14 +307,27 @@ op_explain(void *ctx, const struct explain_params *p, struct err *e)
 	return NULL;
 }
 
+/* All of them in one page. */
+static json_t *
+show_routes(const struct node *n)
+{
+	json_t *rows = json_array();
+	struct model_route *m;
+
+	for (m = n->routes; m; m = m->hh.next)
+		json_array_append_new(rows, json_pack("{s:s}", "prefix", m->prefix));
+	return json_pack("{s:o}", "rows", rows);
+}
+
 static json_t *
 op_show(void *ctx, const char *what, const char *cursor, uint64_t limit)
 {
-	(void)ctx;
 	(void)cursor;
 	(void)limit;
 	if (strcmp(what, "status") == 0)
 		return json_pack("{s:i}", "workers", 1);
+	if (strcmp(what, "routes") == 0)
+		return show_routes(ctx);
 	return strcmp(what, "ports") == 0 ? json_pack("{s:[]}", "rows") : NULL;
 }
 

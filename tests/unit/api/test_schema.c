@@ -508,7 +508,7 @@ every_method_is_found_by_name(void **state)
 	assert_null(method_find("vm.mov"));
 	assert_int_equal(method_find("vm.move")->perm, PERM_CHANGE);
 	assert_int_equal(method_find("show.vms")->perm, PERM_OBSERVE);
-	assert_ptr_equal(method_find("route.replace")->params, &kind_route);
+	assert_ptr_equal(method_find("route.replace")->params, &kind_route_params);
 }
 
 static void

@@ -79,16 +79,19 @@ words_become_a_method_and_typed_parameters(void **state)
 	expect_call("show status", "show.status", "{}");
 	expect_call("show vms limit 5 cursor abc", "show.vms", "{\"limit\": 5, \"cursor\": \"abc\"}");
 	expect_call("route replace prefix 10.0.0.5/32 via 198.51.100.2", "route.replace",
-		"{\"prefix\": \"10.0.0.5/32\", \"via\": \"198.51.100.2\", \"blackhole\": false}");
+		"{\"prefix\": \"10.0.0.5/32\", \"via\": \"198.51.100.2\", \"blackhole\": false, \"dry-run\": "
+		"false}");
 	expect_call("route replace prefix 0.0.0.0/0 blackhole on", "route.replace",
-		"{\"prefix\": \"0.0.0.0/0\", \"blackhole\": true}");
-	expect_call("route delete prefix 10.0.0.5", "route.delete", "{\"prefix\": \"10.0.0.5/32\"}");
+		"{\"prefix\": \"0.0.0.0/0\", \"blackhole\": true, \"dry-run\": false}");
+	expect_call("route delete prefix 10.0.0.5", "route.delete",
+		"{\"prefix\": \"10.0.0.5/32\", \"dry-run\": false}");
 	expect_call("nat set segment seg1 private 10.0.0.5 global 203.0.113.9", "nat.set",
-		"{\"segment\": \"seg1\", \"private\": \"10.0.0.5\", \"global\": \"203.0.113.9\"}");
+		"{\"segment\": \"seg1\", \"private\": \"10.0.0.5\", \"global\": \"203.0.113.9\", "
+		"\"dry-run\": false}");
 	expect_call("nat set segment seg1 private 10.0.0.5", "nat.set",
-		"{\"segment\": \"seg1\", \"private\": \"10.0.0.5\"}");
+		"{\"segment\": \"seg1\", \"private\": \"10.0.0.5\", \"dry-run\": false}");
 	expect_call("move finish segment seg1 mac 02:00:00:00:00:05", "move.finish",
-		"{\"segment\": \"seg1\", \"mac\": \"02:00:00:00:00:05\", \"epoch\": 0}");
+		"{\"segment\": \"seg1\", \"mac\": \"02:00:00:00:00:05\", \"epoch\": 0, \"dry-run\": false}");
 }
 
 static void
@@ -100,12 +103,12 @@ addresses_are_written_as_private_and_global(void **state)
 		"vm.move",
 		"{\"segment\": \"seg1\", \"mac\": \"02:00:00:00:00:05\", \"epoch\": 0, \"addresses\": "
 		"[{\"private\": \"10.0.0.5\", \"global\": \"203.0.113.70\"}, {\"private\": \"10.0.0.6\"}], "
-		"\"drain-min\": 3600000}");
+		"\"drain-min\": 3600000, \"dry-run\": false}");
 	expect_call(
 		"vm register segment s mac 02:00:00:00:00:05 epoch 7 addresses [{\"private\":\"10.0.0.5\"}]",
 		"vm.register",
 		"{\"segment\": \"s\", \"mac\": \"02:00:00:00:00:05\", \"epoch\": 7, \"addresses\": "
-		"[{\"private\": \"10.0.0.5\"}]}");
+		"[{\"private\": \"10.0.0.5\"}], \"dry-run\": false}");
 	expect_fault("vm register segment s mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.1=x",
 		"addresses", "has too many parts; write PRIVATE[=GLOBAL],...");
 	expect_fault("vm register segment s mac 02:00:00:00:00:05 addresses 10.0.0.5,",
@@ -143,7 +146,8 @@ clear_beginnings_of_words_are_enough(void **state)
 {
 	(void)state;
 	expect_call("sh vms", "show.vms", "{\"limit\": 0}");
-	expect_call("ro del pre 10.0.0.0/8", "route.delete", "{\"prefix\": \"10.0.0.0/8\"}");
+	expect_call(
+		"ro del pre 10.0.0.0/8", "route.delete", "{\"prefix\": \"10.0.0.0/8\", \"dry-run\": false}");
 	expect_fault("show s", "", "\"s\" may be status, segments, sessions, stages; say which");
 	expect_fault("ro d p 10.0.0.0/8 p 10.0.0.0/8", "prefix", "is given twice");
 }
@@ -231,9 +235,10 @@ completion_follows_the_tables(void **state)
 	expect_choices("", "s", "state show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");
-	expect_choices("vm move", "", "segment* mac* epoch addresses* drain-min drain-max old");
-	expect_choices("vm move segment seg1", "dr", "drain-min drain-max");
-	expect_choices("route delete prefix 10.0.0.0/8", "", "<enter>");
+	expect_choices(
+		"vm move", "", "segment* mac* epoch addresses* drain-min drain-max old if-revision dry-run");
+	expect_choices("vm move segment seg1", "dr", "drain-min drain-max dry-run");
+	expect_choices("route delete prefix 10.0.0.0/8", "", "if-revision dry-run <enter>");
 	expect_choices("route replace prefix 10.0.0.0/8 blackhole", "", "on off");
 	expect_choices("route replace prefix 10.0.0.0/8 blackhole", "of", "off");
 	expect_choices("route replace prefix", "", "<value>");

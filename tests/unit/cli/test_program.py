@@ -199,7 +199,7 @@ class OneShot(unittest.TestCase):
         p = run(r, *"vm move segment seg1 mac 02:00:00:00:00:05 addresses 10.0.0.5=203.0.113.70 drain-min 1h".split())
         self.assertEqual((p.returncode, p.stdout), (0, "revision: 3\n"))
         self.assertEqual(r.requests[0]["params"], {
-            "segment": "seg1", "mac": "02:00:00:00:00:05", "epoch": 0, "drain-min": 3600000,
+            "segment": "seg1", "mac": "02:00:00:00:00:05", "epoch": 0, "drain-min": 3600000, "dry-run": False,
             "addresses": [{"private": "10.0.0.5", "global": "203.0.113.70"}]})
 
     def test_batch_of_a_thousand_moves_comes_from_the_standard_input(self):

@@ -33,6 +33,7 @@ a_registered_vm_reaches_forwarding_store_and_show(void **state)
 	world_free(w);
 }
 
+/* C-33: each is refused whole, and the state unchanged. VNIs are the configuration's: test_config.c. */
 static void
 wrong_parameters_are_refused_and_change_nothing(void **state)
 {
@@ -52,6 +53,11 @@ wrong_parameters_are_refused_and_change_nothing(void **state)
 		VM("52:54:00:00:00:01", ADDRESSES("10.255.255.255", "198.51.0.6")),
 		VM("52:54:00:00:00:01", ADDRESSES("10.0.0.6", "198.52.0.6")), /* the other router's pool */
 		VM("52:54:00:00:00:01", ADDRESSES("10.0.0.6", "224.0.0.6")),
+		VM("52:54:00:00:00:01", ADDRESSES("10.0.0.6", "127.0.0.6")),
+		VM("52:54:00:00:00:01", ADDRESSES("0.0.0.6", "198.51.0.6")),
+		VM("52:54:00:00:00:01", ADDRESSES("127.0.0.6", "198.51.0.6")),
+		VM("52:54:00:00:00:01", "\"epoch\": 9.3e18, " ADDRESSES("10.0.0.6", "198.51.0.6")),
+		VM("52:54:00:00:00:01", "\"if-revision\": -1, " ADDRESSES("10.0.0.6", "198.51.0.6")),
 		VM("52:54:00:00:00:01", "\"addresses\": []"),
 		VM("52:54:00:00:00:01",
 			"\"addresses\": [{\"private\": \"10.0.0.6\"}, {\"private\": \"10.0.0.6\"}]"),
@@ -84,7 +90,7 @@ wrong_parameters_are_refused_and_change_nothing(void **state)
 	world_free(w);
 }
 
-/* C-34 */
+/* C-34, C-44: said again, the acknowledgement lost or not, it is done, and nothing is written. */
 static void
 the_same_change_twice_is_done_and_writes_nothing(void **state)
 {
@@ -108,7 +114,7 @@ the_same_change_twice_is_done_and_writes_nothing(void **state)
 	world_free(w);
 }
 
-/* C-36 */
+/* C-36: a lower epoch has no effect, and is told what is. */
 static void
 an_older_epoch_is_stale_and_tells_the_current_vm(void **state)
 {
@@ -131,7 +137,7 @@ an_older_epoch_is_stale_and_tells_the_current_vm(void **state)
 	world_free(w);
 }
 
-/* C-35 */
+/* C-35: at one epoch the first stays. */
 static void
 the_same_epoch_with_other_content_is_a_conflict(void **state)
 {
@@ -324,6 +330,7 @@ routes_are_replaced_deleted_and_those_of_the_file_come_back(void **state)
 	world_free(w);
 }
 
+/* C-41: one of three is refused: none is applied. */
 static void
 a_batch_is_all_or_nothing(void **state)
 {
