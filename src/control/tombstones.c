@@ -159,7 +159,7 @@ tombstones_start(struct core *c)
 void
 tombstones_init(struct core *c)
 {
-	c->tombstones_of = zalloc((c->conf->peers.n + 1) * sizeof(*c->tombstones_of));
+	c->tombstones_of = zalloc((PEERS_MAX + 1) * sizeof(*c->tombstones_of));
 	c->tomb_timer = timer_new(c, tick, c);
 }
 
