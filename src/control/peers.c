@@ -12,6 +12,7 @@
 
 #define BACKOFF_MIN_MS 1000
 #define BACKOFF_MAX_MS 60000
+#define RETRY_MS       200   /* after a change of ours that refused claims may have waited for */
 #define CHECK_MS       60000 /* about: routers that agree compare so often */
 
 static bool
@@ -153,6 +154,7 @@ peer_timer(void *arg)
 {
 	struct peer *p = arg;
 
+	p->next_try = TRY_NONE;
 	if (p->session)
 		sync_start(p); /* do we agree? And perhaps claims that were refused can be taken now */
 	else if (we_dial(p))
@@ -250,6 +252,21 @@ peer_saw_revision(struct peer *p, uint64_t revision)
 	}
 	past_store(c);
 	return true;
+}
+
+void
+peers_retry(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct peer *p = &c->peers[i];
+
+		if (p->next_try == TRY_LATER) {
+			p->next_try = TRY_SOON;
+			timer_set(c, p->timer, RETRY_MS);
+		} else if (p->retry && p->exchange) {
+			sync_start(p); /* once more behind this one */
+		}
+	}
 }
 
 /* ---- up and down ---- */
@@ -360,6 +377,7 @@ peer_up(struct core *c, struct session *s)
 	take_revision(p, channel_hello(s->channel));
 	p->unacked = 0;
 	p->lagging = false;
+	p->next_try = TRY_NONE;
 	c->env->ops->timer_stop(p->timer);
 	event_note(c, EVENT_PEER_UP, p->conf->name, "");
 	sync_start(p);
@@ -377,6 +395,7 @@ peer_down(struct core *c, struct session *s)
 	}
 	if (p->session == s) {
 		p->session = NULL;
+		p->next_try = TRY_NONE;
 		sync_stop(p);
 		p->since_ms = now_ms(c);
 		event_note(c, EVENT_PEER_AWAY, p->conf->name, "");
@@ -403,9 +422,11 @@ peer_exchanged(struct peer *p, bool whole)
 	}
 	if (p->session && whole && p->agrees) {
 		p->backoff_ms = BACKOFF_MIN_MS;
+		p->next_try = TRY_NONE;
 		timer_set(p->core, p->timer, spread(p->core, CHECK_MS));
-	} else if (p->session) {
+	} else if (p->session && p->next_try != TRY_SOON) {
 		dial_later(p); /* the same timer and back-off, for another exchange */
+		p->next_try = whole ? TRY_NONE : TRY_LATER;
 	}
 	core_ready(p->core, false);
 }

@@ -220,6 +220,7 @@ struct session { /* one channel that is up or being made */
 	struct session *prev, *next;
 };
 
+enum peer_retry { TRY_NONE, TRY_LATER, TRY_SOON };
 enum peer_state { PEER_AWAY, PEER_DIALLING, PEER_SYNCING, PEER_SYNCED };
 
 struct peer {
@@ -245,7 +246,8 @@ struct peer {
 	uint64_t accepted, refused;	 /* claims */
 	unsigned int unacked;		 /* updates on their way to it */
 	bool lagging;			 /* updates were left out: it is told to ask again */
-	bool retry;			 /* claims were refused that may be taken later */
+	bool retry;			 /* claims were refused that may be taken later, */
+	enum peer_retry next_try;	 /* when another exchange is to come */
 	uint64_t alarm_at, alarms_quiet; /* one alarm line a second */
 	bool gives_back; /* our store was lost, and it has not told yet what it knows of our past: it is believed */
 	bool agrees;	       /* by the last check: the same VMs of either here and there */
@@ -593,6 +595,8 @@ bool peer_saw_revision(struct peer *p, uint64_t revision);
 void peer_told_revision(struct peer *p, uint64_t revision);
 /* The exchange ended; not whole: the session did, or claims were refused that may be taken later. */
 void peer_exchanged(struct peer *p, bool whole);
+/* Something here has changed: what stood in the way of claims that were refused may be gone. */
+void peers_retry(struct core *c);
 
 void digest_enter(struct core *c, struct vm_obj *o);
 void digest_leave(struct core *c, struct vm_obj *o);

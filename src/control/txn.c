@@ -275,6 +275,8 @@ group_finish(struct core *c, struct group *g, int code, const char *why)
 			fail(&t->fail, code, "%s", why);
 		t->done(c, t, t->fail.code);
 	}
+	if (code == 0 && (g->n_changes > 0 || g->stored))
+		peers_retry(c);
 	group_free(g);
 	pump_soon(c);
 }
