@@ -219,9 +219,10 @@ decide(struct pending *p)
 		return;
 	if (n->commits_to_fail > 0) {
 		n->commits_to_fail--;
+		n->failed_at = n->w->now;
 		p->rc = n->commit_error ? n->commit_error : -ENOSPC;
 	}
-	if (p->rc == 0 || n->fail_durable)
+	if (p->rc == 0)
 		write_rows(p);
 	n->n_commits++;
 	n->n_rows += state_rows(p);
@@ -233,10 +234,23 @@ commit_told(void *arg, uint64_t generation)
 {
 	struct node *n = arg;
 
-	if (generation != n->generation || !n->pending)
+	if (generation != n->generation || !n->pending || !n->pending->decided)
 		return;
 	n->w->running = n;
 	tell(n->pending);
+}
+
+void
+node_disk_tells(struct node *n)
+{
+	struct pending *p;
+
+	n->told_after = 0;
+	DL_FOREACH(n->pending, p)
+	{
+		if (p->decided)
+			world_at(n->w, n->w->now, commit_told, n, n->generation);
+	}
 }
 
 static void

@@ -481,8 +481,12 @@ model_is_true(struct node *n)
 		live += vm_live(o);
 		if ((m != NULL) == vm_live(o) && (!m || same_vm(m, &o->now.fwd)))
 			continue;
-		world_broken(n->w, "%s: forwarding of %s is not what the core wants", n->name,
-			mac_format(&o->key.mac, mac));
+		world_broken(n->w,
+			"%s: forwarding of %s is not what the core wants: owner %d, location %d, %d drains; "
+			"it is %d, %d, %d",
+			n->name, mac_format(&o->key.mac, mac), vm_live(o) ? o->now.fwd.owner : -1,
+			o->now.fwd.location, o->now.fwd.n_drains, m ? m->owner : -1, m ? m->location : -1,
+			m ? m->n_drains : -1);
 		return false;
 	}
 	if (live == model_count(n))

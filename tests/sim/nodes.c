@@ -133,6 +133,8 @@ node_end(struct node *n, bool silent)
 	n->generation++;
 	n->crash_on = STEP_NONE;
 	n->told_after = 0;
+	n->prepare_fails = false; /* the data plane goes with the process */
+	n->prepare_limit = 0;
 	disk_crash(n);
 	model_clear(n);
 }

@@ -1,669 +1,256 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sim.c - three routers and a controller under faults, decided by a seed.
+/* sim.c - three to eight routers and two controllers under faults, decided by a seed.
  *
- *   sim                  50 seeds, from 1
- *   sim --seed N         this one, with the routers' log; the same events every time
- *   sim --seeds N --from M
+ *   sim [--seeds N] [--from M]       so many seeds, 50 from 1; which failed, and why
+ *   sim --seed N [--trace]           this one, with the routers' log; the same events every time.
+ *                                    --trace: the last events before it failed instead
+ *   sim --seed N --minimise          which faults, routers, VMs it takes to fail
+ *   --without FAULT,... --only FAULT,... --routers N --slots N --rounds N
  *
- * For two minutes the controller registers, moves and unregisters VMs and replaces routes, while connections
- * break, routers are cut from each other, disks refuse, processes are killed and machines reboot with wrong
- * clocks. Then all is healed, and after a time: every router knows the same of every VM, at its highest
- * epoch; nothing acknowledged is lost forwarding is what the core wants; no address has led to two VMs at any
- * moment no drain has outlived its time; at the end none is left; no router has gone back to an older epoch
- *   a router that starts has soon asked all peers; a restart from the store changes nothing
+ * Each round: controllers register, move and unregister VMs and replace routes while faults come (chaos.c); then all is
+ * healed, and within 2 s after the channels are up again each VM has one owner, at the highest epoch, and what was
+ * acknowledged is there. In the end, when the drains are over, all routers know the same, and again after kill -9.
+ * At any moment: what a router knows, and the term it obeys, does not get older; a superseded controller changes
+ * nothing; forwarding is what the core wants; no address leads to two VMs; no drain outlives its time.
  */
-#include "world.h"
+#include "sim.h"
 
 #include <common/log.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <time.h>
 
-#define ROUTERS	 3
-#define SLOTS	 24 /* sets of addresses, each used by one VM after another */
-#define CHAOS_MS 120000
-#define HEAL_MS	 150000
-#define SLACK_MS 4000 /* a drain ends with the second and its transaction, on a disk that takes it */
-#define ASKED_MS 3000 /* the wait at start, and some for lines of 180 ms */
-#define PREFIXES 5
+#define CHAOS_MS  25000
+#define UP_MS	  90000 /* silence is noticed after 15 s, and diallers wait up to 60 s between tries */
+#define AGREED_MS 2000	/* from then on */
+#define DRAINS_MS 30000 /* the longest, and the news of its end */
 
-enum op { OP_REGISTER, OP_MOVE, OP_UNREGISTER };
+/* ---- one seed ---- */
 
-struct change {
-	enum op op;
-	uint64_t epoch;
-	unsigned int router;
-};
+static unsigned int
+pick_routers(struct sim *s)
+{
+	static const unsigned int of_ten[] = {3, 3, 3, 3, 4, 4, 4, 5, 5, 6};
+	unsigned int n = of_ten[world_random(s->w, 10)];
 
-struct slot {
-	unsigned int number;
-	uint8_t generation; /* in the MAC: another VM with the same addresses */
-	uint64_t epoch;	    /* last used for this VM */
-	bool registered;    /* as far as the controller knows */
-	bool busy;
-	struct change asked, acked; /* acked.epoch 0 = nothing yet */
-};
+	return world_random(s->w, 25) == 0 ? 8 : world_random(s->w, 25) == 0 ? 7 : n;
+}
 
-struct line { /* to one router */
-	struct sim *sim;
-	unsigned int router;
-	struct channel *channel;
-	struct rpc *rpc;
-	struct env_timer *redial;
-};
-
-struct sim {
-	struct world *w;
-	struct line lines[ROUTERS];
-	struct slot slots[SLOTS];
-	struct { /* of a router's route to 203.0.PREFIX.0/24 */
-		uint32_t via[PREFIXES], unsure[PREFIXES];
-		uint32_t asked;
-		int prefix; /* -1: none on its way */
-	} routes[ROUTERS];
-	uint64_t up_since[ROUTERS]; /* since then without a restart or a fault of the disk */
-	uint64_t started[ROUTERS];
-	uint64_t line_fault[ROUTERS + 1][ROUTERS + 1]; /* when the last one between two was made or healed */
-	uint64_t epochs[ROUTERS][SLOTS];	       /* of the slot's VM, as last seen at the router */
-	uint8_t generations[ROUTERS][SLOTS];
-	uint64_t restart_at[ROUTERS];
-	uint64_t acks, refusals, unknown, crashes, moves;
-	bool verbose;
-};
-
-struct asked {
-	struct sim *sim;
-	struct slot *slot;
-	unsigned int router;
-};
-
+/* Not all routers share all segments, and they number them in their own way. */
 static void
-broken(struct sim *s, const char *fmt, ...)
+configure(struct sim *s)
 {
-	va_list ap;
+	for (unsigned int i = 0; i < s->n_routers; i++) {
+		struct node *n = world_router(s->w, i);
+		bool second = i < 2 || world_random(s->w, 3) > 0, swapped = world_random(s->w, 2);
 
-	if (s->w->why[0])
-		return;
-	va_start(ap, fmt);
-	vsnprintf(s->w->why, sizeof(s->w->why), fmt, ap);
-	va_end(ap);
-}
-
-static struct mac
-slot_mac(const struct slot *t)
-{
-	return (struct mac){{0x52, 0x54, 0, 0, t->generation, (uint8_t)t->number}};
-}
-
-/* ---- the controller ---- */
-
-static void line_dial(void *arg);
-
-static void
-line_up(void *arg, struct channel *c)
-{
-	(void)arg;
-	(void)c;
-}
-
-static void
-line_message(void *arg, struct channel *c, json_t *msg)
-{
-	(void)c;
-	rpc_message(((struct line *)arg)->rpc, msg);
-}
-
-static void
-line_down(void *arg, struct channel *c, const char *why)
-{
-	struct line *l = arg;
-	struct rpc *rpc = l->rpc;
-
-	(void)c;
-	(void)why;
-	l->channel = NULL;
-	l->rpc = NULL;
-	rpc_free(rpc);
-	l->sim->w->nodes[0].env.ops->timer_set(l->redial, 200 + world_random(l->sim->w, 1500));
-}
-
-static const struct channel_ops line_ops = {line_up, line_message, line_down};
-
-static void
-no_calls(void *arg, struct rpc_request *r, const char *method, json_t *params)
-{
-	(void)arg;
-	(void)method;
-	(void)params;
-	rpc_fail(r, RPC_NO_METHOD, NULL, "none");
-}
-
-static void
-line_dial(void *arg)
-{
-	struct line *l = arg;
-	struct node *clc = world_controller(l->sim->w), *to = world_router(l->sim->w, l->router);
-	struct channel_local local = {.env = &clc->env, .name = "clc", .role = ROLE_CONTROLLER};
-	struct channel_identity id = {.role = ROLE_PEER};
-
-	local.private_key = clc->private_key;
-	local.hello = json_pack("{s:i}", "term", 1);
-	strcpy(id.name, to->name);
-	memcpy(id.key, to->public_key, 32);
-	l->channel = channel_dial(&local, &id, to->conf.control.listen, &line_ops, l);
-	l->rpc = rpc_new(l->channel, no_calls, l);
-	json_decref(local.hello);
-}
-
-static void
-answered(void *arg, int code, json_t *result)
-{
-	struct asked *a = arg;
-	struct slot *t = a->slot;
-
-	(void)result;
-	t->busy = false;
-	if (code < 0 && code > -1000) { /* the line was lost: perhaps done, perhaps not */
-		a->sim->unknown++;
-	} else if (code == 0) {
-		a->sim->acks++;
-		a->sim->moves += t->asked.op == OP_MOVE;
-		t->acked = t->asked;
-		t->registered = t->asked.op != OP_UNREGISTER;
-		if (!t->registered) { /* the next VM with these addresses */
-			t->generation++;
-			t->epoch = 0;
-			t->acked.epoch = 0;
-		}
-	} else {
-		a->sim->refusals++;
-		if (code == RPC_STALE_EPOCH || code == RPC_EPOCH_STEP || code == RPC_SUPERSEDED ||
-			code == RPC_DENIED || code == RPC_INVALID_PARAMS)
-			broken(a->sim, "slot %u: a right change was refused with %d: %s", t->number, code,
-				json_string_value(json_object_get(result, "message")));
-	}
-	free(a);
-}
-
-static json_t *
-slot_params(const struct slot *t, const struct change *ch)
-{
-	struct mac mac = slot_mac(t);
-	char m[MAC_TEXT], private[24], global[24];
-	json_t *v = json_pack("{s:s, s:s, s:I}", "segment", "tenant-a", "mac", mac_format(&mac, m), "epoch",
-		(json_int_t)ch->epoch);
-
-	snprintf(private, sizeof(private), "10.0.0.%u", 10 + t->number);
-	snprintf(global, sizeof(global), "198.%u.0.%u", 51 + ch->router, 10 + t->number);
-	if (ch->op != OP_UNREGISTER)
-		json_object_set_new(
-			v, "addresses", json_pack("[{s:s, s:s}]", "private", private, "global", global));
-	return v;
-}
-
-/* Where its address was live when a change was last acknowledged. */
-static json_t *
-slot_old(const struct slot *t)
-{
-	static const char *const names[] = {"r-a", "r-b", "r-c"};
-	char private[24], global[24];
-
-	snprintf(private, sizeof(private), "10.0.0.%u", 10 + t->number);
-	snprintf(global, sizeof(global), "198.%u.0.%u", 51 + t->acked.router, 10 + t->number);
-	return json_pack(
-		"[{s:s, s:s, s:s}]", "private", private, "global", global, "router", names[t->acked.router]);
-}
-
-static void
-send_change(struct sim *s, struct slot *t)
-{
-	static const char *const method[] = {"vm.register", "vm.move", "vm.unregister"};
-	struct line *l = &s->lines[t->asked.router];
-	struct asked *a = malloc(sizeof(*a));
-	json_t *v = slot_params(t, &t->asked);
-
-	*a = (struct asked){s, t, t->asked.router};
-	if (t->asked.op == OP_MOVE) {
-		if (t->acked.epoch > 0 && t->acked.router != t->asked.router)
-			json_object_set_new(v, "old", slot_old(t));
-		json_object_set_new(v, "drain-min", json_integer((json_int_t)world_random(s->w, 10000)));
-		json_object_set_new(
-			v, "drain-max", json_integer((json_int_t)(10000 + world_random(s->w, 30000))));
-	}
-	if (!l->rpc || rpc_call(l->rpc, method[t->asked.op], v, answered, a) != 0)
-		free(a);
-	else
-		t->busy = true;
-	if (!l->rpc)
-		json_decref(v);
-}
-
-/* A new change of a slot's VM, or once more the last one whose outcome is unknown. */
-static void
-change_slot(struct sim *s)
-{
-	struct slot *t = &s->slots[world_random(s->w, SLOTS)];
-	bool again =
-		t->asked.epoch > t->acked.epoch && t->epoch == t->asked.epoch && world_random(s->w, 2) == 0;
-
-	if (t->busy)
-		return;
-	if (!again) {
-		t->asked.epoch = ++t->epoch;
-		if (!t->registered && t->acked.epoch == 0) {
-			t->asked.op = OP_REGISTER;
-			t->asked.router = (unsigned int)world_random(s->w, ROUTERS);
-		} else if (world_random(s->w, 6) == 0) {
-			t->asked.op = OP_UNREGISTER;
-		} else {
-			t->asked.op = OP_MOVE;
-			t->asked.router = (unsigned int)world_random(s->w, ROUTERS);
-		}
-	}
-	send_change(s, t);
-}
-
-static void
-route_answered(void *arg, int code, json_t *result)
-{
-	struct asked *a = arg;
-	struct sim *s = a->sim;
-	int p = s->routes[a->router].prefix;
-
-	(void)result;
-	s->routes[a->router].prefix = -1;
-	if (code == 0)
-		s->routes[a->router].via[p] = s->routes[a->router].asked;
-	if (code >= 0)
-		s->routes[a->router].unsure[p] = 0; /* refused: nothing was changed */
-	free(a);
-}
-
-static void
-change_route(struct sim *s)
-{
-	unsigned int r = (unsigned int)world_random(s->w, ROUTERS);
-	int p = (int)world_random(s->w, PREFIXES);
-	struct asked *a;
-	char prefix[24], via[24];
-	json_t *v;
-
-	if (!s->lines[r].rpc || s->routes[r].prefix >= 0 || s->routes[r].unsure[p])
-		return;
-	a = malloc(sizeof(*a));
-	*a = (struct asked){s, NULL, r};
-	s->routes[r].asked = 100 + (uint32_t)world_random(s->w, 100);
-	snprintf(prefix, sizeof(prefix), "203.0.%d.0/24", p);
-	snprintf(via, sizeof(via), "192.0.2.%u", s->routes[r].asked);
-	v = json_pack("{s:s, s:s}", "prefix", prefix, "via", via);
-	s->routes[r].prefix = p;
-	s->routes[r].unsure[p] = s->routes[r].asked;
-	if (rpc_call(s->lines[r].rpc, "route.replace", v, route_answered, a) == 0)
-		return;
-	s->routes[r].prefix = -1;
-	s->routes[r].unsure[p] = 0;
-	free(a);
-}
-
-/* ---- faults ---- */
-
-static void
-crash(struct sim *s, unsigned int i)
-{
-	struct node *n = world_router(s->w, i);
-
-	node_crash(n);
-	s->crashes++;
-	s->restart_at[i] = s->w->now + 50 + world_random(s->w, 8000);
-	if (world_random(s->w, 3) == 0) { /* the machine, too; its clock may come back wrong */
-		int64_t jumps[] = {0, -315360000000, 315360000000, 3000, -3000};
-
-		node_reboot(n, jumps[world_random(s->w, 5)]);
+		s->has[0][i] = true;
+		s->has[1][i] = second;
+		node_drop_segments(n);
+		if (second && swapped)
+			node_add_segment(n, "tenant-b", 101, 0xac140000, 16, ACCESS_NAT);
+		node_add_segment(n, "tenant-a", 100, 0x0a000000, 8, ACCESS_NAT);
+		if (second && !swapped)
+			node_add_segment(n, "tenant-b", 101, 0xac140000, 16, ACCESS_NAT);
 	}
 }
 
 static void
-restart_due(struct sim *s, bool all)
+begin(struct sim *s, uint64_t seed, const struct options *o)
 {
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		if (world_router(s->w, i)->core || (!all && s->w->now < s->restart_at[i]))
-			continue;
-		node_start(world_router(s->w, i));
-		s->up_since[i] = s->started[i] = s->w->now;
-	}
-}
+	struct world *pick = world_new(seed, 1);
 
-static void
-fault(struct sim *s)
-{
-	unsigned int a = (unsigned int)world_random(s->w, ROUTERS);
-	unsigned int b =
-		(a + 1 + (unsigned int)world_random(s->w, ROUTERS)) % (ROUTERS + 1); /* the controller, too */
-	struct node *n = world_router(s->w, a);
-	uint64_t what = world_random(s->w, 8);
-
-	if (what < 5)
-		s->line_fault[a][b] = s->line_fault[b][a] = s->w->now;
-	switch (what) {
-	case 0:
-		world_reset(s->w, a, b);
-		break;
-	case 1:
-	case 2:
-		world_cut(s->w, a, b, true);
-		break;
-	case 3:
-	case 4:
-		world_cut(s->w, a, b, false);
-		break;
-	case 5:
-		n->commits_to_fail = 1 + (int)world_random(s->w, 2);
-		s->up_since[a] = s->w->now + 1000;
-		break;
-	case 6:
-		if (n->core)
-			crash(s, a);
-		break;
-	case 7:
-		s->w->delay_max = s->w->delay_min + world_random(s->w, 4) * world_random(s->w, 60);
-		break;
+	memset(s, 0, sizeof(*s));
+	s->options = o;
+	s->w = pick;
+	s->n_routers = pick_routers(s);
+	if (o->routers)
+		s->n_routers = o->routers;
+	world_free(pick);
+	s->w = world_new(seed, s->n_routers);
+	s->n_slots = o->slots ? o->slots : 4 + (unsigned int)world_random(s->w, SLOTS - 3);
+	if (o->trace)
+		trace_begin(s);
+	configure(s);
+	for (unsigned int i = 0; i < s->n_slots; i++) {
+		s->slots[i].number = i;
+		s->slots[i].segment = world_random(s->w, 3) == 0;
 	}
+	for (unsigned int i = 0; i < s->n_routers; i++)
+		s->routes[i].prefix = -1;
+	chaos_begin(s);
+	chaos_restart(s, true);
+	controllers_begin(s);
 }
 
 /* The data plane hears a VM somewhere. */
 static void
 evidence(struct sim *s)
 {
-	struct slot *t = &s->slots[world_random(s->w, SLOTS)];
-	struct fwd_event ev = {.kind = FWD_VM_SEEN, .mac = slot_mac(t), .ip = 0x0a00000a + t->number};
+	struct slot *t = &s->slots[world_random(s->w, s->n_slots)];
+	unsigned int at = slot_router(s, t);
+	struct node *n = world_router(s->w, at);
+	struct fwd_event ev = {.kind = FWD_VM_SEEN, .mac = slot_mac(t, t->generation), .ip = slot_private(t)};
 
-	ev.location = (uint8_t)world_random(s->w, ROUTERS);
-	node_event(world_router(s->w, (unsigned int)world_random(s->w, ROUTERS)), &ev);
-}
-
-/* ---- what must hold ---- */
-
-/* While a router runs, no drain of its own is older than it may be. */
-static void
-check_drains(struct sim *s, unsigned int i)
-{
-	struct node *n = world_router(s->w, i);
-	uint64_t now = n->env.ops->now_ms(n->env.ctx);
-	struct vm_obj *o;
-
-	if (!n->core || n->commits_to_fail || s->w->now < s->up_since[i] + SLACK_MS)
+	if (!n->core)
 		return;
-	DL_FOREACH2(n->core->draining, o, drain_next)
-	{
-		for (unsigned int d = 0; d < o->now.fwd.n_drains; d++) {
-			const struct drain_time *t = &o->now.drain[d];
-
-			if (o->now.fwd.drains[d].home != FWD_SELF)
-				continue;
-			if (t->max_at > now + t->max_ms)
-				broken(s, "%s: a drain was given more time than it was asked for", n->name);
-			if (now > t->max_at + SLACK_MS)
-				broken(s, "%s: a drain has outlived its time by %llu ms", n->name,
-					(unsigned long long)(now - t->max_at));
-		}
-	}
-}
-
-/* While a router runs, what it knows of a VM never gets older. */
-static void
-check_epochs(struct sim *s, unsigned int i)
-{
-	struct core *c = world_router(s->w, i)->core;
-
-	for (unsigned int k = 0; k < SLOTS; k++) {
-		struct mac mac = slot_mac(&s->slots[k]);
-		struct vm_obj *o;
-
-		if (!c || s->generations[i][k] != s->slots[k].generation)
-			s->epochs[i][k] = 0;
-		s->generations[i][k] = s->slots[k].generation;
-		if (!c || c->group) /* what is on its way may still be undone */
-			continue;
-		o = vm_find(c, 0, &mac);
-		if ((o ? o->now.epoch : 0) < s->epochs[i][k])
-			broken(s, "%s: slot %u went back from epoch %llu", world_router(s->w, i)->name, k,
-				(unsigned long long)s->epochs[i][k]);
-		s->epochs[i][k] = o ? o->now.epoch : 0;
-	}
-}
-
-/* A router that starts, or whose peer does, has soon asked it, if nothing was between them at the later start and
- * since: however long the other had been trying in vain. */
-static void
-check_asked(struct sim *s, unsigned int i)
-{
-	struct core *c = world_router(s->w, i)->core;
-
-	for (unsigned int j = 0; j < ROUTERS; j++) {
-		uint64_t later = s->started[i] > s->started[j] ? s->started[i] : s->started[j];
-
-		if (i == j || !c || !world_router(s->w, j)->core || s->w->cut[i][j] ||
-			s->line_fault[i][j] >= later || s->w->now < later + ASKED_MS)
-			continue;
-		if (!c->peers[j - (j > i)].asked)
-			broken(s, "%s has not asked %s", world_router(s->w, i)->name,
-				world_router(s->w, j)->name);
-	}
-}
-
-static void
-check_always(struct sim *s)
-{
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		check_drains(s, i);
-		check_epochs(s, i);
-		check_asked(s, i);
-	}
-}
-
-static void
-check_agreement(struct sim *s)
-{
-	struct core *first = world_router(s->w, 0)->core;
-	struct vm_obj *o, *p;
-	char mac[MAC_TEXT];
-
-	for (unsigned int i = 1; i < ROUTERS; i++) {
-		struct core *c = world_router(s->w, i)->core;
-
-		if (HASH_COUNT(c->vms) != HASH_COUNT(first->vms))
-			broken(s, "%s knows %u VMs, %s %u", world_router(s->w, i)->name, HASH_COUNT(c->vms),
-				world_router(s->w, 0)->name, HASH_COUNT(first->vms));
-		for (o = c->vms; o; o = o->hh.next) {
-			p = vm_find(first, o->key.segment, &o->key.mac);
-			if (!p || vm_hash(c, &o->now) != vm_hash(first, &p->now))
-				broken(s, "%s and %s differ about %s: epochs %llu and %llu, owners %s and %s",
-					world_router(s->w, i)->name, world_router(s->w, 0)->name,
-					mac_format(&o->key.mac, mac), (unsigned long long)o->now.epoch,
-					p ? (unsigned long long)p->now.epoch : 0,
-					router_name(c, o->now.fwd.owner),
-					p ? router_name(first, p->now.fwd.owner) : "nobody");
-			if (o->now.fwd.n_drains > 0)
-				broken(s, "%s still drains at %s", mac_format(&o->key.mac, mac),
-					world_router(s->w, i)->name);
-		}
-	}
-}
-
-static void
-check_acked(struct sim *s, const struct slot *t)
-{
-	struct node *n = world_router(s->w, t->acked.router);
-	struct mac mac = slot_mac(t);
-	struct vm_obj *o = vm_find(n->core, 0, &mac);
-
-	if (t->acked.epoch == 0)
-		return;
-	if (!o || o->now.epoch < t->acked.epoch)
-		broken(s, "slot %u: epoch %llu was acknowledged and is lost", t->number,
-			(unsigned long long)t->acked.epoch);
-	else if (o->now.epoch == t->acked.epoch &&
-		 (o->now.fwd.owner != FWD_SELF || o->now.deleted != (t->acked.op == OP_UNREGISTER)))
-		broken(s, "slot %u: what was acknowledged at epoch %llu has changed", t->number,
-			(unsigned long long)t->acked.epoch);
-}
-
-static void
-check_routes(struct sim *s, unsigned int r)
-{
-	char prefix[24];
-
-	for (int p = 0; p < PREFIXES; p++) {
-		const struct fwd_route *route;
-		uint32_t host;
-
-		snprintf(prefix, sizeof(prefix), "203.0.%d.0/24", p);
-		route = model_route(world_router(s->w, r), prefix);
-		host = route ? route->via & 0xff : 0;
-		if (host != s->routes[r].via[p] && (!host || host != s->routes[r].unsure[p]))
-			broken(s, "%s: route %s goes to .%u, acknowledged was .%u",
-				world_router(s->w, r)->name, prefix, host, s->routes[r].via[p]);
-	}
-}
-
-static void
-check_end(struct sim *s)
-{
-	for (unsigned int i = 0; i < ROUTERS && !s->w->why[0]; i++) {
-		model_is_true(world_router(s->w, i));
-		log_is_whole(world_router(s->w, i));
-		check_routes(s, i);
-	}
-	check_agreement(s);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		check_acked(s, &s->slots[i]);
-}
-
-/* Everything is in the store: the same again after kill -9. */
-static void
-check_restart(struct sim *s)
-{
-	uint64_t before[ROUTERS] = {0}, after[ROUTERS] = {0};
-	struct vm_obj *o;
-
-	for (unsigned int i = 0; i < ROUTERS; i++)
-		for (o = world_router(s->w, i)->core->vms; o; o = o->hh.next)
-			before[i] += vm_hash(world_router(s->w, i)->core, &o->now);
-	for (unsigned int i = 0; i < ROUTERS; i++)
-		node_crash(world_router(s->w, i));
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		node_start(world_router(s->w, i));
-		for (o = world_router(s->w, i)->core->vms; o; o = o->hh.next)
-			after[i] += vm_hash(world_router(s->w, i)->core, &o->now);
-		if (before[i] != after[i])
-			broken(s, "%s: a restart changed what it knows", world_router(s->w, i)->name);
-	}
-	world_run(s->w, 10000);
-	check_end(s);
-}
-
-/* ---- one seed ---- */
-
-static void
-begin(struct sim *s, uint64_t seed)
-{
-	memset(s, 0, sizeof(*s));
-	s->w = world_new(seed, ROUTERS);
-	for (unsigned int i = 0; i < SLOTS; i++)
-		s->slots[i].number = i;
-	restart_due(s, true);
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		struct node *clc = world_controller(s->w);
-
-		s->routes[i].prefix = -1;
-		s->lines[i].sim = s;
-		s->lines[i].router = i;
-		s->lines[i].redial = clc->env.ops->timer_new(clc->env.ctx, line_dial, &s->lines[i]);
-		line_dial(&s->lines[i]);
-	}
+	ev.segment = (uint16_t)segment_index(n->core, segment_names[t->segment]);
+	ev.location = (uint8_t)world_random(s->w, s->n_routers);
+	node_event(n, &ev);
 }
 
 static void
 chaos(struct sim *s)
 {
-	while (s->w->now < CHAOS_MS && !s->w->why[0]) {
+	uint64_t until = s->w->now + CHAOS_MS;
+
+	while (s->w->now < until && !s->w->why[0]) {
 		world_run(s->w, 20 + world_random(s->w, 200));
-		restart_due(s, false);
-		change_slot(s);
-		if (world_random(s->w, 4) == 0)
-			change_route(s);
+		chaos_restart(s, false);
+		controllers_act(s);
 		if (world_random(s->w, 3) == 0)
 			evidence(s);
-		if (world_random(s->w, 12) == 0)
-			fault(s);
+		if (world_random(s->w, 6) == 0)
+			chaos_act(s);
 		check_always(s);
 	}
 }
 
-static void
-heal(struct sim *s)
+/* Waits until it holds; false: it took too long, or something broke. */
+static bool
+wait_until(struct sim *s, bool (*holds)(struct sim *s), uint64_t ms, uint64_t step)
 {
-	uint64_t until;
+	uint64_t until = s->w->now + ms;
 
-	for (unsigned int a = 0; a < s->w->n_nodes; a++)
-		for (unsigned int b = 0; b < s->w->n_nodes; b++)
-			s->w->cut[a][b] = false;
-	for (unsigned int a = 0; a <= ROUTERS; a++)
-		for (unsigned int b = 0; b <= ROUTERS; b++)
-			s->line_fault[a][b] = s->w->now;
-	for (unsigned int i = 0; i < ROUTERS; i++)
-		world_router(s->w, i)->commits_to_fail = 0;
-	restart_due(s, true);
-	for (until = s->w->now + HEAL_MS; s->w->now < until && !s->w->why[0];) {
-		world_run(s->w, 1000);
+	while (!holds(s)) {
+		if (s->w->now >= until || s->w->why[0])
+			return false;
+		world_run(s->w, step);
 		check_always(s);
+	}
+	return true;
+}
+
+static bool
+is_up(struct sim *s)
+{
+	return channels_up(s) && controllers_settled(s);
+}
+
+static bool
+is_agreed(struct sim *s)
+{
+	char why[200];
+
+	return owners_agree(s, why);
+}
+
+static void
+keep_longest(uint64_t *longest, uint64_t ms)
+{
+	if (ms > *longest)
+		*longest = ms;
+}
+
+static void
+settle(struct sim *s)
+{
+	uint64_t healed = s->w->now, up;
+	char why[200];
+
+	if (!wait_until(s, is_up, UP_MS, 100)) {
+		world_broken(s->w, "not all channels are up %d s after the heal", UP_MS / 1000);
+		return;
+	}
+	up = s->w->now;
+	note(s, "all channels are up");
+	if (!wait_until(s, is_agreed, AGREED_MS, 50) && !owners_agree(s, why)) {
+		world_broken(s->w, "%d ms after all channels were up: %s", AGREED_MS, why);
+		return;
+	}
+	keep_longest(&s->up_ms, up - healed);
+	keep_longest(&s->agreed_ms, s->w->now - up);
+	note(s, "all agree");
+	check_round(s);
+}
+
+static void
+rounds(struct sim *s)
+{
+	for (unsigned int i = 0; i < s->options->rounds && !s->w->why[0]; i++) {
+		chaos(s);
+		controllers_rest(s);
+		if (s->w->why[0])
+			return;
+		chaos_heal(s);
+		settle(s);
 	}
 }
 
 static void
 finish(struct sim *s)
 {
-	struct node *clc = world_controller(s->w);
+	wait_until(s, drains_over, DRAINS_MS, 500);
+	if (s->w->why[0])
+		return;
+	world_run(s->w, 1000);
+	check_end(s);
+	if (!s->w->why[0])
+		check_restart(s);
+}
 
-	for (unsigned int i = 0; i < ROUTERS; i++) {
-		clc->env.ops->timer_free(s->lines[i].redial);
-		rpc_free(s->lines[i].rpc);
-		channel_close(s->lines[i].channel);
-	}
+static void
+end(struct sim *s)
+{
+	controllers_end(s);
+	history_free(s);
+	chaos_end(s);
 	world_free(s->w);
 }
 
-/* True when all held. The number of events is the fingerprint of a run. */
-static bool
-run(uint64_t seed, uint64_t *events, bool tell)
-{
-	struct sim s;
+struct result {
 	bool good;
+	uint64_t fingerprint, up_ms, agreed_ms;
+	char why[440];
+};
 
-	begin(&s, seed);
-	chaos(&s);
-	if (!s.w->why[0])
-		heal(&s);
-	if (!s.w->why[0])
-		check_end(&s);
-	if (!s.w->why[0])
-		check_restart(&s);
-	good = !s.w->why[0];
-	*events = s.w->serial ^ world_random(s.w, UINT64_MAX);
-	if (!good)
-		printf("seed %llu FAILED at %llu ms: %s\nreplay: sim --seed %llu\n", (unsigned long long)seed,
-			(unsigned long long)s.w->now, s.w->why, (unsigned long long)seed);
-	else if (tell)
-		printf("seed %llu: %llu changes acknowledged (%llu moves), %llu refused, %llu unknown, %llu "
-		       "crashes, %llu "
-		       "events, fingerprint %016llx\n",
-			(unsigned long long)seed, (unsigned long long)s.acks, (unsigned long long)s.moves,
-			(unsigned long long)s.refusals, (unsigned long long)s.unknown,
-			(unsigned long long)s.crashes, (unsigned long long)s.w->serial,
-			(unsigned long long)*events);
-	finish(&s);
-	return good;
+static void
+tell(const struct sim *s, uint64_t seed, const struct result *r)
+{
+	printf("seed %llu: %u routers, %llu changes acknowledged (%llu moves), %llu refused, %llu unknown, "
+	       "%llu starts "
+	       "after crashes, %llu takeovers, up after %llu ms, agreed %llu ms later, fingerprint %016llx\n",
+		(unsigned long long)seed, s->n_routers, (unsigned long long)s->acks,
+		(unsigned long long)s->moves, (unsigned long long)s->refusals, (unsigned long long)s->unknown,
+		(unsigned long long)s->crashes, (unsigned long long)s->takeovers,
+		(unsigned long long)s->up_ms, (unsigned long long)s->agreed_ms,
+		(unsigned long long)r->fingerprint);
 }
+
+static struct result
+run(uint64_t seed, const struct options *o, bool talk)
+{
+	struct result r = {0};
+	struct sim s;
+
+	begin(&s, seed, o);
+	rounds(&s);
+	if (!s.w->why[0])
+		finish(&s);
+	r.good = !s.w->why[0];
+	r.fingerprint = s.w->serial ^ world_random(s.w, UINT64_MAX);
+	r.up_ms = s.up_ms;
+	r.agreed_ms = s.agreed_ms;
+	snprintf(r.why, sizeof(r.why), "at %llu ms: %s", (unsigned long long)s.w->now, s.w->why);
+	if (!r.good && o->trace)
+		trace_print();
+	if (talk)
+		tell(&s, seed, &r);
+	end(&s);
+	return r;
+}
+
+/* ---- many, and less of one ---- */
 
 static void
 no_line(void *arg, enum log_level level, const char *line)
@@ -674,20 +261,123 @@ no_line(void *arg, enum log_level level, const char *line)
 }
 
 static int
-run_many(uint64_t from, uint64_t seeds)
+run_many(uint64_t from, uint64_t seeds, const struct options *o)
 {
-	uint64_t first = 0, again = 0, events, failed = 0;
+	struct result r, first = {0};
+	uint64_t failed = 0, up = 0, agreed = 0;
 
-	for (uint64_t i = 0; i < seeds; i++)
-		failed += !run(from + i, i == 0 ? &first : &events, i < 5);
-	run(from, &again, false);
-	if (first != again) {
+	for (uint64_t i = 0; i < seeds; i++) {
+		r = run(from + i, o, i < 3);
+		first = i == 0 ? r : first;
+		keep_longest(&up, r.up_ms);
+		keep_longest(&agreed, r.agreed_ms);
+		failed += !r.good;
+		if (!r.good)
+			printf("seed %llu FAILED %s\n  sim --seed %llu --trace\n",
+				(unsigned long long)(from + i), r.why, (unsigned long long)(from + i));
+		fflush(stdout);
+	}
+	r = run(from, o, false);
+	if (r.fingerprint != first.fingerprint) {
 		printf("seed %llu does not replay: %016llx, then %016llx\n", (unsigned long long)from,
-			(unsigned long long)first, (unsigned long long)again);
+			(unsigned long long)first.fingerprint, (unsigned long long)r.fingerprint);
 		failed++;
 	}
-	printf("%llu seeds, %llu failed\n", (unsigned long long)seeds, (unsigned long long)failed);
+	printf("%llu seeds, %llu failed; all channels up at most %llu ms after a heal, agreement at most "
+	       "%llu ms later\n",
+		(unsigned long long)seeds, (unsigned long long)failed, (unsigned long long)up,
+		(unsigned long long)agreed);
 	return failed ? 1 : 0;
+}
+
+/* Takes away what the seed fails without. Another run is another fate: what is left may be another failure. */
+static int
+minimise(uint64_t seed, struct options o)
+{
+	struct options less;
+	const char *name;
+
+	if (run(seed, &o, false).good)
+		return 0;
+	for (less = o; less.rounds > 1 && (less.rounds--, !run(seed, &less, false).good);)
+		o = less;
+	for (unsigned int i = 0; fault_name(i); i++) {
+		less = o;
+		less.without |= UINT64_C(1) << i;
+		if (!run(seed, &less, false).good)
+			o = less;
+	}
+	for (unsigned int n = 1; n < SLOTS; n++) {
+		less = o;
+		less.slots = n;
+		if (!run(seed, &less, false).good) {
+			o = less;
+			break;
+		}
+	}
+	printf("sim --seed %llu --trace --rounds %u", (unsigned long long)seed, o.rounds);
+	if (o.slots)
+		printf(" --slots %u", o.slots);
+	printf(" --only join");
+	for (unsigned int i = 0; (name = fault_name(i)) != NULL; i++)
+		if (!(o.without >> i & 1) && strcmp(name, "join") != 0)
+			printf(",%s", name);
+	printf("\n  %s\n", run(seed, &o, false).why);
+	return 1;
+}
+
+/* ---- options ---- */
+
+static int
+usage(void)
+{
+	fprintf(stderr, "sim [--seed N [--trace|--minimise]] [--seeds N] [--from N] [--without FAULTS] "
+			"[--only FAULTS]\n"
+			"    [--routers N] [--slots N] [--rounds N]\nfaults:");
+	for (unsigned int i = 0; fault_name(i); i++)
+		fprintf(stderr, " %s", fault_name(i));
+	fprintf(stderr, "\n");
+	return 2;
+}
+
+struct command {
+	uint64_t seed, seeds, from;
+	bool minimise;
+	struct options options;
+};
+
+static bool
+read_option(struct command *c, int opt)
+{
+	uint64_t n = optarg ? strtoull(optarg, NULL, 10) : 0, bits;
+
+	switch (opt) {
+	case 's':
+		return (c->seed = n) > 0;
+	case 'n':
+		return (c->seeds = n) > 0;
+	case 'f':
+		return (c->from = n) > 0;
+	case 'r':
+		return (c->options.routers = (unsigned int)n) >= 2 && n <= WORLD_ROUTERS;
+	case 'v':
+		return (c->options.slots = (unsigned int)n) >= 1 && n <= SLOTS;
+	case 'o':
+		return (c->options.rounds = (unsigned int)n) >= 1;
+	case 'w':
+		bits = fault_bits(optarg);
+		c->options.without |= bits;
+		return bits != 0;
+	case 'l':
+		bits = fault_bits(optarg);
+		c->options.without |= ~bits;
+		return bits != 0;
+	case 't':
+		return c->options.trace = true;
+	case 'm':
+		return c->minimise = true;
+	}
+	return false;
 }
 
 int
@@ -695,22 +385,25 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seed", required_argument, NULL, 's'},
 		{"seeds", required_argument, NULL, 'n'}, {"from", required_argument, NULL, 'f'},
-		{NULL, 0, NULL, 0}};
-	uint64_t seed = 0, seeds = 50, from = 1, events;
+		{"routers", required_argument, NULL, 'r'}, {"slots", required_argument, NULL, 'v'},
+		{"rounds", required_argument, NULL, 'o'}, {"without", required_argument, NULL, 'w'},
+		{"only", required_argument, NULL, 'l'}, {"trace", no_argument, NULL, 't'},
+		{"minimise", no_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
+	struct command c = {.seeds = 50, .from = 1, .options.rounds = 3};
+	struct result r;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (opt == 's')
-			seed = strtoull(optarg, NULL, 10);
-		else if (opt == 'n')
-			seeds = strtoull(optarg, NULL, 10);
-		else if (opt == 'f')
-			from = strtoull(optarg, NULL, 10);
-		else
-			return 2;
-	}
-	if (seed)
-		return run(seed, &events, true) ? 0 : 1;
-	log_set_sink(no_line, NULL);
-	return run_many(from, seeds);
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1)
+		if (!read_option(&c, opt))
+			return usage();
+	if (!c.seed || c.minimise)
+		log_set_sink(no_line, NULL);
+	if (c.minimise)
+		return c.seed ? minimise(c.seed, c.options) : usage();
+	if (!c.seed)
+		return run_many(c.from, c.seeds, &c.options);
+	r = run(c.seed, &c.options, true);
+	if (!r.good)
+		printf("seed %llu FAILED %s\n", (unsigned long long)c.seed, r.why);
+	return r.good ? 0 : 1;
 }

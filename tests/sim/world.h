@@ -52,7 +52,7 @@ struct node {
 	/* faults */
 	int commits_to_fail; /* so many more commits are refused, */
 	int commit_error;    /* with this -errno; 0 = -ENOSPC */
-	bool fail_durable;   /* and yet they are on the disk */
+	uint64_t failed_at;  /* the last one */
 	uint64_t told_after; /* commits are durable at once, but nobody hears of it before this moment */
 	bool prepare_fails;
 	size_t prepare_limit;	  /* more changes at once are refused; 0 = none */
@@ -105,6 +105,8 @@ struct world {
 struct world *world_new(uint64_t seed, unsigned int routers);
 void world_free(struct world *w);
 uint64_t world_random(struct world *w, uint64_t below);
+/* The first invariant that broke is kept. */
+void world_broken(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Lets time pass. */
 void world_run(struct world *w, uint64_t ms);
 /* One event; false when none waits before `until`. */
@@ -121,6 +123,8 @@ void node_crash(struct node *n);			/* kill -9: clocks and boot go on */
 void node_lose_power(struct node *n);			/* nobody hears of its end */
 void node_reboot(struct node *n, int64_t wall_jump_ms); /* of a crashed node: another boot, clock from zero */
 void node_suspend(struct node *n, uint64_t ms);		/* its clocks go on, nothing else does */
+/* What is durable is told now, whatever told_after said. */
+void node_disk_tells(struct node *n);
 /* Cuts or joins two nodes, both ways; or what goes from one to the other alone. */
 void world_cut(struct world *w, unsigned int a, unsigned int b, bool cut);
 void world_cut_one_way(struct world *w, unsigned int from, unsigned int to, bool cut);

@@ -20,8 +20,6 @@ void world_at(struct world *w, uint64_t when, event_fn *fn, void *arg, uint64_t 
 void world_first(struct world *w, event_fn *fn, void *arg, uint64_t tag);
 /* Something that a crash may follow is done. True: it does, before any other event. */
 bool node_stepped(struct node *n, enum node_step step);
-/* The first invariant that broke. */
-void world_broken(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Environment of a node. */
 uint64_t op_now(void *ctx);
