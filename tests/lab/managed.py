@@ -5,12 +5,14 @@ r"""The one-site lab with a management network, a controller and strangers in it
               |`---------- clc 10.255.0.10        rx listens at 10.255.0.1:7411
               `----------- strangers 10.253.0.2, and all of 10.254.0.0/16
 """
+import copy
 import json
 import os
 import re
 
 from lab import LabError, program, run, wait_for
 from onesite import HOSTS, OneSite
+from router import Router
 
 MGMT, CLC, STRANGERS = '10.255.0.1', '10.255.0.10', '10.254.0.0'
 
@@ -43,10 +45,23 @@ class Managed(OneSite):
         wait_for('the strangers have begun', lambda: 'begun' in p.output() or not p.alive(), 60)
         return p
 
-    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411', again=False):
+    def bystander(self):
+        """Another router on this machine, that nobody attacks: the control of what takes time. A caller of it."""
+        self.ns('quiet')
+        for dev in ('wan0', 'dc0', 'mgmt'):
+            self.link(f'quiet:{dev}', f'clc:q{dev}')
+        self.address('quiet', 'mgmt', '10.255.1.1/24')
+        self.address('clc', 'qmgmt', '10.255.1.10/24')
+        config = copy.deepcopy(self.router.config)
+        config['router']['name'] = 'r-q'
+        config['control']['listen'] = '10.255.1.1:7411'
+        self.quiet = Router(self, 'quiet', config).start()
+        return lambda rate, seconds: self.caller(rate, seconds, at='10.255.1.1:7411', router=self.quiet)
+
+    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411', again=False, router=None):
         """A controller that changes a VM's address. `again`: it dials again when its channel is lost, and is not waited for."""
-        ip, mac, glob = HOSTS[host]
-        p = self.spawn('clc', [program('caller'), at, 'r-x', self.router.key, name, key_file or self.key_file, 'blue', mac, ip, glob,
+        to, (ip, mac, glob) = router or self.router, HOSTS[host]
+        p = self.spawn('clc', [program('caller'), at, to.name, to.key, name, key_file or self.key_file, 'blue', mac, ip, glob,
                                '203.0.113.40', str(rate), str(seconds), *(['again'] if again else [])],
                        name=f'caller-{len(self.processes)}')
         if not again:

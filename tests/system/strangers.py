@@ -5,18 +5,19 @@ r"""1,000 handshakes a second by strangers, and 10,000 connections that say noth
     world --- rx --- dcx --- vm, other       numbered packets pass between world and vm all the while
               |`-- clc                       one channel that is up gives `other` a new address 50 times a second
               `--- strangers, 65,000 addresses
+        quiet ---- clc                       and so does one of a router that nobody attacks: the control
 """
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import waited_ms, wait_for
+from lab import wait_for
 from managed import Managed, report
 from measure import quiesce
 from onesite import HOSTS
 
-RATE, HELD, SECONDS = 1000, 10000, 5
+RATE, HELD, SECONDS, CALM_MS = 1000, 10000, 5, 5
 lab = Managed('strangers')
 router = lab.start()
 lab.agent('vm').call('listen')
@@ -34,16 +35,16 @@ def peak_kb():
 
 world.call('open', name='f', kind='udp', to=HOSTS['vm'][2], rate=200)
 wait_for('packets pass', lambda: world.call('stats')['flows']['f']['answered'] >= 50, 20)
+quiet = lab.bystander()
+control = quiet(50, SECONDS + 6)
 caller = lab.caller(50, SECONDS + 6)
 before_fds, before_kb = fds(), peak_kb()
-waited = waited_ms(router.process.pid)
 strangers = lab.attack(RATE, HELD, SECONDS)
 during_fds = fds()
 attack = report(strangers)
-waited = waited_ms(router.process.pid) - waited + waited_ms(caller.pid)
-legal = report(caller)
+legal, control = report(caller), report(control)
 flow = quiesce(world)[0]['f']
-print(f'   {attack}\n   {legal}; router and caller waited {waited:.0f} ms for a CPU\n   {flow["answered"]} packets answered')
+print(f'   {attack}\n   {legal}\n   {control} is the control\n   {flow["answered"]} packets answered')
 
 # C-21, C-20: at the socket; where the bounds are counted, the simulated world does it.
 with case('the strangers were there: 10,000 connections, and 1,000 handshakes a second'):
@@ -56,10 +57,12 @@ with case('none of them gets a byte, and at most 64 are kept'):
     expect(during_fds <= before_fds + 80, f'{during_fds} descriptors, {before_fds} before')
     expect(peak_kb() < before_kb + 32768, f'{peak_kb()} KB, {before_kb} before')
 
+# On a machine where the control, which has nothing else to do, takes more than CALM_MS, all takes so many times longer.
 with case('each change on the channel that is up is acknowledged within 100 ms'):
     expect(legal['why'] == '' and legal['refused'] == 0 and legal['acked'] == legal['sent'] > 400, f'{legal}')
-    expect(legal['p99_ms'] < 100, f'{legal}')
-    expect(legal['max_ms'] < 100 + waited, f'{legal}, {waited:.0f} ms without a CPU')
+    expect(control['acked'] == control['sent'] > 400, f'{control}')
+    slow = max(1, control['p99_ms'] / CALM_MS)
+    expect(legal['p99_ms'] < 100 * slow and legal['max_ms'] < 100 * slow, f'{legal}, control {control}')
 
 with case('no packet is lost'):
     expect(flow['lost'] == flow['stray'] == 0 and flow['answered'] > 1000, f'{flow}')
@@ -68,4 +71,4 @@ with case('who has a key is let in again'):
     again = report(lab.caller(50, 1))
     expect(again['acked'] == again['sent'] > 20, f'{again}')
 
-finish(router.process, strangers, caller)
+finish(router.process, lab.quiet.process, strangers, caller)
