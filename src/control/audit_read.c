@@ -2,9 +2,11 @@
 /* audit_read.c - the log read back: shown page by page, checked at start, and cut at its front. */
 #include "state.h"
 
-#define CHECKED	  1000	/* entries at the end of the log that are checked at start */
-#define CUT_MAX	  10000 /* rows that go in one commit */
-#define PAGE_ROWS 1000
+#define CHECKED	   1000	 /* entries at the end of the log that are checked at start */
+#define CUT_MAX	   10000 /* rows that go in one commit */
+#define PAGE_ROWS  1000
+#define PAGE_BYTES (512u << 10) /* of one reply, which holds twice as much */
+#define PAGES_MAX  4		/* on their way to one caller: each is read before the commits behind it */
 
 struct reading { /* outlives the core when that is freed meanwhile: core is NULL then */
 	struct core *core;
@@ -180,6 +182,17 @@ audit_trim(struct core *c)
 
 /* ---- show.log ---- */
 
+/* So many of the entries fit into a reply; one always does. */
+static size_t
+fitting(const struct env_row *rows, size_t n)
+{
+	size_t i = 0, bytes = 0;
+
+	while (i < n && (i == 0 || bytes + strlen(rows[i].value) <= PAGE_BYTES))
+		bytes += strlen(rows[i++].value);
+	return i;
+}
+
 static bool
 is_since(const json_t *entry, const char *since)
 {
@@ -192,11 +205,12 @@ static json_t *
 page(struct core *c, const struct reading *r, const struct env_row *rows, size_t n)
 {
 	int64_t from = r->since_ms ? env_call(c->env, wall_ms) - (int64_t)r->since_ms : 0;
+	size_t fit = fitting(rows, n);
 	json_t *list = json_array(), *v;
 	char next[24], since[WALL_TEXT];
 
 	wall_text(from, since);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < fit; i++) {
 		json_t *entry = json_loads(rows[i].value, 0, NULL);
 
 		if (entry && is_since(entry, since))
@@ -204,8 +218,8 @@ page(struct core *c, const struct reading *r, const struct env_row *rows, size_t
 		json_decref(entry);
 	}
 	v = json_pack("{s:o}", "rows", list);
-	if (n == r->limit) {
-		snprintf(next, sizeof(next), "%" PRIu64, (uint64_t)strtoull(rows[n - 1].key, NULL, 10));
+	if (fit < n || n == r->limit) {
+		snprintf(next, sizeof(next), "%" PRIu64, (uint64_t)strtoull(rows[fit - 1].key, NULL, 10));
 		json_object_set_new(v, "next", json_string(next));
 	}
 	return v;
@@ -226,12 +240,28 @@ page_read(void *arg, int rc, const struct env_row *rows, size_t n)
 	reading_end(r);
 }
 
+static bool
+takes_page(struct session *s)
+{
+	const struct reading *r;
+	unsigned int pages = 0;
+
+	DL_FOREACH(s->core->audit.readings, r)
+	pages += r->request && rpc_request_channel(r->request) == s->channel;
+	return pages < PAGES_MAX;
+}
+
 void
 audit_show(struct session *s, struct rpc_request *r, const void *params)
 {
 	const struct log_params *p = params;
 	size_t limit = p->limit == 0 || p->limit > PAGE_ROWS ? PAGE_ROWS : p->limit;
 
+	if (!takes_page(s)) {
+		rpc_fail(r, RPC_LIMIT, NULL,
+			"%d pages of the log are on their way: ask again when they are here", PAGES_MAX);
+		return;
+	}
 	read_entries(s->core, strtoull(p->cursor, NULL, 10), limit,
 		&(struct reading){.request = r, .since_ms = p->since_ms}, page_read);
 }

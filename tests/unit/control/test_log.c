@@ -391,6 +391,67 @@ the_log_is_shown_page_by_page_to_who_may_observe(void **state)
 	world_free(w);
 }
 
+/* 300 entries of 6 kB do not fit into one message. */
+static void
+a_page_of_large_entries_is_shorter_and_says_where_to_go_on(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	struct caller *k = controller(w, 0);
+	char text[6001] = "", cursor[24] = "0";
+	size_t n = 0, pages = 0;
+
+	(void)state;
+	memset(text, 'x', sizeof(text) - 1);
+	for (int i = 0; i < 300; i++)
+		audit_note(a->core, "router", "large", json_pack("{s:s}", "text", text));
+	world_run(w, 100);
+	for (bool more = true; more; pages++) {
+		json_t *v = caller_get(k, "show.log", json_pack("{s:s}", "cursor", cursor));
+		const char *next = json_string_value(json_object_get(v, "next"));
+
+		more = next != NULL;
+		n += json_array_size(json_object_get(v, "rows"));
+		snprintf(cursor, sizeof(cursor), "%s", more ? next : "");
+		json_decref(v);
+	}
+	assert_in_range(n, 300, 310);
+	assert_in_range(pages, 2, 6);
+	caller_free(k);
+	world_free(w);
+}
+
+static void
+count_page(void *arg, int code, json_t *v)
+{
+	unsigned int *n = arg; /* pages, refusals */
+
+	(void)v;
+	n[code == 0 ? 0 : 1]++;
+	assert_true(code == 0 || code == RPC_LIMIT);
+}
+
+/* Each page holds up the commits behind it. */
+static void
+pages_that_one_asks_for_at_once_are_bounded(void **state)
+{
+	struct world *w = routers(1);
+	struct caller *k = controller(w, 0), *other = controller(w, 0);
+	unsigned int n[2] = {0};
+
+	(void)state;
+	for (int i = 0; i < 500; i++)
+		assert_int_equal(rpc_call(k->rpc, "show.log", json_object(), count_page, n), 0);
+	json_decref(caller_get(other, "show.log", json_object()));
+	world_run(w, 1000);
+	assert_int_equal(n[0] + n[1], 500);
+	assert_true(n[0] >= 4 && n[1] > 400);
+	json_decref(caller_get(k, "show.log", json_object()));
+	caller_free(k);
+	caller_free(other);
+	world_free(w);
+}
+
 static void
 an_entry_survives_another_library_byte_by_byte(void **state)
 {
@@ -432,6 +493,8 @@ main(void)
 		T(an_entry_that_is_gone_is_found_in_the_middle_and_at_the_end),
 		T(a_log_without_its_ends_is_found_and_goes_on_behind_them),
 		T(the_log_is_shown_page_by_page_to_who_may_observe),
+		T(a_page_of_large_entries_is_shorter_and_says_where_to_go_on),
+		T(pages_that_one_asks_for_at_once_are_bounded),
 		T(an_entry_survives_another_library_byte_by_byte),
 	};
 
