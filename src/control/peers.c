@@ -240,6 +240,12 @@ peer_saw_revision(struct peer *p, uint64_t revision)
 
 	if (p->asked || p->gives_back || revision <= c->stored_revision)
 		return false;
+	if (revision - c->stored_revision >
+		EPOCH_STEP) { /* more than we could have made; ours would run out */
+		peer_alarm(p, "it tells of our revision %" PRIu64 ", and we are at %" PRIu64 ": not believed",
+			revision, c->stored_revision);
+		return false;
+	}
 	event_alarm(c, p->conf->name,
 		"our store is older than what it has seen: revision %" PRIu64 " after %" PRIu64
 		"; the peers are asked for what is lost",

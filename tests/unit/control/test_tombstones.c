@@ -367,6 +367,47 @@ a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved(void **state)
 	world_free(w);
 }
 
+static json_t *
+false_future(const char *method, const json_t *params)
+{
+	json_t *v = sums_answer(0);
+
+	(void)params;
+	if (strcmp(method, "sync.sums") == 0)
+		json_object_set_new(v, "revision", json_integer(INT64_MAX));
+	return v;
+}
+
+/* Nor does it use up our revisions. */
+static void
+a_peer_that_invents_a_revision_out_of_reach_is_not_believed(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0);
+	struct caller *k;
+	uint64_t was;
+
+	(void)state;
+	node_start(a);
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	k = caller_new(world_router(w, 1), "r-b", ROLE_PEER, a, NULL); /* its past is told */
+	world_run(w, 1000);
+	caller_free(k);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 20);
+	was = a->core->revision;
+	k = caller_with(world_router(w, 1), "r-b", ROLE_PEER, a,
+		json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_future);
+	world_run(w, 3000);
+	assert_true(k->up);
+	assert_true(logged("ALARM: peer r-b: it tells of our revision 9223372036854775807"));
+	assert_int_equal(vm_register(a, 2, 0, vm_global(0, 2)), 0);
+	assert_int_equal(get_number(a, "show.status", "revision"), was + 1);
+	caller_free(k);
+	world_free(w);
+}
+
 /* ---- stale ---- */
 
 static json_int_t
@@ -422,6 +463,7 @@ main(void)
 		T(a_router_without_its_store_goes_on_asking_after_a_crash),
 		T(a_router_with_yesterdays_store_starts_with_what_its_peers_know),
 		T(a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved),
+		T(a_peer_that_invents_a_revision_out_of_reach_is_not_believed),
 		T(vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced),
 	};
 
