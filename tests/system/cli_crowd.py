@@ -106,6 +106,7 @@ with case('a list of 100,000 rows is consistent while VMs come and go: each that
     expect(stays <= set(seen), f'{len(stays - set(seen))} are missing')
     print(f'   {page} pages')
 
+# C-57
 with case('a client that asks and does not read delays no other, and costs no memory without end'):
     stalled, before = raw(), memory_kb(router.pid)
     stalled.setblocking(False)
@@ -121,6 +122,7 @@ with case('a client that asks and does not read delays no other, and costs no me
     expect(alone < 5, f'another waited {alone:.1f} s')
     expect(memory_kb(router.pid) - before < 65536, f'{memory_kb(router.pid) - before} KiB more after {sent} questions')
 
+# C-57
 with case('ten clients at once are all served, one of them stalled'):
     replies = []
 
@@ -138,6 +140,7 @@ with case('ten clients at once are all served, one of them stalled'):
     expect(replies == [500] * 180, f'{len(replies)} replies')
     stalled.close()
 
+# C-57
 with case('rubbish on the socket is answered or ends that connection, and no other'):
     for text in (b'{"jsonrpc": "2.0", "id": 1, "method": "show.vms\xc3"}', b'\x00\x01\x1b[2J', b'"' + b'x' * ((1 << 20) - 2) + b'"',
                  b'[' * 1000):
@@ -151,6 +154,7 @@ with case('rubbish on the socket is answered or ends that connection, and no oth
     expect(hear(s) is None, 'it should have been closed')
     expect(rpc.call('show.status')['ready'], 'the router is well')
 
+# C-57
 with case('rubbish on the command line is a fault in one line, and no escape sequence reaches the terminal'):
     for words in (['show', 'vms', 'limit', '\x01\x1b[2J'], ['show', b'vm\xc3'], ['x' * 100000], ['vm', 'move', 'segment', '\x7f\x9b']):
         p = nearway(*words)

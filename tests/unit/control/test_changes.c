@@ -68,6 +68,8 @@ wrong_parameters_are_refused_and_change_nothing(void **state)
 					"\"10.0.0.7\"}, {\"private\": \"10.0.0.8\"}, "
 					"{\"private\": \"10.0.0.9\"}, {\"private\": \"10.0.0.10\"}]"),
 		VM("52:54:00:00:00:01", "\"epoch\": -1, " ADDRESSES("10.0.0.6", "198.51.0.6")),
+		VM("52:54:00:00:00:01", "\"epoch\": 0.5, " ADDRESSES("10.0.0.6", "198.51.0.6")),
+		VM("52:54:00:00:00:01", "\"epoch\": null, " ADDRESSES("10.0.0.6", "198.51.0.6")),
 		VM("52:54:00:00:00:01", "\"epoch\": \"one\", " ADDRESSES("10.0.0.6", "198.51.0.6")),
 		VM("52:54:00:00:00:01", "\"extra\": 1, " ADDRESSES("10.0.0.6", "198.51.0.6")),
 		"{\"segment\": \"lab\", \"mac\": \"52:54:00:00:00:01\", " ADDRESSES(
@@ -216,6 +218,7 @@ changes_in_any_order_end_alike(void **state)
 	world_free(w);
 }
 
+/* C-33: already used. */
 static void
 an_address_of_another_vm_is_refused(void **state)
 {

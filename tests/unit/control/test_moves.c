@@ -783,6 +783,32 @@ a_drain_goes_on_where_it_was_after_a_restart_of_the_process(void **state)
 	world_free(w);
 }
 
+/* C-85: killed and started again within one boot: its clock counts, whatever the wall clock says meanwhile. */
+static void
+a_drain_survives_a_restart_whatever_the_wall_clock_says(void **state)
+{
+	static const int64_t jumps[] = {315360000000, -315360000000, 100 * (int64_t)MINUTE};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+		struct world *w = moved(HOUR, 3 * HOUR);
+		struct node *a = world_router(w, 0);
+
+		a->sessions = 1;
+		world_run(w, 20 * MINUTE);
+		node_crash(a);
+		a->wall_offset += jumps[i];
+		world_run(w, 10 * MINUTE);
+		node_start(a);
+		world_run(w, 100);
+		assert_in_range(left(a, true), 30 * MINUTE - 1000, 30 * MINUTE);
+		assert_in_range(left(a, false), 150 * MINUTE - 1000, 150 * MINUTE);
+		world_run(w, 151 * MINUTE);
+		assert_false(drains(a, 1));
+		world_free(w);
+	}
+}
+
 static const struct env_ops *steady;
 static uint64_t ticks;
 
@@ -1000,6 +1026,7 @@ main(void)
 		T(a_location_at_a_peer_is_kept_over_a_restart),
 		T(alarms_of_the_data_plane_are_counted_and_logged_at_most_once_a_second),
 		T(a_drain_goes_on_where_it_was_after_a_restart_of_the_process),
+		T(a_drain_survives_a_restart_whatever_the_wall_clock_says),
 		T(a_drain_past_its_least_time_stays_so_when_the_load_takes_its_time),
 		T(a_drain_survives_a_reboot_whatever_the_wall_clock_says),
 		T(what_is_left_is_never_more_and_never_cut_at_once),

@@ -481,8 +481,6 @@ after_a_failed_fsync_the_connection_is_opened_anew(void **state)
 	assert_int_equal(run_child(&w, &(struct fault){.ops = OP_SYNC, .how = HOW_EIO, .at = 1}), 0);
 }
 
-/* C-72: the disk stays bad until the process is killed. The log could not be cut: then, and only then, what was refused may be
- * there, wholly. */
 static int
 child_dies_with_a_bad_disk(const struct fault *f)
 {
@@ -496,6 +494,8 @@ child_dies_with_a_bad_disk(const struct fault *f)
 	_exit(KILLED);
 }
 
+/* C-72: the disk stays bad until the process is killed. The log could not be cut: then, and only then, what was refused may be
+ * there, wholly. */
 static void
 a_refused_commit_is_never_half_there(void **state)
 {
