@@ -36,5 +36,5 @@ struct host_store_ops {
 struct host_store;
 struct host_store *host_store_new(
 	struct host *h, const struct host_store_ops *ops, void *store, struct err *e);
-/* Waits until everything accepted is written; `done` callbacks that have not come by then do not come. */
+/* Waits until everything accepted is written, and tells everybody who has not been told yet: from here, not from the loop. */
 void host_store_free(struct host_store *s);

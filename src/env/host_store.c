@@ -107,17 +107,6 @@ finish_read(struct job *j)
 	free_read(j);
 }
 
-/* Nobody is told. */
-static void
-drop(struct job *j)
-{
-	if (j->run == run_read)
-		free_read(j);
-	else
-		free(j->rows);
-	free(j);
-}
-
 /* ---- the thread ---- */
 
 static struct job *
@@ -155,16 +144,11 @@ run(void *arg)
 /* ---- the loop's side ---- */
 
 static void
-on_finished(evutil_socket_t fd, short what, void *arg)
+tell(struct host_store *s)
 {
-	struct host_store *s = arg;
 	struct jobs finished = STAILQ_HEAD_INITIALIZER(finished);
-	uint64_t count;
 	struct job *j;
 
-	(void)what;
-	if (read(fd, &count, sizeof(count)) < 0)
-		return;
 	pthread_mutex_lock(&s->lock);
 	STAILQ_CONCAT(&finished, &s->finished);
 	pthread_mutex_unlock(&s->lock);
@@ -173,6 +157,17 @@ on_finished(evutil_socket_t fd, short what, void *arg)
 		j->finish(j);
 		free(j);
 	}
+}
+
+static void
+on_finished(evutil_socket_t fd, short what, void *arg)
+{
+	struct host_store *s = arg;
+	uint64_t count;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) > 0)
+		tell(s);
 }
 
 static size_t
@@ -302,8 +297,6 @@ host_store_new(struct host *h, const struct host_store_ops *ops, void *store, st
 void
 host_store_free(struct host_store *s)
 {
-	struct job *j;
-
 	if (s == NULL)
 		return;
 	if (s->running) {
@@ -316,10 +309,7 @@ host_store_free(struct host_store *s)
 		s->h->ops.commit = NULL;
 		s->h->ops.read = NULL;
 	}
-	while ((j = STAILQ_FIRST(&s->finished)) != NULL) {
-		STAILQ_REMOVE_HEAD(&s->finished, link);
-		drop(j);
-	}
+	tell(s);
 	if (s->event != NULL)
 		event_free(s->event);
 	if (s->fd >= 0)
