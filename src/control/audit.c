@@ -136,7 +136,7 @@ audit_effects(struct core *c, const struct txn *t, const char *who, const char *
 bool
 audit_waits(const struct core *c)
 {
-	return c->audit.waiting != NULL;
+	return c->audit.waiting != NULL || audit_overfull(c);
 }
 
 void

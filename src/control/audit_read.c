@@ -138,7 +138,7 @@ void
 audit_check(struct core *c)
 {
 	const struct chain *last = &c->audit.stored;
-	uint64_t kept = last->number - c->audit.before.number, n = kept < CHECKED ? kept : CHECKED;
+	uint64_t all = last->number - c->audit.before.number, n = all < CHECKED ? all : CHECKED;
 
 	c->audit.checked = *last;
 	c->audit.seeking = last->number == 0;
@@ -164,18 +164,40 @@ cut_found(void *arg, int rc, const struct env_row *rows, size_t n)
 	cut.number = strtoull(rows[0].key, NULL, 10);
 	if (cut.number - c->audit.before.number <= CUT_MAX)
 		c->audit.cut = cut;
+	audit_again(c);
+}
+
+static uint64_t
+kept(const struct core *c)
+{
+	return c->audit.stored.number - c->audit.before.number;
+}
+
+/* So many more than the bound may be there before some go. */
+static uint64_t
+slack(const struct core *c)
+{
+	uint64_t tenth = c->conf->control.log_rows / 10;
+
+	return tenth < CUT_MAX ? tenth + 1 : CUT_MAX;
+}
+
+/* A commit of many changes brings more than one takes away. */
+bool
+audit_overfull(const struct core *c)
+{
+	return c->audit.cut.number > 0 && kept(c) > c->conf->control.log_rows + 2 * slack(c);
 }
 
 /* The oldest go in bulk, with the next commit; the hash of the last of them stays. */
 void
 audit_trim(struct core *c)
 {
-	uint64_t max = c->conf->control.log_rows, kept = c->audit.stored.number - c->audit.before.number;
-	uint64_t slack = max / 10 < CUT_MAX ? max / 10 + 1 : CUT_MAX, over;
+	uint64_t max = c->conf->control.log_rows, over;
 
-	if (kept <= max + slack || c->audit.cutting || c->audit.cut.number > 0)
+	if (kept(c) <= max + slack(c) || c->audit.cutting || c->audit.cut.number > 0)
 		return;
-	over = kept - max < CUT_MAX ? kept - max : CUT_MAX;
+	over = kept(c) - max < CUT_MAX ? kept(c) - max : CUT_MAX;
 	c->audit.cutting = true;
 	read_entries(c, c->audit.before.number + over - 1, 1, &(struct reading){0}, cut_found);
 }

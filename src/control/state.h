@@ -740,7 +740,8 @@ void audit_begin(struct core *c);
 size_t audit_rows(struct core *c, struct env_row **rows, size_t n);
 void audit_stored(struct core *c, bool stored);
 void audit_trim(struct core *c);
-void audit_check(struct core *c); /* of the end of the log; an alarm tells */
+bool audit_overfull(const struct core *c); /* what goes does not wait for a commit of somebody else */
+void audit_check(struct core *c);	   /* of the end of the log; an alarm tells */
 void audit_reads_end(struct core *c);
 void audit_show(struct session *s, struct rpc_request *r, const void *params);
 

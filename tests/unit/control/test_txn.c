@@ -387,6 +387,33 @@ a_router_that_ends_amid_a_long_transaction_has_none_of_it(void **state)
 	world_free(w);
 }
 
+/* More entries than one commit takes away: what is too much goes by itself, and what is left is whole. */
+static void
+a_log_that_a_long_transaction_overfills_is_cut_to_its_bound(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = controller_of(r, 1);
+	struct stage g = stage_open(k);
+	json_t *v;
+
+	(void)state;
+	r->conf.control.log_rows = 300;
+	r->conf.limits.vms = 30000;
+	for (unsigned int n = 0; n < 25000; n += 2500)
+		stage_add(&g, registers(n, 2500));
+	assert_int_equal(stage_commit(&g, &v), 0);
+	json_decref(v);
+	world_run(w, 1000);
+	assert_in_range(stored_count(r, "log"), 300, 300 + 2 * 31);
+	caller_free(k);
+	node_crash(r);
+	node_start(r);
+	world_run(w, 1000);
+	assert_false(logged("was altered"));
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -403,6 +430,7 @@ main(void)
 		T(a_staged_replace_is_all_that_the_router_has),
 		T(a_long_transaction_lets_others_have_their_turn),
 		T(a_router_that_ends_amid_a_long_transaction_has_none_of_it),
+		T(a_log_that_a_long_transaction_overfills_is_cut_to_its_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
