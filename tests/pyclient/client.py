@@ -126,7 +126,7 @@ class Router:
         try:
             self.channel.send(json.dumps(text).encode())
         except (ValueError, ChannelError) as e:
-            self._settle(number, lambda f: f.set_exception(e))
+            self._settle(number, error=e)
         return future
 
     def call(self, method, **params):
@@ -146,9 +146,9 @@ class Router:
         elif 'error' in message:
             error = message['error']
             kind = ERRORS.get(error['code'], RpcError)
-            self._settle(message['id'], lambda f: f.set_exception(kind(error['code'], error['message'], error.get('data'))))
+            self._settle(message['id'], error=kind(error['code'], error['message'], error.get('data')))
         else:
-            self._settle(message['id'], lambda f: f.set_result(message['result']))
+            self._settle(message['id'], message['result'])
 
     def _take_events(self, params):
         try:
@@ -156,19 +156,19 @@ class Router:
         except queue.Full:
             self.channel.close('its events are not read; subscribe again behind the last one')
 
-    def _settle(self, number, outcome):
+    def _settle(self, number, result=None, error=None):
         """Ends a call, once; an id that waits for nothing is not answered."""
         with self._lock:
             future = self._waiting.pop(number, None)
         if future:
             self._room.release()
-            outcome(future)
+            future.set_exception(error) if error else future.set_result(result)
 
     def _end(self, error):
         with self._lock:
             left = list(self._waiting)
         for number in left:
-            self._settle(number, lambda f: f.set_exception(error))
+            self._settle(number, error=error)
         if self._events and not self._events.full():
             self._events.put(error)  # wakes who waits
 

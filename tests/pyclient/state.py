@@ -37,6 +37,11 @@ class State:
                     raise Busy(f'{path}: another command has been at work on it for {WAIT_S} s') from None
                 time.sleep(0.05)
 
+    def close(self):
+        """Another command may work on it now."""
+        self._db.close()
+        self._lock.close()
+
     def store(self, *vms):
         """All of them, on disk, when it returns."""
         self._db.execute('BEGIN IMMEDIATE')

@@ -20,7 +20,10 @@ for folder in ('../lab', '../pyclient'):
     sys.path.insert(0, os.path.join(HERE, folder))
 from channel import ChannelError, Identity, Target, decode_key, key_from_file
 from check import case, expect, finish
+from clc import moved
 from client import Conflict, Denied, LimitReached, NotFound, RevisionDiffers, Router, RpcError, StaleEpoch, Superseded, canonical, change, follow
+from controller import Controller
+from inventory import load
 from lab import ROOT, program, run, wait_for
 from noise import Handshake, public_key
 from sites import Sites
@@ -413,6 +416,23 @@ with case('create, move, return and delete keep controller and routers in step, 
     wait_for('it is gone', lambda: not known_at(x, a['mac']) and not known_at(y, a['mac']))
     c = created('c')
     expect((c['mac'], c['epoch'], c['addresses'][0]['global']) == (a['mac'], 5, old), f'{old} is free: {c}')
+
+with case('a move that was cut off is finished by giving it again, or by sync, with the epoch that it had'):
+    for name in ('before', 'after', 'synced'):
+        created(name)
+    c = Controller(load(file))
+    c.open_state()
+    for name in ('before', 'after', 'synced'):
+        c.state.store(moved(c, c.vm(name), 'y', {}, c.in_use('r-y')))
+    c.router('r-y').apply([c.request(c.vm('after'))])  # the answer is lost, as it were
+    c.close()
+    finished = clc('move', 'before', 'after', '--to', 'y')['vms'] + [v for v in clc('sync')['vms'] if v['name'] == 'synced']
+    for vm in finished:
+        seen = known_at(y, vm['mac'])
+        expect((vm['site'], vm['epoch'], vm['todo']) == ('y', 2, None), f'{vm}')
+        expect((seen['owner'], seen['epoch'], seen['addresses'][0]['global']) == ('r-y', 2, vm['addresses'][0]['global']), f'{seen}')
+    expect(len(finished) == 3, f'{finished}')
+    clc('move', 'before', 'after', 'synced', '--to', 'x')
 
 with case('host routes follow a routed VM, and a route of the command is in the router'):
     v = created('v', segment='wide')
