@@ -279,6 +279,24 @@ routers_speak_only_of_segments_that_both_have(void **state)
 	world_free(w);
 }
 
+/* What docs/security.md says of a stolen key: the first epoch of a VM may be any. */
+static void
+a_peer_may_take_a_vm_that_nobody_knows_at_the_last_epoch(void **state)
+{
+	struct world *w;
+	struct caller *k = false_peer(&w);
+	struct node *a = world_router(w, 0);
+
+	(void)state;
+	tell(k, claim(1, "r-b", EPOCH_MAX, "10.0.0.6", NULL));
+	assert_int_equal(fwd_at(a, 1)->owner, 1);
+	assert_int_equal(vm_register(a, 1, 0, 0), RPC_EPOCH_STEP);
+	assert_int_equal(vm_move(a, 1, 0, vm_global(0, 1), 0, 0), RPC_EPOCH_STEP);
+	assert_true(model_is_true(a));
+	caller_free(k);
+	world_free(w);
+}
+
 /* C-80 */
 static void
 a_peer_may_claim_for_itself_only(void **state)
@@ -1001,6 +1019,7 @@ main(void)
 		T(a_drain_that_ended_while_the_owner_was_away_ends_there_too),
 		T(a_drain_whose_home_has_given_the_address_away_is_not_taken),
 		T(routers_speak_only_of_segments_that_both_have),
+		T(a_peer_may_take_a_vm_that_nobody_knows_at_the_last_epoch),
 		T(a_peer_may_claim_for_itself_only),
 		T(a_peer_may_call_nothing_but_sync),
 		T(a_peer_may_end_only_drains_whose_home_it_is),
