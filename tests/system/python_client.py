@@ -474,6 +474,8 @@ with case('a controller with a higher term takes over, and the one before may lo
         new.call('vm.register', **blue(41, epoch=5))
         expect(refused(Superseded, at_x.call, 'vm.register', **blue(42, epoch=9)).code == 8, 'code')
         expect(len(at_x.rows('vms')) > 2000, 'it may not even look')
+        with Router(identity(term=None), target(x)) as untold:
+            refused(Superseded, untold.call, 'vm.register', **blue(42, epoch=9))
     expect('error 8' in clc('create', 'late', '--site', 'x', '--segment', 'blue', ok=False)['error'], 'the command')
 
 with case('a channel on which nobody says anything lives by its heartbeats'):
