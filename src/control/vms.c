@@ -346,7 +346,7 @@ void
 vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present)
 {
 	vm_replace(c, o, old, present);
-	if (!present)
+	if (!present && o->touched.group == 0) /* made by this change; else by one before, which forgot it */
 		vm_free(c, o);
 }
 

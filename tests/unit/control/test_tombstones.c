@@ -178,6 +178,54 @@ a_vm_that_returns_while_it_is_forgotten_is_there(void **state)
 	world_free(w);
 }
 
+static int came_back;
+
+static int
+come_back(struct core *c, struct txn *t)
+{
+	struct mac mac = vm_mac(1);
+	struct vm_state s = vm_find(c, 0, &mac)->now;
+
+	(void)t;
+	s.deleted = false;
+	s.epoch++;
+	vm_set(c, &s);
+	return 0;
+}
+
+static void
+has_come_back(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	came_back = code;
+	fail_clear(&t->fail);
+}
+
+/* C-71: both in one commit, which is refused: what the first of them left was freed by the undo of the second. */
+static void
+a_tombstone_stays_when_its_end_and_the_vm_s_return_are_refused(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	struct txn back = {.apply = come_back, .done = has_come_back};
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 7), 0);
+	for (int refused = 1; refused >= 0; refused--) {
+		a->commits_to_fail = refused;
+		tombstone_forget(a->core, vm_at(a, 1));
+		tombstones_flush(a->core);
+		txn_submit(a->core, &back);
+		world_run(w, 100);
+		assert_int_equal(came_back, refused ? RPC_STORE : 0);
+		assert_int_equal(known(a), 1);
+		assert_int_equal(vm_live(vm_at(a, 1)), !refused);
+		assert_int_equal(vm_at(a, 1)->now.epoch, refused ? 7 : 8);
+		assert_int_equal(get_number(a, "show.status", "tombstones"), refused);
+	}
+	world_free(w);
+}
+
 /* ---- limits ---- */
 
 /* C-40: a stolen key of a peer fills its own share and no more. */
@@ -459,6 +507,7 @@ main(void)
 		T(a_reboot_makes_deletions_young_again_and_a_restart_does_not),
 		T(a_deletion_that_the_store_will_not_forget_stays_whole),
 		T(a_vm_that_returns_while_it_is_forgotten_is_there),
+		T(a_tombstone_stays_when_its_end_and_the_vm_s_return_are_refused),
 		T(deletions_of_each_router_are_limited),
 		T(a_router_without_its_store_goes_on_asking_after_a_crash),
 		T(a_router_with_yesterdays_store_starts_with_what_its_peers_know),
