@@ -71,41 +71,69 @@ digest_shared(struct peer *p)
 			add_for(p, o, 1);
 }
 
-/* ---- on the wire: arrays of 256 numbers of 63 bits ---- */
+/* ---- on the wire: arrays of 256 numbers of 63 bits, in which a negative number stands for so many zeros ---- */
+
+static size_t
+zeros_at(const uint64_t sums[DIGEST_FAN], size_t i)
+{
+	size_t n = 0;
+
+	while (i + n < DIGEST_FAN && (sums[i + n] & INT64_MAX) == 0)
+		n++;
+	return n;
+}
 
 json_t *
 digest_json(const uint64_t sums[DIGEST_FAN])
 {
 	json_t *v = json_array();
 
-	for (size_t i = 0; i < DIGEST_FAN; i++)
-		json_array_append_new(v, json_integer((json_int_t)(sums[i] & INT64_MAX)));
+	for (size_t i = 0, zeros; i < DIGEST_FAN; i += zeros > 0 ? zeros : 1) {
+		zeros = zeros_at(sums, i);
+		json_array_append_new(v,
+			json_integer(zeros > 0 ? -(json_int_t)zeros : (json_int_t)(sums[i] & INT64_MAX)));
+	}
 	return v;
+}
+
+static bool
+read_sums(const json_t *v, uint64_t sums[DIGEST_FAN])
+{
+	const json_t *number;
+	size_t i, at = 0;
+
+	memset(sums, 0, DIGEST_FAN * sizeof(sums[0]));
+	json_array_foreach(v, i, number)
+	{
+		json_int_t n = json_integer_value(number);
+
+		if (!json_is_integer(number) || at == DIGEST_FAN || n < (json_int_t)at - DIGEST_FAN)
+			return false;
+		if (n >= 0)
+			sums[at++] = (uint64_t)n;
+		else
+			at += (size_t)-n;
+	}
+	return at == DIGEST_FAN;
 }
 
 bool
 digest_well_formed(const json_t *sums)
 {
-	const json_t *v;
-	size_t i;
+	uint64_t read[DIGEST_FAN];
 
-	if (json_array_size(sums) != DIGEST_FAN)
-		return false;
-	json_array_foreach(sums, i, v)
-	{
-		if (!json_is_integer(v))
-			return false;
-	}
-	return true;
+	return read_sums(sums, read);
 }
 
 size_t
 digest_compare(const uint64_t sums[DIGEST_FAN], const json_t *theirs, uint8_t differ[DIGEST_FAN])
 {
+	uint64_t read[DIGEST_FAN];
 	size_t n = 0;
 
+	read_sums(theirs, read);
 	for (size_t i = 0; i < DIGEST_FAN; i++)
-		if ((sums[i] & INT64_MAX) != (uint64_t)json_integer_value(json_array_get(theirs, i)))
+		if ((sums[i] & INT64_MAX) != read[i])
 			differ[n++] = (uint8_t)i;
 	return n;
 }

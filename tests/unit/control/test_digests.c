@@ -51,6 +51,61 @@ agrees(struct node *r, unsigned int peer)
 	return yes;
 }
 
+/* ---- lists of sums ---- */
+
+static size_t
+differences(const uint64_t sums[DIGEST_FAN], json_t *list)
+{
+	uint8_t differ[DIGEST_FAN];
+	size_t n;
+
+	assert_true(digest_well_formed(list));
+	n = digest_compare(sums, list, differ);
+	json_decref(list);
+	return n;
+}
+
+static void
+a_list_of_sums_says_how_many_are_zero(void **state)
+{
+	struct world *w = world_new(3, 1);
+	uint64_t sums[DIGEST_FAN] = {0};
+	json_t *v = digest_json(sums);
+
+	(void)state;
+	assert_int_equal(json_array_size(v), 1);
+	assert_int_equal(json_integer_value(json_array_get(v, 0)), -256);
+	assert_int_equal(differences(sums, v), 0);
+	for (int round = 0; round < 1000; round++) {
+		size_t i = world_random(w, DIGEST_FAN);
+
+		sums[i] = sums[i] ? 0 : (world_random(w, INT64_MAX) + 1) | UINT64_C(1) << 63;
+		assert_int_equal(differences(sums, digest_json(sums)), 0);
+		v = digest_json(sums);
+		sums[i] ^= 5;
+		assert_int_equal(differences(sums, v), 1);
+		sums[i] ^= 5;
+	}
+	world_free(w);
+}
+
+static void
+a_list_that_is_not_of_256_sums_is_refused(void **state)
+{
+	static const char *const bad[] = {"[]", "{}", "[-255]", "[-257]", "[-256, 0]", "[0, -256]",
+		"[-1, -256]", "[-256, -1]", "[-9223372036854775808]", "[-256.0]", "[\"-256\"]"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_t *v = json_loads(bad[i], 0, NULL);
+
+		assert_non_null(v);
+		assert_false(digest_well_formed(v));
+		json_decref(v);
+	}
+	assert_false(digest_well_formed(NULL));
+}
+
 /* ---- what it costs ---- */
 
 static unsigned int asked_sums, asked_other;
@@ -408,6 +463,8 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
+		T(a_list_of_sums_says_how_many_are_zero),
+		T(a_list_that_is_not_of_256_sums_is_refused),
 		T(routers_that_agree_exchange_one_question_a_minute),
 		T(few_changes_among_many_vms_cost_little),
 		T(sums_follow_changes_refusals_and_restarts),
