@@ -60,15 +60,22 @@ stored_row(struct node *n, const char *kind, const char *key)
 	return s ? s->value : NULL;
 }
 
+static bool
+is_of(const struct stored *s, const char *kind)
+{
+	size_t len = strlen(kind);
+
+	return strncmp(s->key, kind, len) == 0 && s->key[len] == ' ';
+}
+
 unsigned int
 stored_count(struct node *n, const char *kind)
 {
-	size_t len = strlen(kind);
 	unsigned int count = 0;
 	struct stored *s;
 
 	for (s = n->rows; s; s = s->hh.next)
-		count += strncmp(s->key, kind, len) == 0 && s->key[len] == ' ';
+		count += is_of(s, kind);
 	return count;
 }
 
@@ -122,15 +129,16 @@ compare_rows(const void *a, const void *b)
 	return strcmp((*(struct stored *const *)a)->key, (*(struct stored *const *)b)->key);
 }
 
-/* All rows as from the store: ordered by kind and key. */
+/* Rows as from the store, ordered by kind and key: those of the log, or all others. */
 static struct stored **
-rows_in_order(struct node *n)
+rows_in_order(struct node *n, bool log)
 {
 	struct stored **all = calloc(HASH_COUNT(n->rows) + 1, sizeof(*all)), *s;
 	size_t i = 0;
 
 	for (s = n->rows; s; s = s->hh.next)
-		all[i++] = s;
+		if (is_of(s, "log") == log)
+			all[i++] = s;
 	qsort(all, i, sizeof(*all), compare_rows);
 	return all;
 }
@@ -138,15 +146,14 @@ rows_in_order(struct node *n)
 void
 disk_load(struct node *n)
 {
-	struct stored **all = rows_in_order(n);
+	struct stored **all = rows_in_order(n, false);
 
 	for (size_t i = 0; all[i]; i++) {
 		char kind[32], *space = strchr(all[i]->key, ' ');
 		struct env_row row = {kind, space + 1, all[i]->value};
 
 		snprintf(kind, sizeof(kind), "%.*s", (int)(space - all[i]->key), all[i]->key);
-		if (strcmp(kind, "log") != 0)
-			core_load_row(n->core, &row);
+		core_load_row(n->core, &row);
 	}
 	free(all);
 }
@@ -156,13 +163,12 @@ disk_load(struct node *n)
 static void
 read_end(struct pending *p)
 {
-	struct stored **all = rows_in_order(p->node);
+	struct stored **all = rows_in_order(p->node, strcmp(p->kind, "log") == 0);
 	size_t len = strlen(p->kind), n = 0;
 	struct env_row *rows = calloc(HASH_COUNT(p->node->rows) + 1, sizeof(*rows));
 
 	for (size_t i = 0; all[i] && n < p->limit; i++)
-		if (strncmp(all[i]->key, p->kind, len) == 0 && all[i]->key[len] == ' ' &&
-			strcmp(all[i]->key + len + 1, p->after) > 0)
+		if (is_of(all[i], p->kind) && strcmp(all[i]->key + len + 1, p->after) > 0)
 			rows[n++] = (struct env_row){p->kind, all[i]->key + len + 1, all[i]->value};
 	p->got(p->arg, p->rc, rows, p->rc ? 0 : n);
 	free(rows);
