@@ -87,11 +87,13 @@ json_t *
 digest_json(const uint64_t sums[DIGEST_FAN])
 {
 	json_t *v = json_array();
+	size_t i = 0, zeros;
 
-	for (size_t i = 0, zeros; i<DIGEST_FAN; i += zeros> 0 ? zeros : 1) {
+	while (i < DIGEST_FAN) {
 		zeros = zeros_at(sums, i);
 		json_array_append_new(
 			v, json_integer(zeros > 0 ? -(json_int_t)zeros : (json_int_t)(sums[i] & INT64_MAX)));
+		i += zeros > 0 ? zeros : 1;
 	}
 	return v;
 }
