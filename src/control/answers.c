@@ -66,33 +66,42 @@ sums_of_leaves(struct peer *p, const json_t *params)
 	return json_pack("{s:o}", "mine", mine);
 }
 
+/* Ours with epoch and hash; those of others, and whose they are. */
 static void
-leaf_rows(struct peer *p, size_t leaf, json_t *rows)
+leaf_rows(struct peer *p, size_t leaf, json_t *rows, json_t *others)
 {
 	struct core *c = p->core;
 	const struct vm_obj *o;
 	char mac[MAC_TEXT];
 
 	LL_FOREACH2(c->leaves[leaf], o, leaf_next)
-	if (speaks_of(p, o))
-		json_array_append_new(rows,
-			json_pack("[s, s, I, I]", segment_at(c, o->key.segment)->name,
-				mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch, (json_int_t)o->hash));
+	{
+		const char *segment = segment_at(c, o->key.segment)->name;
+
+		mac_format(&o->key.mac, mac);
+		if (speaks_of(p, o))
+			json_array_append_new(rows, json_pack("[s, s, I, I]", segment, mac,
+							    (json_int_t)o->now.epoch, (json_int_t)o->hash));
+		else if (o->present && p->shared[o->key.segment])
+			json_array_append_new(others,
+				json_pack("[s, s, s]", segment, mac, router_name(c, o->now.fwd.owner)));
+	}
 }
 
 static json_t *
 rows(struct peer *p, const json_t *params)
 {
-	json_t *leaves = json_object_get(params, "leaves"), *found = json_array(), *leaf;
+	json_t *leaves = json_object_get(params, "leaves"), *leaf;
+	json_t *found = json_array(), *others = json_array();
 	size_t i;
 
 	json_array_foreach(leaves, i, leaf)
 	{
-		if (json_array_size(found) >= ROWS_MAX)
+		if (json_array_size(found) + json_array_size(others) >= ROWS_MAX)
 			break;
-		leaf_rows(p, (size_t)json_integer_value(leaf) % DIGEST_LEAVES, found);
+		leaf_rows(p, (size_t)json_integer_value(leaf) % DIGEST_LEAVES, found, others);
 	}
-	return json_pack("{s:o, s:I}", "rows", found, "leaves", (json_int_t)i);
+	return json_pack("{s:o, s:o, s:I}", "rows", found, "others", others, "leaves", (json_int_t)i);
 }
 
 static json_t *

@@ -8,7 +8,8 @@
  *                                       digests (digest.c) of what I own, of what I have as yours; the highest revision that
  *                                       you told me before
  *   sync.sums   {branches: [n...]}   -> {mine: [[256 sums]...]}   of the leaves of these branches
- *   sync.rows   {leaves: [n...]}     -> {rows: [[segment, mac, epoch, hash]...], leaves}   what I own in the first `leaves` of these
+ *   sync.rows   {leaves: [n...]}     -> {rows: [[segment, mac, epoch, hash]...], others: [[segment, mac, owner]...], leaves}
+ *                                       what I own in the first `leaves` of these, and what others do
  *   sync.pull   {vms: [[segment, mac]...]} -> {vms: [vm...]}   these of mine
  *   sync.update {vms: [vm...]}       -> {}            these of mine have changed
  *   sync.done   {drains: [{segment, mac, global, epoch}...]} -> {}   these old addresses of mine are gone
@@ -180,6 +181,26 @@ is_news(struct peer *p, const json_t *row)
 	return false;
 }
 
+/* What we have as the peer's has gone on to an owner who will tell us: its deletion is not forgotten, but overtaken. */
+static void
+went_on(struct peer *p, const json_t *row)
+{
+	struct core *c = p->core;
+	int segment = segment_index(c, text_at(row, 0)), owner = router_index(c, text_at(row, 2));
+	const struct peer *now = owner > 0 ? &c->peers[owner - 1] : NULL;
+	struct vm_obj *o;
+	struct mac mac;
+
+	if (segment < 0 || owner < 0 || mac_parse(text_at(row, 1), &mac) != 0 ||
+		(now && now->asked && !now->shared[segment]))
+		return;
+	o = vm_find(c, (uint16_t)segment, &mac);
+	if (!o || o->now.fwd.owner != p->index)
+		return;
+	o->listed = p->exchange->serial;
+	p->exchange->left++;
+}
+
 /* What we have as the peer's, and it does not list: a deletion that it has forgotten may be forgotten here. */
 static void
 unlisted(struct peer *p, uint16_t leaf)
@@ -220,6 +241,7 @@ rows_came(void *arg, int code, json_t *v)
 			json_array_append_new(
 				x->wanted, json_pack("[s, s]", text_at(row, 0), text_at(row, 1)));
 	}
+	json_array_foreach(json_object_get(v, "others"), i, row) went_on(p, row);
 	for (; done > 0; done--)
 		unlisted(p, x->leaves[x->leaf++]);
 	exchange_next(p);

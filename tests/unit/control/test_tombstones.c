@@ -92,6 +92,32 @@ a_router_that_returns_after_days_brings_no_deleted_vm_back(void **state)
 	world_free(w);
 }
 
+/* C-38: its owner lists a deletion no more because the VM has gone on to somebody else, whom this router cannot follow yet. */
+static void
+a_deletion_that_was_overtaken_is_not_forgotten_before_what_came_after_it(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 6), 0);
+	world_run(w, 1000);
+	c->prepare_fails = true;
+	assert_int_equal(vm_register(b, 1, 7, vm_global(1, 1)), 0);
+	world_run(w, 1000);
+	assert_int_equal(vm_at(a, 1)->now.epoch, 7);
+	world_reset(w, 0, 2); /* another exchange, of what is not the same */
+	world_run(w, 10000);
+	assert_non_null(vm_at(c, 1));
+	assert_int_equal(vm_at(c, 1)->now.epoch, 6);
+	assert_int_equal(vm_register(c, 1, 5, vm_global(2, 1)), RPC_STALE_EPOCH);
+	c->prepare_fails = false;
+	world_run(w, 70000);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 7);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
 /* A peer's tombstone that its owner has forgotten meanwhile, by a router that was away then but had it. */
 static void
 who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return(void **state)
@@ -503,6 +529,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_deletion_is_forgotten_after_a_day_by_all_who_have_it),
 		T(a_router_that_returns_after_days_brings_no_deleted_vm_back),
+		T(a_deletion_that_was_overtaken_is_not_forgotten_before_what_came_after_it),
 		T(who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return),
 		T(a_reboot_makes_deletions_young_again_and_a_restart_does_not),
 		T(a_deletion_that_the_store_will_not_forget_stays_whole),
