@@ -154,7 +154,7 @@ change_done(struct core *c, struct txn *t, int code)
 
 	if (code == 0) {
 		if (t->changed)
-			log_info("control: %s by %s: revision %" PRIu64, x->method, x->name, t->revision);
+			log_debug("control: %s by %s: revision %" PRIu64, x->method, x->name, t->revision);
 		rpc_reply(x->request, change_result(x));
 	} else {
 		if (code == RPC_SUPERSEDED)

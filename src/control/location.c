@@ -4,8 +4,7 @@
 
 #include <common/log.h>
 
-static const uint16_t probe_at[] = {0, 50, 200, 500}; /* ms after the move, until the VM is heard */
-#define PROBES (sizeof(probe_at) / sizeof(probe_at[0]))
+static const uint16_t probe_at[PROBES] = {0, 50, 200, 500}; /* ms after the move, until the VM is heard */
 
 /* ---- announcing ---- */
 
@@ -25,18 +24,18 @@ probe_stop(struct core *c, struct vm_obj *o)
 	if (!o->probing)
 		return;
 	o->probing = false;
-	DL_DELETE2(c->probing, o, probe_prev, probe_next);
+	DL_DELETE2(c->probing[o->probe], o, probe_prev, probe_next);
 }
 
 static void
 probes_schedule(struct core *c)
 {
 	uint64_t now = now_ms(c), due, next = UINT64_MAX;
-	struct vm_obj *o;
 
-	DL_FOREACH2(c->probing, o, probe_next)
-	{
-		due = o->probe_since + probe_at[o->probe];
+	for (unsigned int i = 0; i < PROBES; i++) {
+		if (!c->probing[i])
+			continue;
+		due = c->probing[i]->probe_since + probe_at[i];
 		if (due < next)
 			next = due;
 	}
@@ -44,43 +43,47 @@ probes_schedule(struct core *c)
 		timer_set(c, c->probe_timer, next > now ? next - now : 0);
 }
 
-/* Sends what is due of one VM; false when it was the last. */
 static bool
-probe_due(struct core *c, struct vm_obj *o, uint64_t now)
+probe_is_due(const struct vm_obj *o, uint64_t now)
 {
-	while (o->probe < PROBES && o->probe_since + probe_at[o->probe] <= now) {
-		probe_send(c, o);
-		o->probe++;
-	}
-	return o->probe < PROBES;
+	return o->probe < PROBES && o->probe_since + probe_at[o->probe] <= now;
 }
 
+/* Sends what is due of one VM, which is in no list, and puts it to those that wait for the same probe. */
+static void
+probe_go_on(struct core *c, struct vm_obj *o, uint64_t now)
+{
+	for (; probe_is_due(o, now); o->probe++)
+		probe_send(c, o);
+	o->probing = o->probe < PROBES;
+	if (o->probing)
+		DL_APPEND2(c->probing[o->probe], o, probe_prev, probe_next);
+}
+
+/* The later probes first: who waits for one came before all who wait for an earlier one, so each list stays in order. */
 static void
 probes_tick(void *arg)
 {
 	struct core *c = arg;
 	uint64_t now = now_ms(c);
-	struct vm_obj *o, *next;
+	struct vm_obj *o;
 
-	DL_FOREACH_SAFE2(c->probing, o, next, probe_next)
-	if (!probe_due(c, o, now))
-		probe_stop(c, o);
+	for (unsigned int i = PROBES; i-- > 0;)
+		while ((o = c->probing[i]) != NULL && probe_is_due(o, now)) {
+			probe_stop(c, o);
+			probe_go_on(c, o, now);
+		}
 	probes_schedule(c);
 }
 
 static void
 probe_start(struct core *c, struct vm_obj *o)
 {
-	bool first = c->probing == NULL;
-
 	probe_stop(c, o);
 	o->probe = 0;
 	o->probe_since = now_ms(c);
-	if (!probe_due(c, o, o->probe_since))
-		return;
-	o->probing = true;
-	DL_APPEND2(c->probing, o, probe_prev, probe_next);
-	if (first)
+	probe_go_on(c, o, o->probe_since);
+	if (o->probing && c->probing[o->probe] == o)
 		probes_schedule(c);
 }
 

@@ -78,9 +78,20 @@ tell_all(struct core *c, const char *method, const char *what, json_t **list)
 	*list = NULL;
 }
 
+static bool
+anyone_listens(const struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].session)
+			return true;
+	return false;
+}
+
 void
 sync_changed(struct core *c, const struct vm_state *s)
 {
+	if (!anyone_listens(c))
+		return;
 	if (!c->news_vms)
 		c->news_vms = json_array();
 	json_array_append_new(c->news_vms, vm_json(c, s));

@@ -38,6 +38,7 @@
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
 #define TURN_CHANGES  500   /* applied in one turn of the event loop */
+#define PROBES	      4	    /* of a VM that came, until it is heard */
 #define TXN_MORE      (-1)
 #define VM_KEY_TEXT   (NAME_LEN + 1 + MAC_TEXT)
 #define EVENTS_KEPT   65536 /* a subscriber that is further behind must resync */
@@ -84,7 +85,7 @@ struct vm_obj {
 	bool present;	    /* false: being made by a transaction that was undone */
 	bool waits;	    /* a transaction on its way moves its location */
 	bool has_own_drain; /* in core.draining */
-	bool probing;	    /* in core.probing */
+	bool probing;	    /* in core.probing[probe] */
 	uint8_t probe;	    /* ARP probes sent */
 	uint64_t probe_since;
 	uint64_t seen_at; /* its location was last moved */
@@ -324,7 +325,8 @@ struct core {
 
 	/* moves */
 	struct env_timer *drain_timer, *probe_timer, *hint_timer;
-	struct vm_obj *draining, *probing, *hinted;
+	struct vm_obj *draining, *hinted;
+	struct vm_obj *probing[PROBES]; /* that wait for the i-th probe, each list in the order of its time */
 	uint64_t checkpoint_at;
 	bool drains_end; /* a transaction that ends some is on its way */
 

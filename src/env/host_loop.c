@@ -124,15 +124,17 @@ heap_remove(struct env_timer *t)
 
 /* ---- timers ---- */
 
+/* A timerfd that fires for nothing, or not later than the first timer is due, is let be: a call into the kernel costs more. */
 static void
 arm(struct host *h)
 {
 	struct itimerspec at = {0};
 
-	if (h->n_heap > 0) {
-		at.it_value.tv_sec = (time_t)(h->heap[0]->due_ms / 1000);
-		at.it_value.tv_nsec = (long)(h->heap[0]->due_ms % 1000) * 1000000;
-	}
+	if (h->n_heap == 0 || h->heap[0]->due_ms >= h->armed_ms)
+		return;
+	h->armed_ms = h->heap[0]->due_ms;
+	at.it_value.tv_sec = (time_t)(h->armed_ms / 1000);
+	at.it_value.tv_nsec = (long)(h->armed_ms % 1000) * 1000000;
 	timerfd_settime(h->timer_fd, TFD_TIMER_ABSTIME, &at, NULL);
 }
 
@@ -147,6 +149,7 @@ on_timerfd(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (read(fd, &fired, sizeof(fired)) < 0 && errno != EAGAIN)
 		log_error("timerfd: %s", strerror(errno));
+	h->armed_ms = UINT64_MAX;
 	while (h->n_heap > 0 && h->heap[0]->due_ms <= now && h->heap[0]->seq < until) {
 		struct env_timer *t = h->heap[0];
 
@@ -172,7 +175,7 @@ static void
 timer_stop(struct env_timer *t)
 {
 	if (t->at != 0)
-		heap_remove(t); /* the timerfd may fire for nothing: cheaper than to tell it */
+		heap_remove(t);
 }
 
 static void
@@ -268,6 +271,7 @@ host_new(struct err *e)
 		return NULL;
 	}
 	h->timer_fd = -1;
+	h->armed_ms = UINT64_MAX;
 	h->ops = (struct env_ops){
 		.now_ms = now_ms,
 		.wall_ms = wall_ms,

@@ -20,8 +20,8 @@ struct host {
 	struct event *timer_event;
 	struct env_timer **heap;
 	size_t n_heap, cap_heap;
-	uint64_t timer_seq;
-	uint8_t *read_buffer; /* HOST_READ_MAX; one loop, one read at a time */
+	uint64_t timer_seq, armed_ms; /* armed_ms: when the timerfd fires, UINT64_MAX: not */
+	uint8_t *read_buffer;	      /* HOST_READ_MAX; one loop, one read at a time */
 };
 
 #define HOST_READ_MAX 65536

@@ -491,6 +491,23 @@ the_new_router_probes_at_0_50_200_and_500_ms_and_the_old_one_sends_one_rarp(void
 }
 
 static void
+a_vm_is_probed_in_time_while_another_waits_for_its_last_probe(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	uint64_t began;
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 250);
+	began = w->now;
+	assert_int_equal(vm_register(a, 2, 0, vm_global(0, 2)), 0);
+	world_run(w, 100);
+	assert_int_equal(announcements(a, FWD_ARP_PROBE, began), 2); /* at 0 and 50 ms */
+	world_free(w);
+}
+
+static void
 hear(struct node *r, unsigned int n, uint8_t location, int16_t attachment)
 {
 	struct fwd_event ev = {
@@ -1013,6 +1030,7 @@ main(void)
 		T(a_vm_that_returns_to_who_never_heard_that_it_left_keeps_the_older_address),
 		T(who_knows_the_epoch_before_needs_no_old_addresses_told),
 		T(old_addresses_that_cannot_be_are_refused_or_ended_by_their_home),
+		T(a_vm_is_probed_in_time_while_another_waits_for_its_last_probe),
 		T(the_new_router_probes_at_0_50_200_and_500_ms_and_the_old_one_sends_one_rarp),
 		T(with_per_site_macs_the_vm_is_told_of_its_new_gateway_once_it_is_heard),
 		T(the_old_router_leaves_the_switches_of_an_external_segment_alone),
