@@ -80,5 +80,8 @@ gate_admit(struct gate *g, uint64_t now_ms, const char *from)
 void
 gate_know(struct gate *g, uint64_t now_ms, const char *from)
 {
-	bucket_of(g, from)->known_until = now_ms + GATE_KNOWN_MS;
+	struct gate_bucket *one = bucket_of(g, from);
+
+	one->known_until = now_ms + GATE_KNOWN_MS;
+	one->full_at -= one->full_at < 1000 / GATE_RATE ? one->full_at : 1000 / GATE_RATE;
 }

@@ -35,5 +35,5 @@ struct gate {
 void gate_init(struct gate *g, const uint8_t key[GATE_KEY]);
 /* `from` is the caller's "address:port". True: go on; false: close it, nothing else. */
 bool gate_admit(struct gate *g, uint64_t now_ms, const char *from);
-/* Somebody there has proved who they are. */
+/* Somebody there has proved who they are: their connection does not count for their address. */
 void gate_know(struct gate *g, uint64_t now_ms, const char *from);

@@ -104,6 +104,21 @@ who_was_here_before_comes_back_through_a_flood(void **state)
 	assert_false(gate_admit(&g, GATE_KNOWN_MS + 999, "198.51.100.7:40000"));
 }
 
+/* A program that runs one command after another, each with a connection of its own. */
+static void
+connections_that_prove_who_they_are_do_not_count(void **state)
+{
+	(void)state;
+	gate_init(&g, key);
+	for (int i = 0; i < 200; i++) { /* 50 a second */
+		assert_true(gate_admit(&g, (uint64_t)i * 20, "192.0.2.7:1000"));
+		gate_know(&g, (uint64_t)i * 20, "192.0.2.7:1000");
+	}
+	for (int i = 0; i < GATE_BURST; i++)
+		assert_true(gate_admit(&g, 4000, "192.0.2.7:1000"));
+	assert_false(gate_admit(&g, 4000, "192.0.2.7:1000"));
+}
+
 static void
 rest_fills_the_buckets_again_and_no_further(void **state)
 {
@@ -122,6 +137,7 @@ main(void)
 		cmocka_unit_test(a_thousand_addresses_are_held_to_the_rate_of_all),
 		cmocka_unit_test(an_ipv6_prefix_of_64_bits_is_one_address),
 		cmocka_unit_test(who_was_here_before_comes_back_through_a_flood),
+		cmocka_unit_test(connections_that_prove_who_they_are_do_not_count),
 		cmocka_unit_test(rest_fills_the_buckets_again_and_no_further),
 	};
 
