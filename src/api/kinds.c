@@ -76,8 +76,8 @@ static const struct field fields_limits[] = {
 static const struct kind kind_conf_limits = {"limits", sizeof(struct conf_limits), fields_limits,
 	"sizes of the tables, fixed at start; memory is taken at start too"};
 
-static const struct field fields_controller[] = {
-	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the controller"},
+static const struct field fields_client[] = {
+	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "its name, as it says it"},
 	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
 	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
 		.help = "its public key before that, taken too while it changes over; none when left out"},
@@ -85,19 +85,9 @@ static const struct field fields_controller[] = {
 		.help = "pre-shared key with it, in addition; none when left out"},
 	END,
 };
-const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller), fields_controller,
+const struct kind kind_conf_controller = {"controller", sizeof(struct conf_controller), fields_client,
 	"a cloud controller that may change this router"};
-
-static const struct field fields_observer[] = {
-	{"name", F_NAME, KEYED, AT(conf_controller, name), .help = "name of the observer"},
-	{"key", F_KEY, REQ, AT(conf_controller, key), .help = "its public static key"},
-	{"old-key", F_KEY, 0, AT(conf_controller, old_key),
-		.help = "its public key before that, taken too while it changes over; none when left out"},
-	{"psk", F_KEY, FIELD_SECRET, AT(conf_controller, psk),
-		.help = "pre-shared key with it, in addition; none when left out"},
-	END,
-};
-const struct kind kind_conf_observer = {"observer", sizeof(struct conf_controller), fields_observer,
+const struct kind kind_conf_observer = {"observer", sizeof(struct conf_controller), fields_client,
 	"a program that may look at this router and change nothing"};
 
 static const struct field fields_control[] = {

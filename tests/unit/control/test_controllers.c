@@ -308,6 +308,21 @@ count_reply(void *arg, int code, json_t *result)
 	r->refused += code == RPC_LIMIT;
 }
 
+/* So many VMs at once; the replies are counted. */
+static void
+send_registers(struct caller *k, unsigned int n, struct reply *r)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		struct mac mac = vm_mac(i);
+		char m[MAC_TEXT], p[IP4_TEXT];
+
+		rpc_call(k->rpc, "vm.register",
+			json_pack("{s:s, s:s, s:[{s:s}]}", "segment", "tenant-a", "mac", mac_format(&mac, m),
+				"addresses", "private", ip4_format(vm_private(i), p)),
+			count_reply, r);
+	}
+}
+
 static void
 what_waits_together_is_one_commit(void **state)
 {
@@ -318,15 +333,7 @@ what_waits_together_is_one_commit(void **state)
 	struct reply r = {0};
 
 	(void)state;
-	for (unsigned int i = 0; i < 500; i++) {
-		struct mac mac = vm_mac(i);
-		char m[MAC_TEXT], p[IP4_TEXT];
-
-		rpc_call(k->rpc, "vm.register",
-			json_pack("{s:s, s:s, s:[{s:s}]}", "segment", "tenant-a", "mac", mac_format(&mac, m),
-				"addresses", "private", ip4_format(vm_private(i), p)),
-			count_reply, &r);
-	}
+	send_registers(k, 500, &r);
 	world_run(w, 2000);
 	assert_int_equal(r.ok, 500);
 	assert_true(a->n_commits - commits <= 20);
@@ -347,15 +354,7 @@ a_flood_of_one_controller_waits_and_others_are_served(void **state)
 	struct reply r = {0};
 
 	(void)state;
-	for (unsigned int i = 0; i < 6000; i++) {
-		struct mac mac = vm_mac(i);
-		char m[MAC_TEXT], p[IP4_TEXT];
-
-		rpc_call(k->rpc, "vm.register",
-			json_pack("{s:s, s:s, s:[{s:s}]}", "segment", "tenant-a", "mac", mac_format(&mac, m),
-				"addresses", "private", ip4_format(vm_private(i), p)),
-			count_reply, &r);
-	}
+	send_registers(k, 6000, &r);
 	while (r.ok + r.refused < 6000) {
 		assert_true(a->core->queued <= 1024 + 1);
 		if (r.ok > 0 && r.ok < 3000)
