@@ -2,6 +2,7 @@
 """What the demo and the move tests do in the two-site lab: sessions of all kinds, and what each phase of a move shows."""
 import time
 
+from check import expect
 from lab import until, wait_for
 from sites import BY, GATEWAY, SITES, USER, VM
 
@@ -283,3 +284,11 @@ def wait_owner(routers, mac, owner, seconds=5):
     def agreed():
         return all(any(v['mac'] == mac and v['owner'] == owner for v in r.rows('vms')) for r in routers)
     wait_for(f'{mac} owned by {owner} everywhere', agreed, seconds)
+
+
+def expect_near(lab, sessions, address):
+    """After a switch: the sessions of before are alive, and a new one to `address` uses the near router, both ways."""
+    verdicts = sessions.exercise()
+    expect(not any(verdicts.values()), f'{verdicts}')
+    path = new_session_path(lab, address)
+    expect(path == ('user > R_Y > VM', 'VM > R_Y > user'), f'{path}')

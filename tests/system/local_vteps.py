@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
 from lab import wait_for
-from measure import TCP, Sessions, new_session_path, wait_owner
+from measure import TCP, Sessions, expect_near, wait_owner
 from router import af_packet
 from sites import BX, BX_MAC, GATEWAY, GATEWAY_MAC, SITES, VM, VM_MAC, Sites
 
@@ -113,10 +113,7 @@ with case('after the switch the new router hears it at its own local VTEP'):
     wait_for('the VM is heard', lambda: place(y) == '10.200.2.10', 5)
 
 with case('after the switch: sessions of before are alive, new ones are near'):
-    verdicts = sessions.exercise()
-    expect(not any(verdicts.values()), f'{verdicts}')
-    path = new_session_path(lab, NEW)
-    expect(path == ('user > R_Y > VM', 'VM > R_Y > user'), f'{path}')
+    expect_near(lab, sessions, NEW)
 
 with case('the switch lost no numbered packet of the user'):
     lost = sessions.lost_of_user()
