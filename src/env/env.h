@@ -69,6 +69,14 @@ struct fwd_drain {
 	uint64_t since;
 };
 
+/* What a move that is on its way makes of a VM. */
+enum {
+	FWD_VM_NOTES = 1, /* its sessions by its live addresses are noted: it is about to leave */
+	FWD_VM_OPEN =
+		2, /* it came; until the old router's list of sessions has ended, unknown ones are old */
+	FWD_VM_HOLDS = 4, /* what is for it at our attachments waits: it is on its way here */
+};
+
 struct fwd_vm {
 	uint16_t segment; /* index in the configuration */
 	struct mac mac;
@@ -77,6 +85,7 @@ struct fwd_vm {
 	 * else the peer. A VM of another owner: that owner. */
 	uint8_t location;
 	int16_t attachment;
+	uint8_t flags; /* FWD_VM_* */
 	uint8_t n_addresses, n_drains;
 	struct fwd_address addresses[FWD_ADDRESSES_MAX];
 	struct fwd_drain drains[FWD_DRAINS_MAX]; /* oldest first, by `since` */

@@ -101,7 +101,8 @@ vm_record(const struct fwd_vm *v, struct vm_rec *r)
 	r->owner = v->owner;
 	r->location = v->location;
 	r->att = v->location == FWD_SELF && v->attachment >= 0 ? (uint16_t)v->attachment : ATT_ANY;
-	r->flags = oldest_live(v);
+	r->flags = oldest_live(v) | (v->flags & FWD_VM_NOTES ? VM_REC_NOTES : 0) |
+		   (v->flags & FWD_VM_OPEN ? VM_REC_OPEN : 0) | (v->flags & FWD_VM_HOLDS ? VM_REC_HOLDS : 0);
 	r->n_addresses = v->n_addresses;
 	r->n_drains = v->n_drains;
 	for (uint8_t i = 0; i < v->n_addresses; i++) {

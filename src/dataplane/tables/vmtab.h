@@ -42,6 +42,11 @@ struct vm_rec_drain {
 
 /* addresses[i].global is older than all that drain for the same private address: the VM returned to it. */
 #define VM_REC_OLDEST(i) (1u << (i))
+/* A move is on its way: */
+#define VM_REC_NOTES (1u << 8) /* about to leave: its sessions are noted though nothing drains */
+#define VM_REC_OPEN \
+	(1u << 9) /* it came; until the old router's list of sessions has ended, unknown ones are old */
+#define VM_REC_HOLDS (1u << 10) /* on its way here: what goes to it at our attachments waits */
 
 /* Two cache lines; the second is read only for VMs that drain. */
 struct vm_rec {
