@@ -160,7 +160,8 @@ struct env_ops {
 	void (*timer_free)(struct env_timer *t);
 	/* random */
 	void (*random)(void *ctx, void *buf, size_t n);
-	/* streams. Addresses: "192.0.2.1:7411", "unix:/run/nearway/r-x.sock". */
+	/* streams. Addresses: "192.0.2.1:7411", "unix:/run/nearway/r-x.sock". Whoever was accepted by TCP is a stranger until
+	 * something is written to it; of strangers a few are accepted and read in one turn of the loop. */
 	struct env_stream *(*dial)(
 		void *ctx, const char *address, const struct env_stream_ops *ops, void *arg);
 	struct env_listener *(*listen)(void *ctx, const char *address,

@@ -250,7 +250,7 @@ start(struct host *h, struct err *e)
 		return -EIO;
 	h->base = event_base_new();
 	h->read_buffer = malloc(HOST_READ_MAX);
-	if (h->base == NULL || h->read_buffer == NULL)
+	if (h->base == NULL || h->read_buffer == NULL || host_stream_start(h) != 0)
 		return err_set(e, ENOMEM, "cannot make an event loop");
 	h->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (h->timer_fd < 0)
@@ -300,6 +300,8 @@ host_free(struct host *h)
 		event_free(h->timer_event);
 	if (h->timer_fd >= 0)
 		close(h->timer_fd);
+	if (h->turn_over != NULL)
+		event_free(h->turn_over);
 	if (h->base != NULL)
 		event_base_free(h->base);
 	free(h->read_buffer);

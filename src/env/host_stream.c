@@ -15,7 +15,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST  64
 #define ACCEPT_REST_S 1 /* after accept() failed for want of descriptors */
 #define USER_TIMEOUT \
 	10000 /* ms that sent bytes may stay unacknowledged: a peer that is gone, or does not read */
@@ -34,7 +33,8 @@ struct env_stream {
 	struct event *read_event, *write_event;
 	struct buf out;
 	bool connecting, paused;
-	bool closed; /* by the user or by its end; freed once no callback is under way */
+	bool stranger; /* accepted by TCP, and nothing was written to it yet */
+	bool closed;   /* by the user or by its end; freed once no callback is under way */
 	int busy;
 	char why[128]; /* of a dial that failed at once */
 };
@@ -165,6 +165,36 @@ leave(struct env_stream *s)
 		release(s);
 }
 
+/* ---- turns ---- */
+
+static void
+on_turn_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct host *h = arg;
+
+	(void)fd;
+	(void)what;
+	h->accepts = h->strangers = 0;
+}
+
+int
+host_stream_start(struct host *h)
+{
+	h->turn_over = event_new(h->base, -1, 0, on_turn_over, h);
+	return h->turn_over != NULL ? 0 : -ENOMEM;
+}
+
+/* One more in this turn? Else the socket stays ready, and the next turn finds it so. */
+static bool
+has_turn(struct host *h, unsigned int *used, unsigned int max)
+{
+	if (*used == max)
+		return false;
+	++*used;
+	event_active(h->turn_over, EV_TIMEOUT, 1);
+	return true;
+}
+
 /* ---- bytes in and out ---- */
 
 static void
@@ -232,6 +262,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
+	if (s->stranger && !has_turn(s->h, &s->h->strangers, TURN_STRANGERS))
+		return;
 	s->busy++;
 	n = recv(fd, s->h->read_buffer, HOST_READ_MAX, 0);
 	if (n > 0)
@@ -274,6 +306,7 @@ stream_write(struct env_stream *s, const void *p, size_t n)
 
 	if (rc != 0)
 		return -ENOSPC;
+	s->stranger = false;
 	/* From the loop, so that what is written in one go leaves in one go. */
 	if (!s->connecting)
 		event_add(s->write_event, NULL);
@@ -382,6 +415,7 @@ take_connection(struct env_listener *l, int fd, const struct sockaddr_storage *s
 	s = new_stream(l->h, fd);
 	if (s == NULL)
 		return;
+	s->stranger = sa->ss_family != AF_UNIX;
 	s->busy++;
 	event_add(s->read_event, NULL);
 	l->accepted(l->arg, s, &id);
@@ -407,7 +441,7 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 	struct env_listener *l = arg;
 
 	(void)what;
-	for (int i = 0; i < ACCEPT_BURST; i++) {
+	while (has_turn(l->h, &l->h->accepts, TURN_ACCEPTS)) {
 		struct sockaddr_storage sa = {0};
 		socklen_t len = sizeof(sa);
 		int got = accept4(fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);

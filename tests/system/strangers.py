@@ -17,7 +17,7 @@ from managed import Managed, report
 from measure import quiesce
 from onesite import HOSTS
 
-RATE, HELD, SECONDS, CALM_MS = 1000, 10000, 5, 5
+RATE, HELD, SECONDS = 1000, 10000, 5
 lab = Managed('strangers')
 router = lab.start()
 lab.agent('vm').call('listen')
@@ -57,12 +57,11 @@ with case('none of them gets a byte, and at most 64 are kept'):
     expect(during_fds <= before_fds + 80, f'{during_fds} descriptors, {before_fds} before')
     expect(peak_kb() < before_kb + 32768, f'{peak_kb()} KB, {before_kb} before')
 
-# On a machine where the control, which has nothing else to do, takes more than CALM_MS, all takes so many times longer.
+# A machine that stops for a moment stops the control, too.
 with case('each change on the channel that is up is acknowledged within 100 ms'):
     expect(legal['why'] == '' and legal['refused'] == 0 and legal['acked'] == legal['sent'] > 400, f'{legal}')
     expect(control['acked'] == control['sent'] > 400, f'{control}')
-    slow = max(1, control['p99_ms'] / CALM_MS)
-    expect(legal['p99_ms'] < 100 * slow and legal['max_ms'] < 100 * slow, f'{legal}, control {control}')
+    expect(legal['p99_ms'] < 100 and legal['max_ms'] < 100 + control['max_ms'], f'{legal}, control {control}')
 
 with case('no packet is lost'):
     expect(flow['lost'] == flow['stray'] == 0 and flow['answered'] > 1000, f'{flow}')

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 #include <common/log.h>
 #include <env/host.h>
+#include <event2/event.h>
 
 struct world {
 	struct host *h;
@@ -440,6 +441,111 @@ stream_may_be_closed_inside_its_own_callback(void **state)
 	w->env->ops->listener_close(server.l);
 }
 
+/* ---- strangers ---- */
+
+#define CROWD 40
+
+struct crowd { /* the listener's side of many connections */
+	struct world *w;
+	size_t accepted, accepted_now, read, read_now;
+	struct env_stream *streams[CROWD];
+};
+
+static void
+crowd_data(void *arg, const uint8_t *p, size_t n)
+{
+	struct crowd *x = arg;
+
+	(void)p;
+	x->read += n;
+	x->read_now += n;
+}
+
+static void
+crowd_closed(void *arg, const char *why)
+{
+	(void)arg;
+	fail_msg("%s", why);
+}
+
+static void
+crowd_drained(void *arg)
+{
+	(void)arg;
+}
+
+static const struct env_stream_ops crowd_ops = {NULL, crowd_data, crowd_drained, crowd_closed};
+
+static void
+crowd_accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
+{
+	struct crowd *x = arg;
+
+	(void)id;
+	x->streams[x->accepted++] = s;
+	x->accepted_now++;
+	x->w->env->ops->stream_attach(s, &crowd_ops, x);
+}
+
+/* One byte each. */
+static void
+crowd_dials(const char *address, int fds[CROWD])
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+	sa.sin_port = htons((uint16_t)atoi(strchr(address, ':') + 1));
+	for (size_t i = 0; i < CROWD; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&sa, sizeof(sa)), 0);
+		assert_int_equal(send(fds[i], "x", 1, 0), 1);
+	}
+}
+
+/* C-21: 40 at once, and nobody waits for more than a few of them. */
+static void
+strangers_are_served_a_few_in_each_turn(void **state)
+{
+	struct world *w = *state;
+	struct side known = {.w = w, .echo = true}, client = {.w = w};
+	struct crowd x = {.w = w};
+	struct env_listener *l;
+	char address[64];
+	int fds[CROWD], turns = 0;
+
+	known.l = env_call(w->env, listen, w->address, side_accepted, &known, NULL);
+	client.s = env_call(w->env, dial, w->address, &side_ops, &client);
+	assert_true(free_address(AF_INET, "127.0.0.1:%u", address, sizeof(address)));
+	l = env_call(w->env, listen, address, crowd_accepted, &x, NULL);
+	assert_non_null(l);
+	crowd_dials(address, fds);
+	for (; x.read < CROWD; turns++) {
+		x.accepted_now = x.read_now = 0;
+		write_sequence(&client, 256);
+		event_base_loop(host_base(w->h), EVLOOP_ONCE);
+		assert_in_range(x.accepted_now, 0, 8);
+		assert_in_range(x.read_now, 0, 4);
+		if (turns >
+			4) /* what crosses the socket takes a turn each way, and no more for the crowd's sake */
+			assert_true(client.got + 4 * 256 >= (size_t)turns * 256);
+	}
+	assert_in_range(turns, CROWD / 4, 2 * CROWD);
+	for (size_t i = 0; i < CROWD; i++) { /* who was answered is a stranger no more */
+		assert_int_equal(w->env->ops->stream_write(x.streams[i], "y", 1), 0);
+		assert_int_equal(send(fds[i], "x", 1, 0), 1);
+	}
+	x.read_now = 0;
+	event_base_loop(host_base(w->h), EVLOOP_ONCE);
+	assert_true(x.read_now > CROWD / 2);
+	for (size_t i = 0; i < CROWD; i++) {
+		w->env->ops->stream_close(x.streams[i]);
+		close(fds[i]);
+	}
+	w->env->ops->stream_close(client.s);
+	w->env->ops->stream_close(known.s);
+	w->env->ops->listener_close(known.l);
+	w->env->ops->listener_close(l);
+}
+
 /* ---- store ---- */
 
 struct fake_store {
@@ -602,6 +708,7 @@ main(void)
 		TEST(dial_that_fails_says_why_from_the_loop),
 		TEST(paused_reader_pushes_back_and_the_queue_is_bounded),
 		TEST(stream_may_be_closed_inside_its_own_callback),
+		TEST(strangers_are_served_a_few_in_each_turn),
 		TEST(commits_run_in_order_on_their_own_thread_and_are_told_in_the_loop),
 		TEST(a_read_sees_what_was_committed_before_and_is_told_in_the_loop),
 		TEST(freeing_the_store_writes_what_was_accepted_and_tells),
