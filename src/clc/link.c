@@ -2,6 +2,7 @@
 #include "link.h"
 
 #include <api/secret.h>
+#include <common/log.h>
 #include <errno.h>
 #include <net/rpc.h>
 #include <sodium.h>
@@ -9,13 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALL_MS 60000 /* a router that keeps its channel up has so long to answer */
+#define CALL_MS	     60000 /* a router that keeps its channel up has so long to answer */
+#define DIAL_MS	     10000 /* one that turns us away is dialled again for so long */
+#define PAUSE_MIN_MS 1000
+#define PAUSE_MAX_MS 60000
+#define TURNED_AWAY                                                                                         \
+	"closed without an answer: it has too many newcomers, or one of us has another key than the other " \
+	"knows"
 
 struct link {
 	struct link *next;
 	struct links *all;
 	const struct inv_router *router;
 	bool by_old_key;	 /* it is dialled by its key of before */
+	bool turned_away;	 /* it closed the last one without an answer */
 	struct channel *channel; /* NULL once down */
 	struct rpc *rpc;	 /* NULL until up */
 	char why[200];		 /* it is down */
@@ -80,16 +88,23 @@ on_message(void *arg, struct channel *c, json_t *msg)
 }
 
 static void
-on_down(void *arg, struct channel *c, const char *why)
+lost(struct link *k, const char *why)
 {
-	struct link *k = arg;
 	struct rpc *rpc = k->rpc;
 
-	(void)c;
 	k->channel = NULL;
 	k->rpc = NULL;
 	snprintf(k->why, sizeof(k->why), "%s", why);
 	rpc_free(rpc); /* ends the call that waits */
+}
+
+static void
+on_down(void *arg, struct channel *c, const char *why)
+{
+	struct link *k = arg;
+
+	k->turned_away = channel_turned_away(c);
+	lost(k, k->turned_away ? TURNED_AWAY : why);
 }
 
 static const struct channel_ops ops = {on_up, on_message, on_down};
@@ -126,6 +141,7 @@ dial(struct links *l, struct link *k)
 	local.hello = json_pack("{s:I, s:s}", "term", (json_int_t)l->inv->clc.term, "software",
 		"nearway-clc " NEARWAY_VERSION);
 	k->why[0] = '\0';
+	k->turned_away = false;
 	k->channel = channel_dial(&local, &to, k->router->address, &ops, k);
 	if (k->channel == NULL)
 		snprintf(k->why, sizeof(k->why), "out of memory");
@@ -196,7 +212,7 @@ wait_for_answer(struct links *l, struct link *k)
 	if (k->done)
 		return;
 	channel_close(k->channel);
-	on_down(k, k->channel, "no answer within 60 s");
+	lost(k, "no answer within 60 s");
 }
 
 /* The error object's data go to the caller, its message to the person. */
@@ -223,13 +239,60 @@ connect_once(struct links *l, struct link *k)
 
 /* A router that changes its key has either until it was reloaded: which one answers is remembered. */
 static void
-connect_to(struct links *l, struct link *k)
+connect_by_keys(struct links *l, struct link *k)
 {
 	connect_once(l, k);
 	if (k->channel != NULL || sodium_is_zero(k->router->old_key, sizeof(k->router->old_key)))
 		return;
 	k->by_old_key = !k->by_old_key;
 	connect_once(l, k);
+}
+
+uint64_t
+link_pause_ms(struct links *l, uint64_t *most_ms)
+{
+	uint64_t random;
+
+	*most_ms = *most_ms == 0 ? PAUSE_MIN_MS : 2 * *most_ms < PAUSE_MAX_MS ? 2 * *most_ms : PAUSE_MAX_MS;
+	env_call(l->env, random, &random, sizeof(random));
+	return random % *most_ms;
+}
+
+static void
+nothing(void *arg)
+{
+	(void)arg; /* it ends a turn of the loop */
+}
+
+static void
+wait_until(struct links *l, uint64_t at)
+{
+	struct env_timer *t = env_call(l->env, timer_new, nothing, NULL);
+	uint64_t now;
+
+	if (t == NULL)
+		abort();
+	while ((now = env_call(l->env, now_ms)) < at) {
+		l->env->ops->timer_set(t, at - now);
+		l->turn(l->turn_arg);
+	}
+	l->env->ops->timer_free(t);
+}
+
+static void
+connect_to(struct links *l, struct link *k)
+{
+	uint64_t until = env_call(l->env, now_ms) + DIAL_MS, most = 0, at, now;
+
+	connect_by_keys(l, k);
+	if (k->channel == NULL && k->turned_away)
+		log_warn("router %s at %s: %s; dialling again for %d s", k->router->name, k->router->address,
+			k->why, DIAL_MS / 1000);
+	while (k->channel == NULL && k->turned_away && (now = env_call(l->env, now_ms)) < until) {
+		at = now + link_pause_ms(l, &most);
+		wait_until(l, at < until ? at : until);
+		connect_by_keys(l, k);
+	}
 }
 
 int

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REDIAL_MS     1000
-#define REDIAL_MAX_MS 60000
-#define TICK_MS	      100
+#define TICK_MS 100
 
 struct watched {
 	const struct inv_router *router;
@@ -87,20 +85,12 @@ subscribe(struct watch *w, struct watched *x)
 	json_decref(reply);
 }
 
-/* With full jitter, so that all who lost a router at once do not come back at once. */
 static void
 back_off(struct watch *w, struct watched *x)
 {
-	struct env *env = w->links->env;
-	uint64_t random;
-
 	if (x->backoff_ms == 0)
 		log_warn("router %s: %s; dialling", x->router->name, link_why(w->links, x->router));
-	x->backoff_ms = x->backoff_ms == 0 ? REDIAL_MS : 2 * x->backoff_ms;
-	if (x->backoff_ms > REDIAL_MAX_MS)
-		x->backoff_ms = REDIAL_MAX_MS;
-	env_call(env, random, &random, sizeof(random));
-	x->dial_at = env_call(env, now_ms) + random % x->backoff_ms;
+	x->dial_at = env_call(w->links->env, now_ms) + link_pause_ms(w->links, &x->backoff_ms);
 	x->subscribed = x->dialled = false;
 }
 

@@ -264,6 +264,7 @@ on_closed(void *arg, const char *why)
 	struct channel *c = arg;
 
 	c->stream = NULL;
+	c->turned_away = c->initiator && c->state == CH_SHAKING;
 	channel_fail(c, "%s", why);
 }
 
@@ -394,6 +395,12 @@ const char *
 channel_from(const struct channel *c)
 {
 	return c->from;
+}
+
+bool
+channel_turned_away(const struct channel *c)
+{
+	return c->turned_away;
 }
 
 void

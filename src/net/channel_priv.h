@@ -38,6 +38,7 @@ struct channel {
 	void *arg;
 	enum channel_state state;
 	bool plain, initiator;
+	bool turned_away;
 	bool closed; /* by the user, while we are inside one of its callbacks */
 	int busy;    /* depth of callbacks into the user */
 

@@ -6,6 +6,8 @@ namespaces by name. Nothing outside of them is touched. What a killed run left i
 die with it, its folder and namespaces have its process id in their names.
 """
 import atexit
+import contextlib
+import ctypes
 import json
 import os
 import re
@@ -30,6 +32,8 @@ PROGRAMS = {'nearwayd': 'src/nearwayd/nearwayd', 'nearway': 'src/cli/nearway', '
 ORDERLY = ('nearwayd', 'delay')
 # On tmpfs: the routers' session tables live here, and a socket's path must be short.
 BASE = '/dev/shm' if os.access('/dev/shm', os.W_OK) else tempfile.gettempdir()
+CLONE_NEWNET = 0x40000000
+HOME = f'/proc/self/fd/{os.open("/proc/self/ns/net", os.O_RDONLY)}'
 KEPT = 'kept'  # a file in the folder of a lab that outlives its run
 
 
@@ -48,6 +52,13 @@ def run(argv, check=True, timeout=60, **kw):
     if check and p.returncode != 0:
         raise LabError(f"{' '.join(argv)}: exit {p.returncode}: {(p.stderr or p.stdout).strip()}")
     return p
+
+
+def enter(namespace):
+    """This thread's sockets, and those of threads that it starts, are made there from now on."""
+    with open(namespace, encoding='ascii') as f:
+        if ctypes.CDLL(None).setns(f.fileno(), CLONE_NEWNET) != 0:
+            raise LabError(f'setns {namespace} failed')
 
 
 def until(cond, seconds=10.0, step=0.02):
@@ -232,6 +243,15 @@ class Lab:
 
     def exec(self, ns, argv, **kw):
         return run(['ip', 'netns', 'exec', self.prefix + ns, *argv], **kw)
+
+    @contextlib.contextmanager
+    def inside(self, ns):
+        """This thread's sockets are made in a namespace of the lab meanwhile."""
+        enter(f'/var/run/netns/{self.prefix}{ns}')
+        try:
+            yield
+        finally:
+            enter(HOME)
 
     def sh(self, ns, script, **kw):
         return self.exec(ns, ['sh', '-ec', script], **kw)

@@ -12,12 +12,25 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+HERE = os.path.dirname(os.path.abspath(__file__))
+for folder in ('../lab', '../pyclient'):
+    sys.path.insert(0, os.path.join(HERE, folder))
+from channel import Identity, Target, decode_key, key_from_file
 from check import case, expect, finish
+from client import Router, RpcError
 from lab import wait_for
 from router import Controller
 from sites import Sites
 
+FLOOD = '''
+import socket, sys, time
+held, end = [], time.monotonic() + 2
+while time.monotonic() < end:
+    held.append(socket.create_connection((sys.argv[1], int(sys.argv[2]))))
+    if len(held) == 40:
+        print('begun', flush=True)
+    time.sleep(0.005)
+'''
 lab = Sites('clc', delay_ms=1)
 clc = Controller(lab)
 r = lab.routers(controller_key=clc.key)
@@ -61,6 +74,29 @@ def in_step():
             if seen is None or (seen['owner'], seen['epoch'], seen['addresses']) != want or vm['state'] != 'active':
                 wrong.append(f'{name}: {vm} at {router.name}: {seen}')
     return wrong
+
+
+def asked(router, call):
+    """What comes of call(router's channel), as the controller's key: its result, or the error."""
+    target = Target(router.name, router.config['control']['listen'], decode_key(router.key))
+    with lab.inside('clc'), Router(Identity('clc', key_from_file(clc.key_file), term=1), target) as channel:
+        try:
+            return call(channel)
+        except RpcError as e:
+            return e
+
+
+def told(router):
+    """What was told to the router of each VM."""
+    return {v['mac']: (v['owner'], v['epoch'], v['addresses'], v['revision']) for v in router.rows('vms')}
+
+
+def forget():
+    """The controller's state is gone."""
+    for suffix in ('', '-wal', '-shm'):
+        path = os.path.join(clc.dir, 'state.db' + suffix)
+        if os.path.exists(path):
+            os.unlink(path)
 
 
 def settle():
@@ -127,19 +163,37 @@ with case('two commands at once wait for each other'):
     expect([p.returncode for p in both] == [0, 0], f'{out}')
     expect(glob(listed()['e']) != glob(listed()['f']), 'the same address twice')
 
-with case('a controller that lost its state takes over what the routers have, and goes on above their epochs'):
+# C-46: it knows nothing, and the VMs have been moved: epochs above 1.
+with case('a controller that lost its state can wipe nothing, and its first epochs are stale'):
     known = {v['mac']: (v['site'], v['epoch'], v['addresses']) for v in listed().values()}
-    for suffix in ('', '-wal', '-shm'):
-        path = os.path.join(clc.dir, 'state.db' + suffix)
-        if os.path.exists(path):
-            os.unlink(path)
+    moved = next(v for v in listed().values() if v['epoch'] > 1 and v['site'] == 'x')
+    before = [told(router) for router in (x, y)]
+    forget()
+    expect(listed() == {}, f'{listed()}')
+    for router in (x, y):
+        own = sum(v['owner'] == router.name for v in router.rows('vms'))
+        for e in (asked(router, lambda r: r.replace([])), asked(router, lambda r: r.call('state.replace', changes=[]))):
+            expect(isinstance(e, RpcError) and e.code == 5 and e.data['removed']['vms'] == own > 0, f'{router.name}: {e}')
+    e = asked(x, lambda r: r.call('vm.register', segment='blue', mac=moved['mac'], epoch=1, addresses=moved['addresses']))
+    expect(isinstance(e, RpcError) and e.code == 2 and e.data['epoch'] == moved['epoch'], f'{e}')
+    expect([told(router) for router in (x, y)] == before, f'VMs have changed: {before}')
+
+with case('it takes over what the routers have, and goes on above their epochs'):
     ask('sync')
     adopted = {v['mac']: (v['site'], v['epoch'], v['addresses']) for v in listed().values()}
     expect(adopted == known, f'{known} became {adopted}')
-    name = next(n for n, v in listed().items() if v['site'] == 'x')
-    moved = ask('move', name, '--to', 'y')['vms'][0]
-    expect(moved['epoch'] == known[moved['mac']][1] + 1, f'{moved}')
+    name = next(n for n, v in listed().items() if v['mac'] == moved['mac'])
+    again = ask('move', name, '--to', 'y')['vms'][0]
+    expect(again['epoch'] == moved['epoch'] + 1 > 2 and again['site'] == 'y', f'{again}')
     settle()
+
+# C-50: 20 at once and 10 a second of those that do not prove who they are; here come 200 a second for 2 s.
+with case('a router that turns newcomers away for a moment is dialled again'):
+    flood = lab.spawn('clc', ['/usr/bin/python3', '-c', FLOOD, *x.config['control']['listen'].split(':')], name='flood')
+    wait_for('they come', lambda: 'begun' in flood.output(), 10)
+    p = clc.run('status')
+    expect('r-x' in p.stderr and 'dialling again' in p.stderr, f'it was let in at once, or is silent: {p.stdout} {p.stderr}')
+    expect(flood.wait(20) == 0, 'the flood failed')
 
 with case('deleted VMs are gone at both routers, and their addresses are free'):
     for name in listed():

@@ -5,7 +5,6 @@ r"""A controller in Python, written from docs/controller-protocol.md alone (test
     clc ---- management network ---- rx, ry          only the control channel matters here
 """
 import atexit
-import ctypes
 import itertools
 import json
 import os
@@ -24,14 +23,13 @@ from clc import moved
 from client import Conflict, Denied, LimitReached, NotFound, RevisionDiffers, Router, RpcError, StaleEpoch, Superseded, canonical, change, follow
 from controller import Controller
 from inventory import load
-from lab import ROOT, program, run, wait_for
+from lab import HOME, ROOT, enter, program, run, wait_for
 from noise import Handshake, public_key
 from sites import Sites
 
 DOCUMENT = os.path.join(ROOT, 'docs/controller-protocol.md')
 CLC = os.path.join(ROOT, 'tests/pyclient/clc.py')
 PYTHON = '/usr/bin/python3'
-CLONE_NEWNET = 0x40000000
 
 
 # ---- the example of section 4 ----
@@ -115,13 +113,6 @@ def build():
     return lab, routers
 
 
-def enter(namespace):
-    """This thread's sockets, and those of threads that it starts, are made there from now on."""
-    with open(namespace, encoding='ascii') as f:
-        expect(ctypes.CDLL(None).setns(f.fileno(), CLONE_NEWNET) == 0, f'setns {namespace}')
-
-
-HOME = f'/proc/self/fd/{os.open("/proc/self/ns/net", os.O_RDONLY)}'
 NAMES = ('clc', 'next', 'mon', 'stranger')
 PSK = 'MzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzM='
 lab, routers = build()

@@ -331,6 +331,11 @@ accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
 {
 	struct fake_router *r = arg;
 
+	if (r->turn_away > 0) {
+		r->turn_away--;
+		r->group->f.ops.stream_close(s);
+		return;
+	}
 	lose(r);
 	r->channel = channel_accept(&r->local, s, id, find, &ops, r);
 }

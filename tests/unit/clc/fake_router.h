@@ -38,6 +38,7 @@ struct fake_router {
 	json_t *last;	/* parameters of the last change */
 	enum fake_fault fault;
 	enum fake_hostility hostility;
+	unsigned int turn_away;		/* so many of the next connections are closed without an answer */
 	struct rpc_request *unanswered; /* the last one, of a silent router */
 	unsigned int calls, txns, changes;
 	char after[64]; /* of the last subscription to events */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The controller against routers that are channels in this process. */
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -390,6 +391,33 @@ wrong_key_is_said(void **state)
 	w->g.controller.key[0] ^= 1;
 	assert_int_equal(key_generate(w->g.r[X].private_key), 0); /* and is another one than pinned */
 	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+}
+
+/* C-50: as a router's gate does it to who comes too often. */
+static void
+router_that_turns_newcomers_away_is_dialled_again_for_a_while(void **state)
+{
+	struct create_params p = {.name = "vm2", .site = "x", .segment = "seg1"};
+	struct world *w = *state;
+	uint64_t began = w->g.f.now_ms;
+	struct err e;
+
+	w->g.r[X].turn_away = 3;
+	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(w->g.r[X].turn_away, 0);
+	assert_in_range(w->g.f.now_ms - began, 1, 1000 + 2000 + 4000 + 1000); /* its turns are of 100 ms */
+	restart(w);
+	w->g.r[X].turn_away = UINT_MAX;
+	began = w->g.f.now_ms;
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
+	assert_non_null(strstr(e.text, "r-x at 192.0.2.10:7411 cannot be reached: closed without an answer"));
+	assert_in_range(w->g.f.now_ms - began, 10000, 11000);
+	assert_true(UINT_MAX - w->g.r[X].turn_away >= 3);
+	w->g.r[X].turn_away = 0;
+	fake_router_down(&w->g.r[X]);
+	began = w->g.f.now_ms;
+	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH); /* one that is down is said at once */
+	assert_true(w->g.f.now_ms - began < 1000);
 }
 
 static void
@@ -859,6 +887,7 @@ main(int argc, char **argv)
 		TEST(row_that_cannot_be_read_is_skipped_and_kept),
 		TEST(unreachable_router_is_said_and_nothing_is_changed),
 		TEST(wrong_key_is_said),
+		TEST(router_that_turns_newcomers_away_is_dialled_again_for_a_while),
 		TEST(refusal_undoes_the_intent_and_frees_the_address),
 		TEST(command_that_was_cut_off_is_finished_by_giving_it_again),
 		TEST(move_that_was_cut_off_may_turn_to_another_site),
