@@ -43,6 +43,7 @@ callers_init(struct core *c)
 	c->callers = zalloc_secret((2 * (conf->controllers.n + conf->observers.n) + 1) * sizeof(*c->callers));
 	add_list(c, &conf->controllers, ROLE_CONTROLLER);
 	add_list(c, &conf->observers, ROLE_OBSERVER);
+	clients_follow(c);
 }
 
 void

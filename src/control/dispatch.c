@@ -49,6 +49,7 @@ session_free(struct session *s)
 void
 session_close(struct session *s)
 {
+	client_goes(s);
 	channel_close(s->channel);
 	session_free(s);
 }
@@ -167,6 +168,7 @@ session_up(void *arg, struct channel *ch)
 		gate_know(&s->core->gate, now_ms(s->core), channel_from(ch));
 	if (s->role == ROLE_CONTROLLER)
 		take_term(s);
+	client_came(s);
 	if (s->role != ROLE_LOCAL)
 		session_told(s, EVENT_CONTROLLER_UP, "session.up",
 			json_pack("{s:o}", "from", audit_text(channel_from(ch))));
@@ -207,6 +209,7 @@ session_down(void *arg, struct channel *ch, const char *why)
 {
 	struct session *s = arg;
 
+	client_goes(s);
 	if (!s->rpc && !s->dialled && s->role != ROLE_LOCAL)
 		log_stranger(s->core, ch, why);
 	else if (s->role != ROLE_LOCAL)

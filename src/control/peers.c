@@ -600,5 +600,6 @@ peers_fini(struct core *c)
 		free(c->peers[i].theirs);
 	}
 	callers_fini(c);
+	clients_fini(c);
 	secret_free(c->peers);
 }

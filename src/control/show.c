@@ -286,6 +286,16 @@ show_peers(struct core *c)
 	return listing(rows, NULL);
 }
 
+static json_t *
+show_controllers(struct core *c)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < c->n_clients; i++)
+		json_array_append_new(rows, client_json(c, &c->clients[i]));
+	return listing(rows, NULL);
+}
+
 /* ---- status ---- */
 
 static size_t
@@ -351,5 +361,7 @@ show(struct core *c, const char *what, const struct show_params *p)
 		return show_segments(c);
 	if (strcmp(what, "peers") == 0)
 		return show_peers(c);
+	if (strcmp(what, "controllers") == 0)
+		return show_controllers(c);
 	return (json_t *)env_call(c->env, fwd_show, what, p->cursor, p->limit ? p->limit : ROWS_DEFAULT);
 }

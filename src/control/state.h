@@ -221,6 +221,15 @@ struct session { /* one channel that is up or being made */
 	struct session *prev, *next;
 };
 
+struct client { /* a controller or observer of the configuration */
+	enum channel_role role;
+	char name[NAME_LEN + 1];
+	uint64_t since_ms; /* boot clock: it came, or went, or was never here since */
+	uint64_t heard_ms; /* boot clock, of sessions that are gone; 0 = never */
+	uint64_t term;	   /* that it said last */
+	char from[96];
+};
+
 enum peer_retry { TRY_NONE, TRY_LATER, TRY_SOON };
 enum peer_state { PEER_AWAY, PEER_DIALLING, PEER_SYNCING, PEER_SYNCED };
 
@@ -341,6 +350,8 @@ struct core {
 	bool reloading;
 	struct channel_identity *callers; /* controllers and observers, one for each key */
 	size_t n_callers;
+	struct client *clients;
+	size_t n_clients;
 	struct session *watcher;	/* who traces or captures; NULL = nobody */
 	uint64_t watches;		/* counter: names the one that is on */
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
@@ -636,6 +647,15 @@ int tombstone_check(struct core *c, uint8_t owner, struct fail *f);
 /* Collects tombstones that are not needed any more; flush forgets them. */
 void tombstone_forget(struct core *c, struct vm_obj *o);
 void tombstones_flush(struct core *c);
+
+/* ---- clients.c ---- */
+
+void clients_follow(struct core *c); /* the configuration; at start, too */
+void clients_fini(struct core *c);
+/* A session is up; one ends, whose channel is still there. Of peers and local users nothing is noted. */
+void client_came(struct session *s);
+void client_goes(struct session *s);
+json_t *client_json(struct core *c, const struct client *k);
 
 /* ---- dispatch.c ---- */
 

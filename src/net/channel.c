@@ -397,6 +397,12 @@ channel_from(const struct channel *c)
 	return c->from;
 }
 
+uint64_t
+channel_heard_at(const struct channel *c)
+{
+	return c->heard_at;
+}
+
 bool
 channel_turned_away(const struct channel *c)
 {

@@ -83,6 +83,7 @@ void channel_close(struct channel *c);
 const struct channel_identity *channel_peer(const struct channel *c); /* valid once up */
 const json_t *channel_hello(const struct channel *c);		      /* the other side's hello, once up */
 const char *channel_from(const struct channel *c);		      /* address text, for logs */
+uint64_t channel_heard_at(const struct channel *c); /* boot clock: its last frame came; of an encrypted one */
 /* In down(): we dialled, and were closed without an answer. So a router does with whom it does not know, with whom knows
  * another key or name of it, and with newcomers while there are too many. */
 bool channel_turned_away(const struct channel *c);

@@ -113,7 +113,8 @@ take_part(struct channel *c, const uint8_t *p, size_t len)
 static void
 take_plain(struct channel *c, const uint8_t *p, size_t len)
 {
-	c->heard_by = env_call(c->env, now_ms) + SILENCE_MS;
+	c->heard_at = env_call(c->env, now_ms);
+	c->heard_by = c->heard_at + SILENCE_MS;
 	if (len > 0 && p[0] == PLAIN_RENEWAL)
 		renewal_frame(c, p + 1, len - 1);
 	else if (len > 0)

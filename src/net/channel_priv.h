@@ -68,6 +68,7 @@ struct channel {
 	/* Deadlines on the boot-time clock; 0 = none. */
 	uint64_t up_by, frame_by, heard_by, beat_at, renew_at, renewed_by;
 	uint64_t keyed_at; /* when the current keys were made */
+	uint64_t heard_at; /* the last frame came */
 	char from[96];
 	char why[200];
 };

@@ -7,6 +7,7 @@ r"""nearway-clc against real routers: addresses from the pools, moves, what a ki
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from channel import Identity, Target, decode_key, key_from_file
 from check import case, expect, finish
 from client import Router, RpcError
 from lab import wait_for
+from managed import new_key
 from router import Controller
 from sites import Sites
 
@@ -33,7 +35,12 @@ while time.monotonic() < end:
 '''
 lab = Sites('clc', delay_ms=1)
 clc = Controller(lab)
-r = lab.routers(controller_key=clc.key)
+r = lab.routers(controller_key=clc.key, start=False)
+for router in r.values():
+    router.config['control']['observers'] = [{'name': 'mon', 'key': new_key(lab, f'mon-{router.name}')[1]}]
+    router.start(wait=False)
+for router in r.values():
+    router.ready()
 x, y = r['x'], r['y']
 clc.inventory({'x': x, 'y': y})
 
@@ -155,6 +162,22 @@ with case('routers restarted with kill -9 still agree with the controller'):
         router.start()
     wait_for('the peers are in step', lambda: all(p['state'] == 'synced' for q in (x, y) for p in q.rows('peers')), 60)
     settle()
+
+# C-53: of an observer that never came, too.
+with case('show controllers tells who is here, who is away and since when'):
+    def clients():
+        return {v['name']: v for v in json.loads(x.cli('--json', 'show', 'controllers').stdout)['rows']}
+
+    ask('status')
+    away, never = clients()['clc'], clients()['mon']
+    expect(away['state'] == 'away' and away['sessions'] == 0 and away['since-ms'] <= away['heard-ms'] + 1000 < 20000, f'{away}')
+    expect(away['from'].startswith('10.255.0.10:') and away['term'] == 1, f'{away}')
+    expect(never['role'] == 'observer' and never['state'] == 'away' and 'heard-ms' not in never, f'{never}')
+    channel = asked(x, lambda r: clients()['clc'])
+    expect(channel['state'] == 'up' and channel['sessions'] == 1 and channel['heard-ms'] < 5000, f'{channel}')
+    time.sleep(0.2)
+    expect(away['since-ms'] < 20000 and clients()['clc']['since-ms'] >= 200, f'{clients()}')
+    expect(re.search(r'clc +controller +away', x.cli('show', 'controllers').stdout), x.cli('show', 'controllers').stdout)
 
 with case('two commands at once wait for each other'):
     both = [subprocess.Popen(['ip', 'netns', 'exec', lab.prefix + 'clc', *clc.command().split(), 'create', n, '--site', 'x',

@@ -344,7 +344,28 @@ a_controller_that_restarts_with_its_state_changes_nothing(void **state)
 	world_free(w);
 }
 
-/* C-53 */
+#define NEVER	 (-1)
+#define A_MOMENT 10000
+
+/* `since` and `heard` are times ago, in ms: heard at most so long ago. */
+static void
+assert_controller(struct node *r, const char *state, int64_t since, int64_t heard, int sessions)
+{
+	json_t *v = get(r, "show.controllers", "{}"), *row = json_array_get(json_object_get(v, "rows"), 0);
+	json_int_t ago = json_integer_value(json_object_get(row, "heard-ms"));
+
+	assert_string_equal(json_string_value(json_object_get(row, "name")), "clc");
+	assert_string_equal(json_string_value(json_object_get(row, "role")), "controller");
+	assert_string_equal(json_string_value(json_object_get(row, "state")), state);
+	assert_in_range(json_integer_value(json_object_get(row, "since-ms")), since, since + A_MOMENT);
+	assert_int_equal(json_integer_value(json_object_get(row, "sessions")), sessions);
+	assert_int_equal(json_object_get(row, "heard-ms") == NULL, heard == NEVER);
+	assert_true(heard == NEVER || ago <= heard + 1000);
+	assert_int_equal(json_integer_value(json_object_get(row, "term")), heard == NEVER ? 0 : 3);
+	json_decref(v);
+}
+
+/* C-53: forwarding unchanged, and `show controllers` says since when. */
 static void
 a_controller_that_is_away_for_a_week_is_not_missed(void **state)
 {
@@ -356,8 +377,12 @@ a_controller_that_is_away_for_a_week_is_not_missed(void **state)
 
 	(void)state;
 	assert_int_equal(caller_call(clc, "vm.register", vm_params(1)), 0);
+	world_run(w, 60000);
+	assert_controller(a, "up", 60000, 5000, 1);
 	caller_free(clc);
 	world_run(w, 1000);
+	assert_controller(a, "away", 1000, 6000, 0);
+	assert_controller(b, "away", 61000, NEVER, 0);
 	here = *fwd_at(a, 1);
 	there = *fwd_at(b, 1);
 	publishes = a->n_publishes + b->n_publishes;
@@ -366,8 +391,10 @@ a_controller_that_is_away_for_a_week_is_not_missed(void **state)
 	assert_memory_equal(fwd_at(b, 1), &there, sizeof(there));
 	assert_int_equal(a->n_publishes + b->n_publishes, publishes);
 	assert_true(get_number(a, "show.status", "uptime-ms") > (int64_t)(7 * DAY));
+	assert_controller(a, "away", 7 * DAY + 1000, 7 * DAY + 6000, 0);
 	clc = controller(w, 3);
 	assert_int_equal(caller_call(clc, "vm.register", vm_params(2)), 0);
+	assert_controller(a, "up", 0, 0, 1);
 	caller_free(clc);
 	world_free(w);
 }

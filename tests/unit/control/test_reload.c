@@ -99,6 +99,19 @@ a_session_lives_as_long_as_its_key_is_configured(void **state_)
 	world_free(w);
 }
 
+/* Of the i-th row of show.controllers, which must be this one. */
+static const char *
+client_state(struct node *n, size_t i, const char *role, const char *name)
+{
+	json_t *v = get(n, "show.controllers", "{}"), *row = json_array_get(json_object_get(v, "rows"), i);
+	bool up = strcmp(json_string_value(json_object_get(row, "state")), "up") == 0;
+
+	assert_string_equal(json_string_value(json_object_get(row, "name")), name);
+	assert_string_equal(json_string_value(json_object_get(row, "role")), role);
+	json_decref(v);
+	return up ? "up" : "away";
+}
+
 static void
 psk_and_role_belong_to_the_key(void **state_)
 {
@@ -119,7 +132,9 @@ psk_and_role_belong_to_the_key(void **state_)
 	assert_int_equal(reload(r), 0);
 	assert_true(two->down);
 	caller_free(two);
+	assert_string_equal(client_state(r, 1, "observer", "clc-2"), "away");
 	two = dial(second(w), "clc-2", ROLE_OBSERVER, r);
+	assert_string_equal(client_state(r, 1, "observer", "clc-2"), "up");
 	assert_int_equal(caller_call(two, "vm.register", json_object()), RPC_DENIED);
 	assert_true(lives(two));
 	caller_free(one);
