@@ -24,6 +24,7 @@ BUSY_PERIOD, BUSY_BYTES = 0.010, 1000
 BULK_BYTES = 32000  # at most in a tick: 128 Mbit/s, so that sessions share the machine
 IDLE_BYTES = 2048
 UDP_MAGIC = b'NWUD'
+WORD = (1 << 64) - 1
 BLOCK = 65521  # prime: a pattern that lost, doubled or moved bytes does not fit any more
 TICK = 0.002
 LATE = 1.0
@@ -31,8 +32,17 @@ SO_RCVBUFFORCE = 33
 ROOM = 16 << 20  # of a socket's receive buffer: this process may have to wait for its CPU
 
 
-def pattern(seed):
-    return random.Random(seed).randbytes(BLOCK) * 2
+def pattern(seed, size=BLOCK):
+    """Bytes that have no order and are made from a name alone, by guest.c as well: FNV-1a, then splitmix64."""
+    state, words = 0xcbf29ce484222325, []
+    for byte in str(seed).encode():
+        state = (state ^ byte) * 0x100000001b3 & WORD
+    for _ in range(0, size, 8):
+        state = state + 0x9e3779b97f4a7c15 & WORD
+        z = (state ^ state >> 30) * 0xbf58476d1ce4e5b9 & WORD
+        z = (z ^ z >> 27) * 0x94d049bb133111eb & WORD
+        words.append(z ^ z >> 31)
+    return struct.pack(f'<{len(words)}Q', *words)[:size]
 
 
 def slice_of(block, at, n):
@@ -62,8 +72,8 @@ class Tcp:
         self.agent, self.sock, self.name, self.mode, self.opener = agent, sock, name, mode, opener
         self.bulk = mode == ('bulk' if opener else 'bulk-back')
         self.receives = mode == 'busy' or mode.startswith('bulk') and not self.bulk
-        self.out = pattern(f'{name}/{"a" if opener else "b"}')
-        self.expect = pattern(f'{name}/{"b" if opener else "a"}')
+        self.out = 2 * pattern(f'{name}/{"a" if opener else "b"}')
+        self.expect = 2 * pattern(f'{name}/{"b" if opener else "a"}')
         self.sent = self.received = 0
         self.queue, self.partial = b'', b''
         self.error = None
@@ -589,7 +599,7 @@ class Agent:
         s.settimeout(wait)
         flow, answers, errors = random.getrandbits(32), 0, []
         for seq in range(n):
-            data = UDP_MAGIC + struct.pack('!cIQ', b'q', flow, seq) + pattern(seq)[:size - 17]
+            data = UDP_MAGIC + struct.pack('!cIQ', b'q', flow, seq) + pattern(seq, size - 17)
             try:
                 self.send_datagram(s, data, order)
                 answers += s.recv(65535) == UDP_MAGIC + b'a' + data[5:]

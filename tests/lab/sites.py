@@ -49,7 +49,7 @@ class Sites(Lab):
 
     def build(self, delay_ms):
         strict = [f'net/ipv4/conf/{c}/rp_filter=0' for c in ('all', 'default')]
-        self.ns('user', 'line', 'rx', 'ry', 'dcx', 'dcy', 'hv', 'vm', 'bx', 'by', 'clc')
+        self.ns('user', 'line', 'rx', 'ry', 'dcx', 'dcy', 'bx', 'by', 'clc')
         self.ns(self.core, forward=self.core == 'wan', sysctl=strict)
         core = self.core
         self.link('user:eth0', f'{core}:user')
@@ -59,19 +59,26 @@ class Sites(Lab):
         self.delay('line', 'a', 'b', delay_ms)
         for s in 'xy':
             self.link(f'r{s}:dc0', f'dc{s}:r')
-            self.link(f'dc{s}:hv', f'hv:up{s}')
         self.link('bx:eth0', 'dcx:b', mac_a=BX_MAC)
         self.link('by:eth0', 'dcy:b', mac_a=BY_MAC)
-        self.link('vm:eth0', 'hv:tap', mac_a=VM_MAC)
         for s in 'xy':
-            self.bridge(f'dc{s}', 'br0', 'r', 'hv', 'b')
-        self.bridge('hv', 'br0', 'tap', 'upx')
+            self.bridge(f'dc{s}', 'br0', 'r', 'b')
         self.address('user', 'eth0', f'{USER}/24', via='192.0.2.1')
-        for host, ip in (('vm', VM), ('bx', BX), ('by', BY)):
+        for host, ip in (('bx', BX), ('by', BY)):
             self.address(host, 'eth0', f'{ip}/24', via=GATEWAY)
+        self.host_vm()
         if core == 'wan':
             self.wan_addresses()
         self.management()
+
+    def host_vm(self):
+        self.ns('hv', 'vm')
+        for s in 'xy':
+            self.link(f'dc{s}:hv', f'hv:up{s}')
+            self.ip(f'dc{s}', 'link set dev hv master br0')
+        self.link('vm:eth0', 'hv:tap', mac_a=VM_MAC)
+        self.bridge('hv', 'br0', 'tap', 'upx')
+        self.address('vm', 'eth0', f'{VM}/24', via=GATEWAY)
 
     def wan_addresses(self):
         """Plain routing, and the filter that providers have: a source is taken only from the site it belongs to."""
