@@ -134,12 +134,31 @@ struct env_timer {
 	struct env_timer *prev, *next;
 };
 
+#define MILLION INT64_C(1000000)
+
+static int64_t
+slewed(const struct node *n)
+{
+	return (int64_t)(n->w->now - n->slew_from) * n->slew_ppm / MILLION;
+}
+
+void
+node_slew(struct node *n, int ppm)
+{
+	int64_t was = slewed(n);
+
+	n->boot_base -= (uint64_t)was;
+	n->wall_offset += was;
+	n->slew_from = n->w->now;
+	n->slew_ppm = ppm;
+}
+
 uint64_t
 op_now(void *ctx)
 {
 	struct node *n = ctx;
 
-	return n->w->now - n->boot_base + 1000;
+	return n->w->now - n->boot_base + 1000 + (uint64_t)slewed(n);
 }
 
 int64_t
@@ -147,7 +166,7 @@ op_wall(void *ctx)
 {
 	struct node *n = ctx;
 
-	return EPOCH_WALL + (int64_t)n->w->now + n->wall_offset;
+	return EPOCH_WALL + (int64_t)n->w->now + n->wall_offset + slewed(n);
 }
 
 const char *
@@ -203,7 +222,9 @@ timer_at(struct env_timer *t, uint64_t due)
 void
 op_timer_set(struct env_timer *t, uint64_t after_ms)
 {
-	timer_at(t, t->node->w->now + after_ms);
+	uint64_t rate = (uint64_t)(MILLION + t->node->slew_ppm);
+
+	timer_at(t, t->node->w->now + (after_ms * MILLION + rate - 1) / rate);
 }
 
 void

@@ -49,6 +49,8 @@ struct node {
 	char boot_id[40];
 	uint64_t boot_base;  /* world time when this boot began, less what it was suspended */
 	int64_t wall_offset; /* added to the world's time */
+	int slew_ppm;	     /* both clocks go by so much faster; see node_slew() */
+	uint64_t slew_from;
 	/* faults */
 	int commits_to_fail; /* so many more commits are refused, */
 	int commit_error;    /* with this -errno; 0 = -ENOSPC */
@@ -123,6 +125,7 @@ void node_crash(struct node *n);			/* kill -9: clocks and boot go on */
 void node_lose_power(struct node *n);			/* nobody hears of its end */
 void node_reboot(struct node *n, int64_t wall_jump_ms); /* of a crashed node: another boot, clock from zero */
 void node_suspend(struct node *n, uint64_t ms);		/* its clocks go on, nothing else does */
+void node_slew(struct node *n, int ppm);		/* as NTP does: from now on, by at most 500 */
 /* What is durable is told now, whatever told_after said. */
 void node_disk_tells(struct node *n);
 /* Cuts or joins two nodes, both ways; or what goes from one to the other alone. */

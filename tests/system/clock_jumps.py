@@ -25,7 +25,7 @@ lab.r['a'].env = {'LD_PRELOAD': program('wallclock'), 'WALLCLOCK': offset}
 
 def jump(seconds):
     with open(offset, 'r+b' if os.path.exists(offset) else 'wb') as f:
-        f.write(struct.pack('q', seconds * 10**9))
+        f.write(struct.pack('q', round(seconds * 10**9)))
 
 
 jump(0)
@@ -89,6 +89,22 @@ with case('a short drain that begins before a jump ends in its time'):
     wait_for('its end', lambda: left(SHORT) is None, 20)
     took = time.monotonic() - start
     expect(1.5 < took < 12, f'{took:.1f} s')
+
+# C-54: a leap second that the kernel takes back, and one that is smeared: 500 ppm for a while, here as steps of a millisecond.
+with case('a leap second in the middle of a drain moves its end by nothing'):
+    for epoch, steps in ((4, [-1]), (6, [-0.001 * n for n in range(1, 1001)])):
+        register('a', SHORT, 11, epoch - 1, 'vm.move', **{'drain-min': '0s', 'drain-max': '0s'})
+        wait_for('B knows', lambda n=epoch - 1: any(v['mac'] == SHORT['mac'] and v['epoch'] == n for v in r['b'].rows('vms')))
+        register('b', SHORT, 11, epoch, 'vm.move', **{'drain-min': '2s', 'drain-max': '3s'})
+        start = time.monotonic()
+        wait_for('it drains', lambda: left(SHORT), 5)
+        for seconds in steps:
+            jump(seconds)
+            time.sleep(1 / len(steps))
+        wait_for('its end', lambda: left(SHORT) is None, 20)
+        took = time.monotonic() - start
+        expect(2.9 < took < 6, f'{took:.1f} s')
+        as_long_as_it_should('a leap second')
 
 # C-85: of one boot; after a reboot the simulated world jumps.
 with case('a day both ways over a kill -9: what is left of a drain is what was left'):

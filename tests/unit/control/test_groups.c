@@ -267,6 +267,47 @@ a_wall_clock_that_jumps_changes_nothing(void **state)
 	}
 }
 
+/* A drain of a day at a home whose clock is slewed, while the wall clock steps a second back each hour, as over a leap second.
+ * By the world's clock it ends `min` to `max` ms after its begin. */
+static void
+drain_of_a_day(int ppm, uint64_t min, uint64_t max)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	uint64_t up = a->core->peers[0].up_serial, began;
+
+	node_slew(a, ppm);
+	node_slew(b, -ppm);
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 200);
+	began = w->now;
+	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, DAY), 0);
+	a->sessions = 1; /* to its last moment */
+	for (int hour = 1; hour < 24; hour++) {
+		world_run(w, began + (uint64_t)hour * HOUR - w->now);
+		a->wall_offset -= 1000;
+		b->wall_offset -= 1000;
+	}
+	world_run(w, began + min - w->now);
+	assert_int_equal(fwd_at(a, 1)->n_drains, 1);
+	world_run(w, began + max - w->now);
+	assert_int_equal(fwd_at(a, 1)->n_drains, 0);
+	assert_int_equal(a->core->peers[0].up_serial, up); /* heartbeats of both clocks */
+	settle(w, 2);
+	world_free(w);
+}
+
+/* C-54: leap seconds, and NTP that slews by all it may, 500 ppm: 43.2 s a day. A drain lasts as long as it should by the
+ * boot-time clock, and a second at most until that is looked at. */
+static void
+leap_seconds_and_slewed_clocks_end_no_drain_early_or_late(void **state)
+{
+	(void)state;
+	drain_of_a_day(0, DAY, DAY + 1500);
+	drain_of_a_day(500, DAY - 43300, DAY - 43150 + 1500);
+	drain_of_a_day(-500, DAY + 43150, DAY + 43300 + 1500);
+}
+
 /* C-55: what was due while the machine slept is done once. */
 static void
 timers_of_a_machine_that_slept_act_once(void **state)
@@ -411,6 +452,7 @@ main(void)
 		T(an_address_set_while_the_new_router_was_apart_drains_all_the_same),
 		T(a_router_whose_address_changed_is_known_by_its_key),
 		T(a_wall_clock_that_jumps_changes_nothing),
+		T(leap_seconds_and_slewed_clocks_end_no_drain_early_or_late),
 		T(timers_of_a_machine_that_slept_act_once),
 		T(a_controller_that_restarts_with_its_state_changes_nothing),
 		T(a_controller_that_is_away_for_a_week_is_not_missed),
