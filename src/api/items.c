@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PART_BYTES (512u << 10) /* of a message of 1 MiB; an item has a few hundred */
+
 static bool
 is_plain(const char *s, size_t n)
 {
@@ -59,6 +61,27 @@ items_hash_add(struct items_hash *h, const json_t *item)
 	crypto_hash_sha256_update(&h->state, (const unsigned char *)"\n", 1);
 	free(text);
 	return (ssize_t)n;
+}
+
+json_t *
+items_part(struct items_hash *h, const json_t *items, size_t *at)
+{
+	json_t *part = json_array();
+	size_t bytes = 0;
+
+	for (; *at < json_array_size(items) && json_array_size(part) < ITEMS_PART && bytes < PART_BYTES;
+		++*at) {
+		json_t *item = json_array_get(items, *at);
+		ssize_t n = items_hash_add(h, item);
+
+		if (n < 0) {
+			json_decref(part);
+			return NULL;
+		}
+		bytes += (size_t)n;
+		json_array_append(part, item);
+	}
+	return part;
 }
 
 void

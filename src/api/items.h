@@ -18,5 +18,9 @@ struct items_hash {
 void items_hash_init(struct items_hash *h);
 /* The length of the item's canonical text; -EINVAL: it has none (a control or non-ASCII character, or a fraction). */
 ssize_t items_hash_add(struct items_hash *h, const json_t *item);
+/* The items of the next part, from *at on, which it moves behind them: as many as fill half a message, at most ITEMS_PART. They
+ * enter the hash. NULL: the item at *at has no canonical text. */
+#define ITEMS_PART 1000
+json_t *items_part(struct items_hash *h, const json_t *items, size_t *at);
 /* What was added so far; more may follow. */
 void items_hash_text(const struct items_hash *h, char text[ITEMS_HASH_TEXT]);

@@ -641,11 +641,13 @@ clc_delete(struct clc *c, const char *name, struct err *e)
 /* ---- route, sync ---- */
 
 int
-clc_route(struct clc *c, const char *router, const struct prefix4 *prefix, ip4 via, struct err *e)
+clc_route(struct clc *c, const struct route_write *r, struct err *e)
 {
-	return link_call(&c->links, router, "route.replace", route_params(prefix, via), NULL, e) == 0
-		       ? 0
-		       : e->code;
+	json_t *params = route_params(&r->prefix, r->via);
+
+	if (r->if_revision != UINT64_MAX)
+		json_object_set_new(params, "if-revision", json_integer((json_int_t)r->if_revision));
+	return link_call(&c->links, r->router, "route.replace", params, NULL, e) == 0 ? 0 : e->code;
 }
 
 /* VMs that we know at the site and its router does not: it has lost its state, or an operator took them away.

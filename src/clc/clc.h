@@ -32,8 +32,16 @@ struct move_params {
 /* All of them, told to the new router in as few transactions as fit. */
 int clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e);
 int clc_delete(struct clc *c, const char *name, struct err *e);
-/* A host or other route at a router on the user's side. */
-int clc_route(struct clc *c, const char *router, const struct prefix4 *prefix, ip4 via, struct err *e);
+
+struct route_write {
+	const char *router; /* one on the user's side */
+	struct prefix4 prefix;
+	ip4 via;
+	uint64_t
+		if_revision; /* only while the route is at this one there, 0 = there is none; UINT64_MAX = in any case */
+};
+
+int clc_route(struct clc *c, const struct route_write *r, struct err *e);
 /* Asks the site's router what it has: takes over higher epochs and unknown VMs, ends holds. Counts what it
  * did. */
 struct seen_count {

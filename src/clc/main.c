@@ -7,6 +7,7 @@
 
 #include <api/secret.h>
 #include <common/log.h>
+#include <ctype.h>
 #include <env/host.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -31,10 +32,11 @@ enum opt { /* bits: which options a command takes */
 	O_DRAIN = 1 << 7,
 	O_ROUTER = 1 << 8,
 	O_VIA = 1 << 9,
+	O_IF_REVISION = 1 << 10,
 };
 
 struct args {
-	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via;
+	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision;
 	json_t *drain; /* {"drain-min": text, "drain-max": text} */
 	unsigned int given;
 	bool all, json;
@@ -69,8 +71,9 @@ static const struct command commands[] = {
 		"move VM... --to SITE | move --all --from SITE --to SITE  [--drain-min TIME] [--drain-max "
 		"TIME]",
 		"make the site's router the gateway of VMs that moved there"},
-	{"route", 1, 1, O_ROUTER | O_VIA, O_ROUTER | O_VIA, cmd_route,
-		"route PREFIX --router ROUTER --via IP", "write a route into a router on the user's side"},
+	{"route", 1, 1, O_ROUTER | O_VIA | O_IF_REVISION, O_ROUTER | O_VIA, cmd_route,
+		"route PREFIX --router ROUTER --via IP [--if-revision N]",
+		"write a route into a router on the user's side"},
 	{"delete", 1, 1, 0, 0, cmd_delete, "delete VM", "unregister a VM and free its addresses"},
 	{"list", 0, 0, 0, 0, cmd_list, "list", "VMs with site, addresses and what is under way"},
 	{"status", 0, 0, 0, 0, cmd_status, "status",
@@ -229,17 +232,29 @@ cmd_delete(struct clc *c, const struct args *a, json_t **out, struct err *e)
 }
 
 static int
+read_revision(const char *text, uint64_t *revision, struct err *e)
+{
+	char *end;
+
+	*revision = strtoull(text, &end, 10);
+	if (isdigit((unsigned char)text[0]) && *end == '\0' && *revision <= INT64_MAX)
+		return 0;
+	return err_set(e, EINVAL, "--if-revision %s: not a revision, a number of 0 to 2^63-1", text);
+}
+
+static int
 cmd_route(struct clc *c, const struct args *a, json_t **out, struct err *e)
 {
-	struct prefix4 prefix;
-	ip4 via;
+	struct route_write r = {.router = a->router, .if_revision = UINT64_MAX};
 	int rc;
 
-	if (prefix4_parse(a->words[0], &prefix) != 0)
+	if (a->if_revision != NULL && read_revision(a->if_revision, &r.if_revision, e) != 0)
+		return e->code;
+	if (prefix4_parse(a->words[0], &r.prefix) != 0)
 		return err_set(e, EINVAL, "%s: not an IPv4 prefix", a->words[0]);
-	if (ip4_parse(a->via, &via) != 0 || via == 0)
+	if (ip4_parse(a->via, &r.via) != 0 || r.via == 0)
 		return err_set(e, EINVAL, "--via %s: not an IPv4 address", a->via);
-	rc = clc_route(c, a->router, &prefix, via, e);
+	rc = clc_route(c, &r, e);
 	if (rc == 0)
 		*out = json_pack(
 			"{s:s, s:s, s:s}", "prefix", a->words[0], "router", a->router, "via", a->via);
@@ -439,6 +454,7 @@ static const struct option long_options[] = {
 	{"drain-max", required_argument, NULL, 8},
 	{"router", required_argument, NULL, 9},
 	{"via", required_argument, NULL, 10},
+	{"if-revision", required_argument, NULL, 11},
 	{0},
 };
 
@@ -446,7 +462,7 @@ static void
 take_option(struct args *a, int id, const char *name, const char *value)
 {
 	const char **at[] = {&a->site, &a->segment, &a->mac, &a->private_ip, &a->to, &a->from, NULL, NULL,
-		&a->router, &a->via};
+		&a->router, &a->via, &a->if_revision};
 
 	a->given |= 1u << (id - 1);
 	if (id == 7)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tell.h"
 
+#include <api/items.h>
 #include <api/methods.h>
 #include <errno.h>
 #include <stdlib.h>
 
-#define BATCH_BYTES   (900u << 10) /* of a message of 1 MiB */
-#define BATCH_CHANGES 5000
+#define MESSAGE_BYTES	(900u << 10) /* of 1 MiB */
+#define MESSAGE_CHANGES 5000
 
 void
 changes_free(struct change *changes, size_t n)
@@ -30,39 +31,112 @@ open_one(const struct change *ch)
 	return ch->outcome == TOLD_NOT;
 }
 
-/* The next changes that fit one transaction: pointers to them in `batch`. */
+/* The next changes of one transaction: pointers to them in `batch`. `whole`: all there are; else those that a message holds. */
 static size_t
-next_batch(struct change *changes, size_t n, struct change **batch)
+next_batch(struct change *changes, size_t n, bool whole, struct change **batch)
 {
 	size_t bytes = 0, got = 0;
 
-	for (size_t i = 0; i < n && got < BATCH_CHANGES; i++) {
+	for (size_t i = 0; i < n && got < (whole ? TXN_CHANGES_MAX : MESSAGE_CHANGES); i++) {
 		json_t *v;
 
 		if (!open_one(&changes[i]))
 			continue;
-		v = as_json(&changes[i]);
-		bytes += json_dumpb(v, NULL, 0, JSON_COMPACT) + 1;
+		v = whole ? NULL : as_json(&changes[i]);
+		bytes += whole ? 0 : json_dumpb(v, NULL, 0, JSON_COMPACT) + 1;
 		json_decref(v);
-		if (bytes > BATCH_BYTES && got > 0)
+		if (bytes > MESSAGE_BYTES && got > 0)
 			break;
 		batch[got++] = &changes[i];
 	}
 	return got;
 }
 
+static json_t *
+as_list(struct change **batch, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, as_json(batch[i]));
+	return list;
+}
+
 static int
 send_batch(struct links *l, const char *router, struct change **batch, size_t n, json_t **data, struct err *e)
 {
-	json_t *list;
-
 	if (n == 1)
 		return link_call(l, router, batch[0]->method, json_incref(batch[0]->params), data, e);
-	list = json_array();
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, as_json(batch[i]));
-	return link_call(l, router, "txn.apply", json_pack("{s:o}", "changes", list), data, e);
+	return link_call(l, router, "txn.apply", json_pack("{s:o}", "changes", as_list(batch, n)), data, e);
 }
+
+/* ---- more than a message holds ---- */
+
+struct staging {
+	struct links *l;
+	const char *router;
+	json_int_t txn;
+	struct items_hash hash;
+	struct err *e;
+};
+
+static int
+add_parts(struct staging *g, const json_t *list)
+{
+	json_int_t number = 0;
+	size_t at = 0;
+	int rc = 0;
+
+	items_hash_init(&g->hash);
+	while (rc == 0 && at < json_array_size(list)) {
+		json_t *part = items_part(&g->hash, list, &at);
+
+		if (part == NULL)
+			return err_set(g->e, EINVAL, "change %zu has no canonical text", at);
+		rc = link_call(g->l, g->router, "txn.add",
+			json_pack("{s:I, s:I, s:o}", "txn", g->txn, "part", ++number, "changes", part), NULL,
+			g->e);
+	}
+	return rc;
+}
+
+static int
+commit_all(struct staging *g, const json_t *list, json_t **data)
+{
+	char hash[ITEMS_HASH_TEXT];
+
+	items_hash_text(&g->hash, hash);
+	return link_call(g->l, g->router, "txn.commit",
+		json_pack("{s:I, s:I, s:s}", "txn", g->txn, "count", (json_int_t)json_array_size(list),
+			"sha256", hash),
+		data, g->e);
+}
+
+/* As send_batch(). */
+static int
+send_staged(
+	struct links *l, const char *router, struct change **batch, size_t n, json_t **data, struct err *e)
+{
+	struct staging g = {.l = l, .router = router, .e = e};
+	json_t *opened = NULL, *list;
+	int rc = link_call(l, router, "txn.open", json_object(), &opened, e);
+	struct err unheard;
+
+	g.txn = json_integer_value(json_object_get(opened, "txn"));
+	json_decref(opened);
+	if (rc != 0)
+		return rc;
+	list = as_list(batch, n);
+	rc = add_parts(&g, list);
+	if (rc == 0)
+		rc = commit_all(&g, list, data);
+	json_decref(list);
+	if (rc != 0 && rc != LINK_DOWN) /* it is still open there */
+		link_call(l, router, "txn.abort", json_pack("{s:I}", "txn", g.txn), NULL, &unheard);
+	return rc;
+}
+
+/* ---- what came of it ---- */
 
 static void
 set_all(struct change **batch, size_t n, enum outcome outcome)
@@ -89,20 +163,24 @@ int
 tell(struct links *l, const char *router, struct change *changes, size_t n, struct err *e)
 {
 	struct change **batch = calloc(n + 1, sizeof(*batch));
+	bool by_messages = false;
 	json_t *data = NULL;
 	size_t got;
 	int rc = 0;
 
 	if (batch == NULL)
 		return err_set(e, ENOMEM, "out of memory");
-	while (rc == 0 && (got = next_batch(changes, n, batch)) > 0) {
-		rc = send_batch(l, router, batch, got, &data, e);
+	while (rc == 0 && (got = next_batch(changes, n, false, batch)) > 0) {
+		size_t all = by_messages ? got : next_batch(changes, n, true, batch);
+
+		rc = all > got ? send_staged(l, router, batch, all, &data, e)
+			       : send_batch(l, router, batch, all, &data, e);
 		if (rc == 0)
-			set_all(batch, got, TOLD_DONE);
-		else if (rc == RPC_STALE_EPOCH && set_stale(batch, got, data))
-			rc = 0;
+			set_all(batch, all, TOLD_DONE);
+		else if (rc == RPC_STALE_EPOCH && set_stale(batch, all, data))
+			rc = 0, by_messages = true;
 		else
-			set_all(batch, got, rc == LINK_DOWN ? TOLD_LOST : TOLD_REFUSED);
+			set_all(batch, all, rc == LINK_DOWN ? TOLD_LOST : TOLD_REFUSED);
 		json_decref(data);
 		data = NULL;
 	}

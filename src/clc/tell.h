@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tell.h - changes told to one router, in as few transactions as fit into its messages. */
+/* tell.h - changes told to one router, in one transaction: staged when they are more than a message holds. Where one of those turns
+ * out stale, which is rare, the rest is told by messages, so that many of these do not cost the whole list again each. */
 #pragma once
 
 #include "link.h"

@@ -4,9 +4,6 @@
 #include <api/items.h>
 #include <errno.h>
 
-#define PART_CHANGES 1000
-#define PART_BYTES   (CLIENT_MESSAGE_MAX / 2) /* of their canonical texts; a change has a few hundred */
-
 struct stage {
 	struct session *s;
 	const json_t *changes;
@@ -29,42 +26,18 @@ stage_send(struct stage *g, const char *method, json_t *params, json_t **reply)
 	return rc;
 }
 
-/* The changes of one part from the i-th on; NULL with the reason. */
-static json_t *
-next_part(struct stage *g, size_t i)
-{
-	json_t *part = json_array();
-	size_t bytes = 0;
-
-	for (; i < json_array_size(g->changes) && json_array_size(part) < PART_CHANGES && bytes < PART_BYTES;
-		i++) {
-		json_t *item = json_array_get(g->changes, i);
-		ssize_t n = items_hash_add(&g->hash, item);
-
-		if (n < 0) {
-			err_set(g->e, EINVAL,
-				"change %zu has a character that is not printable ASCII, or a fraction", i);
-			json_decref(part);
-			return NULL;
-		}
-		bytes += (size_t)n;
-		json_array_append(part, item);
-	}
-	return part;
-}
-
 static int
 send_parts(struct stage *g, json_t **reply)
 {
 	size_t i = 0;
 
 	while (i < json_array_size(g->changes)) {
-		json_t *part = next_part(g, i);
+		json_t *part = items_part(&g->hash, g->changes, &i);
 		int rc;
 
 		if (part == NULL)
-			return g->e->code;
-		i += json_array_size(part);
+			return err_set(g->e, EINVAL,
+				"change %zu has a character that is not printable ASCII, or a fraction", i);
 		json_decref(*reply);
 		rc = stage_send(g, "txn.add",
 			json_pack("{s:I, s:I, s:o}", "txn", g->txn, "part", ++g->part, "changes", part),

@@ -189,7 +189,8 @@ class Controller:
             return {'key': new} | ({'old-key': old} if old else {}) | ({'psk': psk} if psk else {})
 
         sites = {s: r for s, r in routers.items() if r.config['segments']}
-        segments = [{'name': g['name'], 'prefix': g['prefix'], 'gateway': g['gateway']['address'], 'access': method}
+        segments = [{'name': g['name'], 'prefix': g['prefix'], 'gateway': g['gateway']['address'],
+                     'access': g.get('access', method)}
                     for r in list(sites.values())[:1] for g in r.config['segments']]
         text = yaml({'clc': {'name': 'clc', 'key-file': self.key_file, 'state': os.path.join(self.dir, 'state.db')},
                      'routers': [{'name': r.name, 'address': r.config['control']['listen'], **keys_of(s, r)}

@@ -85,7 +85,8 @@ def delete(c, args):
 
 
 def route(c, args):
-    return c.router(args.router).call('route.replace', prefix=args.prefix, via=args.via)
+    guard = {} if args.if_revision is None else {'if_revision': args.if_revision}
+    return c.router(args.router).call('route.replace', prefix=args.prefix, via=args.via, **guard)
 
 
 def listing(c, _):
@@ -198,7 +199,8 @@ def parser():
     command('move', move, ('vms', {'nargs': '*', 'metavar': 'VM'}), ('--to', {**site, 'required': True}),
             ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), ('--drain-min', {'type': duration}),
             ('--drain-max', {'type': duration}))
-    command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}))
+    command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
+            ('--if-revision', {'type': int, 'metavar': 'N'}))
     command('delete', delete, ('vm', {}))
     for name, run in (('list', listing), ('release', release), ('sync', sync)):
         command(name, run)

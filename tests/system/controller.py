@@ -18,7 +18,7 @@ for folder in ('../lab', '../pyclient'):
     sys.path.insert(0, os.path.join(HERE, folder))
 from channel import Identity, Target, decode_key, key_from_file
 from check import case, expect, finish
-from client import Router, RpcError
+from client import Router, RpcError, change
 from lab import wait_for
 from managed import new_key
 from router import Controller
@@ -33,10 +33,15 @@ while time.monotonic() < end:
         print('begun', flush=True)
     time.sleep(0.005)
 '''
+MANY = 6000  # VMs: more than one message holds
 lab = Sites('clc', delay_ms=1)
 clc = Controller(lab)
 r = lab.routers(controller_key=clc.key, start=False)
 for router in r.values():
+    router.config['segments'].append({'name': 'wide', 'vni': 200, 'prefix': '10.2.0.0/16', 'access': 'routed',
+                                      'gateway': {'address': '10.2.0.1', 'mac': '02:00:5e:00:00:01'},
+                                      'attachments': [{'port': 'dc0', 'vlan': 200}], 'exits': [{'port': 'wan0'}]})
+    router.config['limits']['vms'] = 2 * MANY
     router.config['control']['observers'] = [{'name': 'mon', 'key': new_key(lab, f'mon-{router.name}')[1]}]
     router.start(wait=False)
 for router in r.values():
@@ -188,8 +193,12 @@ with case('two commands at once wait for each other'):
 
 # C-46: it knows nothing, and the VMs have been moved: epochs above 1.
 with case('a controller that lost its state can wipe nothing, and its first epochs are stale'):
+    ask('move', 'a', '--to', 'x')
+    ask('move', 'b', '--to', 'y')
+    settle()
     known = {v['mac']: (v['site'], v['epoch'], v['addresses']) for v in listed().values()}
-    moved = next(v for v in listed().values() if v['epoch'] > 1 and v['site'] == 'x')
+    moved = listed()['a']
+    expect(moved['epoch'] > 1, f'{moved}')
     before = [told(router) for router in (x, y)]
     forget()
     expect(listed() == {}, f'{listed()}')
@@ -238,6 +247,39 @@ with case('a router that is down is named, and the others answer'):
     expect(at(y, listed()['again'])['owner'] == 'r-y', 'Y is not its gateway')
     x.start()
     settle()
+
+with case('a route is written only while it is at the revision that was read'):
+    def write(revision, ok=True):
+        via = x.config['routes'][0]['via']
+        return ask('route', '10.7.0.0/16', '--router', 'r-x', '--via', via, '--if-revision', str(revision), ok=ok)
+
+    def there():
+        return next(v for v in x.rows('routes') if v['prefix'] == '10.7.0.0/16')
+
+    write(0)
+    x.call('route.replace', prefix='10.7.0.0/16', blackhole=True)  # somebody else
+    error = write(0, ok=False)['error']
+    expect('revision' in error and 'via' not in there(), f'{error} {there()}')
+    write(there()['revision'])
+    expect('via' in there(), f'{there()}')
+    x.call('route.delete', prefix='10.7.0.0/16')
+
+with case('more VMs than a message holds move in one transaction'):
+    for name in listed():
+        ask('delete', name)
+    vms = [change('vm.register', segment='wide', mac=f'02:00:00:02:{n // 256:02x}:{n % 256:02x}', epoch=1,
+                  addresses=[{'private': f'10.2.{16 + n // 200}.{1 + n % 200}'}]) for n in range(MANY)]
+    expect(asked(x, lambda r: r.replace(vms, **{'max-remove': 0}))['vms']['added'] == MANY, 'they are not there')
+    wait_for('Y knows', lambda: len(y.rows('vms')) == MANY, 60)
+    expect(ask('sync')['adopted'] == MANY, 'not all were adopted')
+    before = y.call('show.status')['revision']
+    began = time.monotonic()
+    ask('move', '--all', '--from', 'x', '--to', 'y')
+    print(f'   {MANY} moved in {time.monotonic() - began:.2f} s')
+    expect(all(v['owner'] == 'r-y' and v['epoch'] == 2 for v in y.rows('vms')), 'not all have moved')
+    log = [v for v in y.call('show.log', limit=1000, since='1m')['rows'] if v.get('of') == 'txn.commit']
+    expect({v['revision'] for v in log} == {log[0]['revision']} and log[0]['revision'] > before, f'{before}: {log[:2]}')
+    again = create('again', 'x')
 
 with case('a controller with an older term may change nothing any more'):
     older = open(clc.file, encoding='utf-8').read()

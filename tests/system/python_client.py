@@ -427,7 +427,7 @@ with case('a move that was cut off is finished by giving it again, or by sync, w
 
 with case('host routes follow a routed VM, and a route of the command is in the router'):
     v = created('v', segment='wide')
-    clc('route', '10.99.0.0/16', '--router', 'r-x', '--via', '198.51.100.1')
+    clc('route', '10.99.0.0/16', '--router', 'r-x', '--via', '198.51.100.1', '--if-revision', '0')
     clc('move', 'v', '--to', 'y')
     routes = {r['prefix']: r.get('via') for r in x.rows('routes')}
     host = v['addresses'][0]['private'] + '/32'

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fake_router.h"
 
+#include <api/items.h>
 #include <api/methods.h>
 #include <assert.h>
 #include <mutate.h>
@@ -132,6 +133,48 @@ change_all(struct fake_router *r, const json_t *params, json_t **data)
 	return 0;
 }
 
+/* As a router: all as it was hashed, or nothing. */
+static int
+commit(struct fake_router *r, const json_t *params, json_t **data)
+{
+	json_t *all = json_pack("{s:O}", "changes", r->staged), *item;
+	char text_[ITEMS_HASH_TEXT];
+	struct items_hash h;
+	size_t i;
+	int rc;
+
+	items_hash_init(&h);
+	json_array_foreach(r->staged, i, item) items_hash_add(&h, item);
+	items_hash_text(&h, text_);
+	assert(strcmp(text(params, "sha256"), text_) == 0);
+	assert(number(params, "count") == (json_int_t)json_array_size(r->staged));
+	rc = change_all(r, all, data);
+	r->commits += rc == 0;
+	json_decref(all);
+	return rc;
+}
+
+/* Of a staged transaction all but its commit. */
+static bool
+stage(struct fake_router *r, struct rpc_request *q, const char *method, const json_t *params)
+{
+	if (strcmp(method, "txn.open") == 0) {
+		assert(r->staged == NULL);
+		r->staged = json_array();
+		r->parts = 0;
+	} else if (strcmp(method, "txn.add") == 0) {
+		assert(number(params, "txn") == 7 && number(params, "part") == ++r->parts);
+		json_array_extend(r->staged, json_object_get(params, "changes"));
+	} else if (strcmp(method, "txn.abort") == 0) {
+		json_decref(r->staged);
+		r->staged = NULL;
+	} else {
+		return false;
+	}
+	rpc_reply(q, json_pack("{s:i}", "txn", 7));
+	return true;
+}
+
 static json_t *
 page(struct fake_router *r, const json_t *params)
 {
@@ -164,6 +207,8 @@ free_rpc(struct fake_router *r)
 	r->channel = NULL;
 	rpc_free(r->rpc);
 	r->rpc = NULL;
+	json_decref(r->staged);
+	r->staged = NULL;
 	if (r->unanswered != NULL) /* to nobody any more */
 		rpc_reply(r->unanswered, json_null());
 	r->unanswered = NULL;
@@ -255,7 +300,7 @@ handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 	struct fake_router *r = arg;
 	enum fake_fault fault = r->fault;
 	json_t *data = NULL;
-	int rc;
+	int rc = 0;
 
 	r->calls++;
 	if (r->hostility != HONEST) {
@@ -276,14 +321,21 @@ handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 				     strcmp(r->after, "c-old") == 0 ? "too old" : NULL));
 		return;
 	}
+	if (stage(r, q, method, params))
+		return;
 	r->fault = FAULT_NONE;
 	if (fault == FAULT_REFUSE) {
 		rpc_fail(q, RPC_LIMIT, NULL, "fake limit");
 		return;
 	}
 	if (fault != FAULT_LOSE_BEFORE)
-		rc = strcmp(method, "txn.apply") == 0 ? change_all(r, params, &data)
-						      : change(r, method, params, &data);
+		rc = strcmp(method, "txn.apply") == 0	 ? change_all(r, params, &data)
+		     : strcmp(method, "txn.commit") == 0 ? commit(r, params, &data)
+							 : change(r, method, params, &data);
+	if (strcmp(method, "txn.commit") == 0 && rc == 0) {
+		json_decref(r->staged);
+		r->staged = NULL;
+	}
 	if (fault == FAULT_NONE) {
 		answer(r, q, rc, data);
 		return;

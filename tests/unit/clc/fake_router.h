@@ -36,11 +36,12 @@ struct fake_router {
 	struct rpc *rpc;
 	json_t *routes; /* prefix -> via */
 	json_t *last;	/* parameters of the last change */
+	json_t *staged; /* changes of the open transaction, NULL: none */
 	enum fake_fault fault;
 	enum fake_hostility hostility;
 	unsigned int turn_away;		/* so many of the next connections are closed without an answer */
 	struct rpc_request *unanswered; /* the last one, of a silent router */
-	unsigned int calls, txns, changes;
+	unsigned int calls, txns, changes, commits, parts;
 	char after[64]; /* of the last subscription to events */
 };
 
