@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fuzz.h"
 
+#include "target.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,9 +10,6 @@
 #define PIECE	 64
 #define SESSIONS 256
 #define DRAINS	 3 /* waits that follow one another, and one more */
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct worker fresh; /* the worker before any frame */
 static struct frame waiting[RX_MAX];

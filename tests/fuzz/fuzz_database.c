@@ -4,6 +4,7 @@
  * The input is edits of a good database and its log: which file and kind of edit, where (3 bytes), how many, and the bytes.
  */
 #include "oracle.h"
+#include "target.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,9 +21,6 @@
 #define ID	 "router r-a"
 #define FILES	 2
 #define FILE_MAX (1u << 20)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char folder[] = "/dev/shm/nw-fuzz-XXXXXX", file[64];
 static const char *const suffix[FILES] = {"", "-wal"};

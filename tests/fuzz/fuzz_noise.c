@@ -6,6 +6,7 @@
  * has touched or that come behind one. Left alone, all come. Whoever is not who he says brings no channel up.
  */
 #include "oracle.h"
+#include "target.h"
 
 #include <fake_env.h>
 #include <net/channel_priv.h>
@@ -79,9 +80,6 @@ struct pair {
 
 static struct pair *pair; /* of the find callback */
 static uint8_t private_keys[3][32], public_keys[3][32];
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint8_t
 next(struct pair *p)

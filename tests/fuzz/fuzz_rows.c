@@ -10,18 +10,6 @@
 
 #define HELD_MAX (16u << 20)
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	router_prepare();
-	return 0;
-}
-
 static void
 put_row(void *arg, const char *kind, const char *key, const char *value)
 {

@@ -3,6 +3,7 @@
  * taken is the same when it is written down and read again.
  */
 #include "oracle.h"
+#include "target.h"
 
 #include <api/kinds.h>
 #include <api/yaml.h>
@@ -13,11 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 
 static int fd;
 static char file[40];

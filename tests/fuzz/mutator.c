@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* mutator.c - changes inputs that are lines: see lines.h. */
 #include "lines.h"
+#include "target.h"
 
 #include <jansson.h>
 #include <mutate.h>
@@ -9,9 +10,6 @@
 
 #define LINES_MAX  64
 #define VALUES_MAX 256
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
 
 struct text {
 	char *at;

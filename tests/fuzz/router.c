@@ -73,11 +73,13 @@ keep_rows(struct node *n)
 	}
 }
 
-void
-router_prepare(void)
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct world *w = world_new(1, 2);
 
+	(void)argc;
+	(void)argv;
 	fuzz_quiet();
 	node_start(world_router(w, 0));
 	node_start(world_router(w, 1));
@@ -85,6 +87,7 @@ router_prepare(void)
 	populate(w);
 	keep_rows(world_router(w, 0));
 	world_free(w);
+	return 0;
 }
 
 void

@@ -7,6 +7,7 @@
 
 #include "lines.h"
 #include "oracle.h"
+#include "target.h"
 
 #include <sim/world.h>
 
@@ -21,12 +22,10 @@ struct state {	      /* what r-a knows, to be compared */
 	} * vms;
 };
 
-/* Once: notes the rows that every world starts from. */
-void router_prepare(void);
 struct world *router_world(bool empty); /* r-a is ready; `empty`: from a store without rows */
 struct node *router_node(struct world *w);
 extern const uint8_t observer_key[32]; /* private; its name is "watch" */
-/* The rows of router_prepare(): row(arg, kind, key, value). */
+/* The rows that every world starts from, made by LLVMFuzzerInitialize(): row(arg, kind, key, value). */
 void router_rows(void (*row)(void *arg, const char *kind, const char *key, const char *value), void *arg);
 /* Until no change is on its way. */
 void router_settle(struct world *w);

@@ -8,8 +8,9 @@ Which program is the VTEP in `peer`, between eth0 and the port `far`, is the tes
 """
 import os
 
+from check import case, expect
 from lab import program, run
-from onesite import PEER, PEER_MAC, ROUTER, OneSite
+from onesite import HOSTS, PEER, PEER_MAC, ROUTER, OneSite
 
 FAR, FAR_MAC, VNI = '10.1.0.33', '52:54:00:00:00:33', 100
 
@@ -32,3 +33,14 @@ class PeerSite(OneSite):
         self.sh('peer', f'bridge fdb append 00:00:00:00:00:00 dev vx0 dst {ROUTER}')
         self.bridge('peer', 'br0', 'vx0', 'far')
         self.ip('peer', 'link set dev vx0 up')
+
+    def they_find_each_other(self, vtep):
+        """The first cases of every VTEP that may stand there."""
+        with case(f'a VM finds and pings a host behind {vtep}: flooded question, unicast answer'):
+            n = self.ping('vm', FAR, 10)
+            expect(n == 10, f'{n} of 10 answered; {self.router.drops()}')
+
+        with case(f'a host behind {vtep} pings a VM'):
+            self.ip('far', 'neigh flush dev eth0')
+            n = self.ping('far', HOSTS['vm'][0], 10)
+            expect(n == 10, f'{n} of 10 answered; {self.router.drops()}')

@@ -21,14 +21,7 @@ router = lab.start()
 VM, VM_MAC, _ = HOSTS['vm']
 STRANGER, STRANGER_MAC, _ = HOSTS['stranger']
 
-with case('a VM finds and pings a host behind the kernel: flooded question, unicast answer'):
-    n = lab.ping('vm', FAR, 10)
-    expect(n == 10, f'{n} of 10 answered')
-
-with case('a host behind the kernel pings a VM'):
-    lab.ip('far', 'neigh flush dev eth0')
-    n = lab.ping('far', VM, 10)
-    expect(n == 10, f'{n} of 10 answered')
+lab.they_find_each_other('the kernel')
 
 with case('a host that nobody registered is reached by flooding, and learnt'):
     n = lab.ping('far', STRANGER, 5)

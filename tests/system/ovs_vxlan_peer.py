@@ -65,14 +65,7 @@ except (LabError, OSError) as e:
     sys.exit(0)
 router = lab.start()
 
-with case('a VM finds and pings a host behind Open vSwitch: flooded question, unicast answer'):
-    n = lab.ping('vm', FAR, 10)
-    expect(n == 10, f'{n} of 10 answered; {router.drops()}')
-
-with case('a host behind Open vSwitch pings a VM'):
-    lab.ip('far', 'neigh flush dev eth0')
-    n = lab.ping('far', VM, 10)
-    expect(n == 10, f'{n} of 10 answered; {router.drops()}')
+lab.they_find_each_other('Open vSwitch')
 
 with case('hosts that nobody registered find each other by flooding, and are learnt at both ends'):
     n = lab.ping('stranger', FAR, 10)

@@ -87,6 +87,17 @@ stage_commit(struct stage *g, json_t **v)
 	return caller_ask(g->k, "txn.commit", commit_params(g), v);
 }
 
+/* The error's code or 0. */
+static int
+commit(struct stage *g)
+{
+	json_t *v;
+	int code = stage_commit(g, &v);
+
+	json_decref(v);
+	return code;
+}
+
 /* ---- tests ---- */
 
 static void
@@ -134,8 +145,7 @@ a_staged_transaction_is_one_commit_and_one_publication(void **state)
 	assert_int_equal(model_count(r), 500);
 	assert_int_equal(r->n_commits, commits + 1);
 	assert_int_equal(r->n_publishes, publishes + 1);
-	assert_int_equal(stage_commit(&g, &v), RPC_NOT_FOUND); /* it has ended */
-	json_decref(v);
+	assert_int_equal(commit(&g), RPC_NOT_FOUND); /* it has ended */
 	caller_free(k);
 	world_free(w);
 }
@@ -148,26 +158,22 @@ a_commit_needs_all_parts_as_they_were_sent(void **state)
 	struct node *r = world_router(w, 0);
 	struct caller *k = controller_of(r, 1);
 	struct stage g = stage_open(k), whole;
-	json_t *v;
 
 	(void)state;
 	stage_add(&g, registers(0, 3));
 	whole = g;
 	whole.count = 5;
-	assert_int_equal(stage_commit(&whole, &v), RPC_CONFLICT); /* two are missing */
-	json_decref(v);
+	assert_int_equal(commit(&whole), RPC_CONFLICT); /* two are missing */
 	whole = g;
 	items_hash_init(&whole.hash);
-	assert_int_equal(stage_commit(&whole, &v), RPC_CONFLICT); /* others were sent */
-	json_decref(v);
+	assert_int_equal(commit(&whole), RPC_CONFLICT);			    /* others were sent */
 	assert_int_equal(stage_part(&g, 3, registers(3, 1)), RPC_CONFLICT); /* part 2 is missing */
 	assert_int_equal(stage_part(&g, 1, registers(0, 3)), 0);	    /* its answer was lost */
 	assert_int_equal(stage_part(&g, 1, registers(0, 2)), RPC_CONFLICT);
 	assert_int_equal(stage_part(&g, 2, registers(0, 0)), RPC_INVALID_PARAMS);
 	assert_int_equal(model_count(r), 0);
 	stage_add(&g, registers(3, 2)); /* what was refused has left nothing behind */
-	assert_int_equal(stage_commit(&g, &v), 0);
-	json_decref(v);
+	assert_int_equal(commit(&g), 0);
 	assert_int_equal(model_count(r), 5);
 	caller_free(k);
 	world_free(w);
@@ -195,8 +201,7 @@ a_refused_change_refuses_its_part_or_its_transaction(void **state)
 	json_decref(v);
 	assert_int_equal(model_count(r), 1);
 	assert_int_equal(vm_unregister(r, 99, 2), 0);
-	assert_int_equal(stage_commit(&g, &v), RPC_STALE_EPOCH); /* it is still there to be committed */
-	json_decref(v);
+	assert_int_equal(commit(&g), RPC_STALE_EPOCH); /* it is still there to be committed */
 	assert_int_equal(caller_call(k, "txn.abort", json_pack("{s:I}", "txn", g.txn)), 0);
 	assert_int_equal(caller_call(k, "txn.abort", json_pack("{s:I}", "txn", g.txn)), RPC_NOT_FOUND);
 	assert_true(model_is_true(r));
@@ -221,8 +226,7 @@ a_dry_run_of_a_staged_transaction_changes_nothing_and_keeps_it(void **state)
 	assert_true(json_is_true(json_object_get(v, "dry-run")));
 	json_decref(v);
 	assert_int_equal(model_count(r), 0);
-	assert_int_equal(stage_commit(&g, &v), 0);
-	json_decref(v);
+	assert_int_equal(commit(&g), 0);
 	assert_int_equal(model_count(r), 3);
 	caller_free(k);
 	world_free(w);
@@ -236,7 +240,6 @@ a_connection_takes_what_it_staged_with_it(void **state)
 	struct node *r = world_router(w, 0);
 	struct caller *k = controller_of(r, 1), *other;
 	struct stage g = stage_open(k);
-	json_t *v;
 
 	(void)state;
 	stage_add(&g, registers(0, 3));
@@ -250,11 +253,9 @@ a_connection_takes_what_it_staged_with_it(void **state)
 	g = stage_open(k);
 	stage_add(&g, registers(0, 3));
 	g.k = other;
-	assert_int_equal(stage_commit(&g, &v), RPC_NOT_FOUND); /* nobody else's */
-	json_decref(v);
+	assert_int_equal(commit(&g), RPC_NOT_FOUND); /* nobody else's */
 	g.k = k;
-	assert_int_equal(stage_commit(&g, &v), 0);
-	json_decref(v);
+	assert_int_equal(commit(&g), 0);
 	caller_free(k);
 	caller_free(other);
 	world_free(w);
@@ -326,8 +327,7 @@ a_staged_replace_is_all_that_the_router_has(void **state)
 	g = stage_open_for(k, true);
 	for (unsigned int i = 0; i < 3; i++)
 		stage_add(&g, registers(1000 * i, 1000));
-	assert_int_equal(stage_commit(&g, &v), RPC_LIMIT);
-	json_decref(v);
+	assert_int_equal(commit(&g), RPC_LIMIT);
 	params = commit_params(&g);
 	json_object_set_new(params, "max-remove", json_integer(1));
 	assert_int_equal(caller_ask(k, "txn.commit", params, &v), 0);
@@ -395,15 +395,13 @@ a_log_that_a_long_transaction_overfills_is_cut_to_its_bound(void **state)
 	struct node *r = world_router(w, 0);
 	struct caller *k = controller_of(r, 1);
 	struct stage g = stage_open(k);
-	json_t *v;
 
 	(void)state;
 	r->conf.control.log_rows = 300;
 	r->conf.limits.vms = 30000;
 	for (unsigned int n = 0; n < 25000; n += 2500)
 		stage_add(&g, registers(n, 2500));
-	assert_int_equal(stage_commit(&g, &v), 0);
-	json_decref(v);
+	assert_int_equal(commit(&g), 0);
 	world_run(w, 1000);
 	assert_in_range(stored_count(r, "log"), 300, 300 + 2 * 31);
 	caller_free(k);
