@@ -283,6 +283,7 @@ host_new(struct err *e)
 		.random = fill_random,
 	};
 	host_stream_ops(&h->ops);
+	host_listen_ops(&h->ops);
 	h->env = (struct env){.ops = &h->ops, .ctx = h};
 	if (start(h, e) != 0) {
 		host_free(h);
