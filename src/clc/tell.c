@@ -175,12 +175,14 @@ tell(struct links *l, const char *router, struct change *changes, size_t n, stru
 
 		rc = all > got ? send_staged(l, router, batch, all, &data, e)
 			       : send_batch(l, router, batch, all, &data, e);
-		if (rc == 0)
+		if (rc == 0) {
 			set_all(batch, all, TOLD_DONE);
-		else if (rc == RPC_STALE_EPOCH && set_stale(batch, all, data))
-			rc = 0, by_messages = true;
-		else
+		} else if (rc == RPC_STALE_EPOCH && set_stale(batch, all, data)) {
+			by_messages = true;
+			rc = 0;
+		} else {
 			set_all(batch, all, rc == LINK_DOWN ? TOLD_LOST : TOLD_REFUSED);
+		}
 		json_decref(data);
 		data = NULL;
 	}

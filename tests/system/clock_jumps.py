@@ -5,30 +5,21 @@ r"""The wall clock jumps by a day, both ways, under three routers that run and o
     ra ==== rb ==== rc        ra's wall clock is wallclock.c's; its boot-time clock, as that of the others, is the kernel's
 """
 import os
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import program, wait_for
+from lab import wait_for
 from trio import Trio
+from wallclock import WallClock
 
 DAY = 86400
 VM = {'segment': 'blue', 'mac': '52:54:00:05:00:01'}
 SHORT = {'segment': 'blue', 'mac': '52:54:00:05:00:02'}
 
 lab = Trio('clocks')
-offset = os.path.join(lab.dir, 'offset')
-lab.r['a'].env = {'LD_PRELOAD': program('wallclock'), 'WALLCLOCK': offset}
-
-
-def jump(seconds):
-    with open(offset, 'r+b' if os.path.exists(offset) else 'wb') as f:
-        f.write(struct.pack('q', round(seconds * 10**9)))
-
-
-jump(0)
+jump = WallClock(lab, lab.r['a']).jump
 r = lab.start()
 a = r['a']
 
