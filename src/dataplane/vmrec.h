@@ -53,6 +53,13 @@ vm_drain_at(const struct vm_rec *r, rte_be32_t ip, uint8_t router)
 	return NULL;
 }
 
+/* Do its sessions have homes that are looked up: because an address of it drains, or will soon? */
+static inline bool
+vm_has_homes(const struct vm_rec *r)
+{
+	return r->n_drains != 0 || (r->flags & VM_REC_NOTES);
+}
+
 #define VM_NO_HOME (-1)
 
 /* The router that translates this global address of the VM, or VM_NO_HOME. */

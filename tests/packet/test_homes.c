@@ -813,6 +813,116 @@ old_address_of_the_same_site_drains_beside_the_new_one(void **state)
 
 /* ---- a scratch worker ---- */
 
+/* ---- a VM that is about to leave, and one that came while the old router still lists its sessions ---- */
+
+static void
+vm_flagged(uint16_t flags)
+{
+	struct vm_rec r = *vm_get(SEG1, MAC_VM(5));
+
+	r.flags = (r.flags & 0xff) | flags;
+	vm_put(&r);
+}
+
+static void
+vm_that_is_about_to_leave_has_its_sessions_noted_both_ways(void **state)
+{
+	(void)state;
+	vm_here(5);
+	vm_flagged(VM_REC_NOTES);
+	burst(DC0, udp(BY_VM(5), OUT), tcp(BY_VM(5), OUT));
+	LEAVES(udp, GLOBAL(5));
+	LEAVES(tcp, GLOBAL(5));
+	KEY_IS(IPPROTO_UDP, GLOBAL(5));
+	KEY_IS(IPPROTO_TCP, GLOBAL(5));
+	burst(WAN0, tcp(BY_ISP, .src = USER, .dst = GLOBAL(5), .sport = 81, .dport = 1001));
+	expect_frame(DC0, tcp(TO_VM(5), .src = USER, .sport = 81, .dport = 1001, ROUTED));
+	assert_int_equal(net_home(IPPROTO_TCP, PRIVATE(5), 1001, USER, 81), GLOBAL(5));
+}
+
+static void
+vm_that_stays_has_nothing_noted(void **state)
+{
+	(void)state;
+	vm_here(5);
+	burst(DC0, udp(BY_VM(5), OUT));
+	LEAVES(udp, GLOBAL(5));
+	KEY_IS(IPPROTO_UDP, 0);
+}
+
+/* There is one address that they may take. */
+static void
+fragments_of_a_vm_that_is_about_to_leave_do_not_wait(void **state)
+{
+	struct frame new = udp(BY_VM(5), OUT, .id = 7, .size = 200);
+	struct frame out = udp(TO_ISP, .src = GLOBAL(5), OUT, .id = 7, .size = 200, ROUTED);
+
+	(void)state;
+	vm_here(5);
+	vm_flagged(VM_REC_NOTES);
+	burst(DC0, fragment_of(&new, 104, 104, true));
+	expect_frame(WAN0, fragment_of(&out, 104, 104, true));
+}
+
+static void
+vm_without_a_global_address_that_is_about_to_leave_has_none_still(void **state)
+{
+	struct vm_rec r;
+
+	(void)state;
+	vm_here(5);
+	r = *vm_get(SEG1, MAC_VM(5));
+	r.addresses[0].global = 0;
+	r.flags = VM_REC_NOTES;
+	vm_put(&r);
+	burst(DC0, udp(BY_VM(5), OUT));
+	expect_drop(DROP_NAT_NO_GLOBAL, 1);
+	KEY_IS(IPPROTO_UDP, 0);
+}
+
+static void
+while_the_list_is_open_all_but_a_syn_is_of_before(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_flagged(VM_REC_OPEN);
+	burst(DC0, udp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(udp));
+	burst(DC0, tcp(BY_VM(5), OUT, .flags = SYN));
+	LEAVES(tcp, GLOBAL(5), .flags = SYN);
+	vm_flagged(0);
+	burst(DC0, udp(BY_VM(5), OUT), udp(BY_VM(5), .dst = USER, .sport = 1001, .dport = 80));
+	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1001, .dport = 80, ROUTED));
+	expect_tunnel(R_Y, SEG1, CARRIED(udp)); /* it was noted so */
+}
+
+static void
+while_the_list_is_open_what_comes_by_the_new_address_is_new(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_flagged(VM_REC_OPEN);
+	burst(WAN0, udp(BY_ISP, .dst = GLOBAL(5), IN));
+	REACHES(udp, ROUTED);
+	burst(DC0, udp(BY_VM(5), OUT));
+	LEAVES(udp, GLOBAL(5));
+}
+
+static void
+while_the_list_is_open_a_fragment_alone_is_of_before(void **state)
+{
+	struct frame lone = udp(BY_VM(5), OUT, .id = 7, .size = 200);
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_flagged(VM_REC_OPEN);
+	burst(DC0, fragment_of(&lone, 104, 104, true));
+	expect_nothing();
+	net_advance(HOLD_FRAGMENT_MS);
+	net_idle();
+	expect_tunnel(R_Y, SEG1, fragment_of(&lone, 104, 104, true));
+}
+
 static void
 scratch_worker_finds_but_notes_nothing(void **state)
 {
@@ -916,6 +1026,13 @@ main(void)
 		net_test(vm_that_returns_finds_its_idle_sessions_at_the_address_they_have),
 		net_test(router_that_a_vm_left_again_sends_what_it_does_not_know_to_the_older_site),
 		net_test(old_address_of_the_same_site_drains_beside_the_new_one),
+		net_test(vm_that_is_about_to_leave_has_its_sessions_noted_both_ways),
+		net_test(vm_that_stays_has_nothing_noted),
+		net_test(fragments_of_a_vm_that_is_about_to_leave_do_not_wait),
+		net_test(vm_without_a_global_address_that_is_about_to_leave_has_none_still),
+		net_test(while_the_list_is_open_all_but_a_syn_is_of_before),
+		net_test(while_the_list_is_open_what_comes_by_the_new_address_is_new),
+		net_test(while_the_list_is_open_a_fragment_alone_is_of_before),
 		net_test(scratch_worker_finds_but_notes_nothing),
 		net_test(session_does_not_notice_a_scratch_worker),
 	};

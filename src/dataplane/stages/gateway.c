@@ -5,7 +5,8 @@
  *   owner elsewhere                                           -> carried to the owner, from a DC port only
  *   carried here by the owner itself, and the segment is
  *     routed or the destination inside                        -> routed here: it left before the VM changed hands
- *   the VM drains, and the destination is outside             -> home_out decides by session
+ *   the VM drains or is about to leave, and the destination
+ *     is outside                                              -> home_out decides by session
  */
 #include <dataplane/ip4.h>
 #include <dataplane/ip4_send.h>
@@ -94,7 +95,7 @@ decide(struct worker *w, struct rte_mbuf *m, struct paths *p)
 	uint16_t dst_seg = topo_segment_in_vrf(w->topo, w->topo->segments[md->seg].vrf, dst);
 	bool outside = dst_seg == TOPO_NONE && !is_own(w->topo, dst, dst_seg);
 
-	if (outside && md->vm->n_drains != 0 && w->topo->segments[md->seg].nat)
+	if (outside && vm_has_homes(md->vm) && w->topo->segments[md->seg].nat)
 		vec_add(&p->home_out, m);
 	else if (md->vm->owner == ROUTER_SELF)
 		route_here(w, m, dst_seg, p);

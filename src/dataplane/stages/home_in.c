@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What reaches a draining VM is evidence of a session's home; first evidence wins.
+/* What reaches a VM that drains, or is about to leave, is evidence of a session's home; first evidence wins.
  *
  *   from the WAN by a draining address of ours      that address
  *   from the WAN by the live address                that address; but TCP only when it opens, or when the VM returned
@@ -26,6 +26,7 @@ look(struct worker *w, struct rte_mbuf *m, struct evidence *e)
 {
 	const struct meta *md = meta(m);
 	const struct vm_rec_drain *d;
+	bool drains;
 	rte_be32_t ip;
 
 	*e = (struct evidence){0};
@@ -33,11 +34,13 @@ look(struct worker *w, struct rte_mbuf *m, struct evidence *e)
 		return;
 	ip = ip4_hdr(m)->dst_addr;
 	flow_of(w, m, FLOW_TO_VM, &e->flow);
-	if (!e->flow.known || e->flow.quoted || vm_oldest_drain(md->vm, ip) == NULL)
+	drains = vm_oldest_drain(md->vm, ip) != NULL;
+	if (!e->flow.known || e->flow.quoted || !(drains || (md->vm->flags & VM_REC_NOTES)))
 		return;
 	if (md->nat_ip != 0) {
 		e->home = md->nat_ip;
-		e->young = vm_live_global(md->vm, ip) == md->nat_ip && !vm_live_is_oldest(md->vm, ip);
+		e->young =
+			drains && vm_live_global(md->vm, ip) == md->nat_ip && !vm_live_is_oldest(md->vm, ip);
 	} else if ((d = vm_drain_at(md->vm, ip, md->in_router)) != NULL) {
 		e->home = d->global;
 	}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A draining VM's packet to the world: by which of its global addresses, and so through which router?
+/* A packet to the world of a VM that drains: by which of its global addresses, and so through which router? Of one that is about
+ * to leave the session is noted.
  *
  *   the session is noted                 its home
  *   TCP SYN without ACK                  the live address: the session begins here
  *   other TCP                            the oldest address that the VM still has: one that drains, or the live one
  *                                        when the VM returned to it
- *   others                               the live address
+ *   others                               the live address; as other TCP while the old router's list is open
  *   a later fragment                     as its first one, for which it waits a moment
  *
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
@@ -25,6 +26,7 @@ struct choice {
 	struct flow flow;
 	rte_be32_t opens;  /* where a session that begins goes */
 	rte_be32_t oldest; /* where an unknown one of before goes */
+	bool drains;	   /* so there is a choice */
 	enum drop why;	   /* DROPS: none */
 };
 
@@ -137,10 +139,17 @@ notes(const struct choice *c, rte_be32_t home)
 	       (c->rec->owner == ROUTER_SELF || vm_home_router(c->rec, c->flow.key.vm, home) == ROUTER_SELF);
 }
 
+/* Where one goes that nobody knows. */
+static rte_be32_t
+by_rule(const struct choice *c)
+{
+	return !c->flow.syn && (c->flow.tcp || (c->rec->flags & VM_REC_OPEN)) ? c->oldest : c->opens;
+}
+
 static rte_be32_t
 unknown(struct worker *w, struct choice *c, bool stale)
 {
-	rte_be32_t home = c->flow.tcp && !c->flow.syn ? c->oldest : c->opens;
+	rte_be32_t home = by_rule(c);
 
 	return notes(c, home) ? note(w, c, home, stale) : home;
 }
@@ -164,7 +173,7 @@ choose(struct worker *w, struct rte_mbuf *m, struct choice *c)
 
 	if (!c->flow.known) {
 		home = frag_find(w, m);
-		return home != 0 ? home : c->flow.tcp ? c->oldest : c->opens;
+		return home != 0 ? home : by_rule(c);
 	}
 	if (!flow_home(w, &c->flow, c->flow.tells, &home))
 		return unknown(w, c, false);
@@ -226,16 +235,16 @@ begin(struct worker *w, struct rte_mbuf *m, struct choice *c, struct vec *nat_ou
 		go(w, m, rec->owner, encap);
 		return false;
 	}
-	if (any == NULL) { /* another address of the VM drains */
+	if (any == NULL && !(rec->flags & VM_REC_NOTES)) { /* another address of the VM drains */
 		send_home(w, m, vm_live_global(rec, ip), nat_out, encap);
 		return false;
 	}
-	*c = (struct choice){.rec = rec, .why = DROPS};
+	*c = (struct choice){.rec = rec, .drains = any != NULL, .why = DROPS};
 	/* What the owner carries here is of an address that drains here. */
 	c->opens = mine || !carried ? vm_live_global(rec, ip) : own->global;
-	c->oldest = !mine && carried		 ? own->global
-		    : vm_live_is_oldest(rec, ip) ? vm_live_global(rec, ip)
-						 : any->global;
+	c->oldest = !mine && carried				? own->global
+		    : any == NULL || vm_live_is_oldest(rec, ip) ? vm_live_global(rec, ip)
+								: any->global;
 	flow_of(w, m, FLOW_FROM_VM, &c->flow);
 	sessions_prefetch(w->tables->sessions, &c->flow.key);
 	return true;
@@ -255,7 +264,7 @@ home_out(struct worker *w, struct vec *in, struct vec *nat_out, struct vec *enca
 	for (i = 0; i < n; i++) {
 		rte_be32_t home;
 
-		if (!choice[i].flow.known && frag_hold(w, in->m[i]))
+		if (!choice[i].flow.known && choice[i].drains && frag_hold(w, in->m[i]))
 			continue;
 		home = choose(w, in->m[i], &choice[i]);
 		if (choice[i].why != DROPS)

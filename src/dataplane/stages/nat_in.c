@@ -36,5 +36,5 @@ nat_in(struct worker *w, struct vec *in, struct vec *home_in, struct vec *to_vm)
 	for (i = 0; i < in->n; i++)
 		traffic_expect(w, rec[i]);
 	vec_foreach (in, m, i)
-		translate(w, m, rec[i], rec[i] != NULL && rec[i]->n_drains != 0 ? home_in : to_vm);
+		translate(w, m, rec[i], rec[i] != NULL && vm_has_homes(rec[i]) ? home_in : to_vm);
 }
