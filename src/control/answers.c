@@ -16,7 +16,17 @@ speaks_of(const struct peer *p, const struct vm_obj *o)
 
 /* ---- questions ---- */
 
-/* What a peer that has lost its store owned, its tombstones too. */
+static void
+branches_asked(const json_t *params, bool asked[DIGEST_FAN])
+{
+	const json_t *branch;
+	size_t i;
+
+	json_array_foreach(json_object_get(params, "branches"), i, branch)
+		asked[(size_t)json_integer_value(branch) % DIGEST_FAN] = true;
+}
+
+/* Of what a peer owned before its store was lost, or became an old one: the branches that it asks for, tombstones too. */
 static json_t *
 give_back(struct peer *p, const json_t *params)
 {
@@ -24,12 +34,15 @@ give_back(struct peer *p, const json_t *params)
 	json_t *vms = json_array(), *v = json_pack("{s:o}", "vms", vms);
 	struct core *c = p->core;
 	size_t n = HASH_COUNT(c->vms), i = vm_sorted(c, cursor);
+	bool asked[DIGEST_FAN] = {0};
 	char key[VM_KEY_TEXT];
 
+	branches_asked(params, asked);
 	for (; i < n && json_array_size(vms) < PULL_VMS; i++) {
 		const struct vm_obj *o = c->sorted[i];
 
-		if (o->present && o->now.fwd.owner == p->index && p->shared[o->key.segment])
+		if (o->present && o->now.fwd.owner == p->index && p->shared[o->key.segment] &&
+			asked[o->leaf / DIGEST_FAN])
 			json_array_append_new(vms, vm_json(c, &o->now));
 	}
 	if (i < n) {
@@ -43,9 +56,10 @@ static json_t *
 sums_of_all(struct peer *p, const json_t *params)
 {
 	json_int_t revision = json_integer_value(json_object_get(params, "revision"));
-	json_t *v = json_pack("{s:o, s:o, s:I}", "mine", digest_json(p->mine->branch), "yours",
-		digest_json(p->theirs->branch), "revision", (json_int_t)p->revision);
+	json_t *v = json_pack("{s:o, s:o, s:I, s:b}", "mine", digest_json(p->mine->branch), "yours",
+		digest_json(p->theirs->branch), "revision", (json_int_t)p->revision, "sure", p->sure);
 
+	p->told_unsure = !p->sure;
 	if (revision > 0)
 		peer_told_revision(p, (uint64_t)revision);
 	return v;
@@ -66,7 +80,7 @@ sums_of_leaves(struct peer *p, const json_t *params)
 	return json_pack("{s:o}", "mine", mine);
 }
 
-/* Ours with epoch and hash; those of others, and whose they are. */
+/* Ours with epoch and hash; those of others, whose they are, and with which epoch. */
 static void
 leaf_rows(struct peer *p, size_t leaf, json_t *rows, json_t *others)
 {
@@ -83,8 +97,9 @@ leaf_rows(struct peer *p, size_t leaf, json_t *rows, json_t *others)
 			json_array_append_new(rows, json_pack("[s, s, I, I]", segment, mac,
 							    (json_int_t)o->now.epoch, (json_int_t)o->hash));
 		else if (o->present && p->shared[o->key.segment])
-			json_array_append_new(others,
-				json_pack("[s, s, s]", segment, mac, router_name(c, o->now.fwd.owner)));
+			json_array_append_new(
+				others, json_pack("[s, s, s, I]", segment, mac,
+						router_name(c, o->now.fwd.owner), (json_int_t)o->now.epoch));
 	}
 }
 
@@ -282,7 +297,8 @@ sync_request(struct session *s, struct rpc_request *r, const char *method, json_
 		answer(p, r, params, rows);
 	} else if (strcmp(method, "sync.pull") == 0 && has_list(params, "vms", PULL_VMS)) {
 		answer(p, r, params, pull);
-	} else if (strcmp(method, "sync.mine") == 0 && json_is_string(json_object_get(params, "cursor"))) {
+	} else if (strcmp(method, "sync.mine") == 0 && has_list(params, "branches", DIGEST_FAN) &&
+		   json_is_string(json_object_get(params, "cursor"))) {
 		answer(p, r, params, give_back);
 	} else if (strcmp(method, "sync.update") == 0 && has_list(params, "vms", CLAIMS_MAX)) {
 		update(p, r, json_object_get(params, "vms"));

@@ -4,6 +4,8 @@
 
 #include <common/log.h>
 
+#define PASSES 8 /* over claims that wait for each other's addresses */
+
 struct claims {
 	struct txn txn;
 	uint8_t peer;
@@ -14,13 +16,28 @@ struct claims {
 	uint64_t accepted, refused;
 	size_t counted; /* in peer.claims_wait, until this is done */
 	bool retry;
-	bool returned; /* not of its own VMs, but of ours */
+	bool returned;	 /* not of its own VMs, but of ours */
+	uint64_t serial; /* names what these replace */
 };
 
-/* Of this VM, an address that another VM of the claimant's own has: its word on both is newer. */
+struct claim { /* one of them */
+	struct vm_state state;
+	int code; /* RPC_CONFLICT: not tried yet, or refused for an address that another of them may free */
+	bool changed;
+	struct fail fail;
+};
+
+/* Of this VM, an address that another VM of the claimant's own has: its word on both is newer, once it knows what it said before
+ * its start. */
 static bool
-may_strip(const struct vm_obj *o, ip4 which, uint8_t peer)
+may_strip(struct core *c, const struct claims *x, const struct vm_obj *o, ip4 which)
 {
+	uint8_t peer = x->peer;
+
+	if (x->returned)
+		return o->named == x->serial;
+	if (!c->peers[peer - 1].is_sure)
+		return false;
 	if (o->now.fwd.owner == peer)
 		return true;
 	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++)
@@ -82,7 +99,7 @@ take_own_drain(struct core *c, struct peer *p, const struct vm_obj *mine, struct
 	}
 	if (live_here(mine, &s->fwd.drains[i]))
 		return true;
-	if (!mine && p->gives_back && is_free_own(c, s, s->fwd.drains[i].global_ip))
+	if (!mine && !p->sure && is_free_own(c, s, s->fwd.drains[i].global_ip))
 		return true;
 	sync_drain_done(c, s, s->fwd.drains[i].global_ip, t->epoch);
 	return false;
@@ -165,24 +182,44 @@ wins(struct core *c, const struct vm_obj *mine, const struct vm_state *s, struct
 
 /* Makes room for the addresses of a claim, or refuses it for now. */
 static int
-clear_addresses(struct core *c, const struct vm_state *s, struct fail *f)
+clear_addresses(struct core *c, const struct claims *x, const struct vm_state *s, struct fail *f)
 {
 	struct vm_obj *o;
 	ip4 which;
 
 	while ((o = vm_clash(c, s, &which)) != NULL) {
-		if (!may_strip(o, which, s->fwd.owner))
+		if (!may_strip(c, x, o, which))
 			return check_clash(c, s, f);
 		vm_strip(c, o, which);
 	}
 	return 0;
 }
 
+static int
+check_step(const struct vm_obj *mine, const struct vm_state *s, struct fail *f)
+{
+	if (!mine || s->epoch <= mine->now.epoch || s->epoch - mine->now.epoch <= EPOCH_STEP)
+		return 0;
+	return fail(f, RPC_EPOCH_STEP, "epoch %" PRIu64 " is more than 2^32 above %" PRIu64, s->epoch,
+		mine->now.epoch);
+}
+
+static int
+check_room(struct core *c, const struct vm_obj *mine, const struct vm_state *s, struct fail *f)
+{
+	if (!s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
+		return fail(f, RPC_LIMIT, "limits.vms is reached");
+	if (s->deleted && !(mine && mine->now.deleted && mine->now.fwd.owner == s->fwd.owner))
+		return tombstone_check(c, s->fwd.owner, f);
+	return 0;
+}
+
 /* 0, or an RPC_ code: RPC_CONFLICT and RPC_LIMIT may pass. */
 static int
-claim_take(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
+claim_take(struct core *c, const struct claims *x, struct vm_state *s, struct fail *f)
 {
 	struct vm_obj *mine = vm_find(c, s->fwd.segment, &s->fwd.mac);
+	struct peer *p = &c->peers[x->peer - 1];
 	int rc;
 
 	if (s->fwd.owner != p->index)
@@ -191,97 +228,146 @@ claim_take(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
 		return fail(f, RPC_DENIED, "it does not have this segment, by its own hello");
 	if (!wins(c, mine, s, p))
 		return 0;
-	if (mine && s->epoch - mine->now.epoch > EPOCH_STEP)
-		return fail(f, RPC_EPOCH_STEP, "epoch %" PRIu64 " is more than 2^32 above %" PRIu64, s->epoch,
-			mine->now.epoch);
-	rc = check_claim_addresses(c, s, f);
+	rc = check_step(mine, s, f);
+	if (rc == 0)
+		rc = check_claim_addresses(c, s, f);
 	if (rc != 0)
 		return rc;
 	for (unsigned int i = s->fwd.n_drains; i-- > 0;)
 		if (!take_drain(c, p, mine, s, i))
 			drain_remove(s, i);
-	if (!s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
-		return fail(f, RPC_LIMIT, "limits.vms is reached");
-	if (s->deleted && !(mine && mine->now.deleted && mine->now.fwd.owner == p->index) &&
-		tombstone_check(c, p->index, f) != 0)
-		return f->code;
-	rc = clear_addresses(c, s, f);
+	rc = check_room(c, mine, s, f);
+	if (rc == 0)
+		rc = clear_addresses(c, x, s, f);
 	if (rc == 0 && !(mine && mine->present && vm_state_same(&mine->now, s)))
 		vm_set(c, s);
 	return rc;
 }
 
-/* A VM of ours that we have lost with our store. What we know by now is newer. */
+/* A VM of ours that we do not know, or not so new: our store was lost or is an old one. Who says so could as well claim
+ * the VM for itself. */
 static int
-take_returned(struct core *c, struct peer *p, struct vm_state *s, struct fail *f)
+take_returned(struct core *c, const struct claims *x, struct vm_state *s, struct fail *f)
 {
 	struct vm_obj *mine = vm_find(c, s->fwd.segment, &s->fwd.mac);
+	struct peer *p = &c->peers[x->peer - 1];
 	int rc;
 
 	if (s->fwd.owner != FWD_SELF || !p->shared[s->fwd.segment])
 		return fail(f, RPC_DENIED, "we have asked for VMs of our own");
-	if (mine && mine->now.epoch >= s->epoch)
+	if (mine && mine->now.epoch == s->epoch && mine->now.fwd.owner == FWD_SELF)
+		return 0; /* by our own word */
+	if (!wins(c, mine, s, p))
 		return 0;
-	if (mine && c->remembers && mine->now.fwd.owner != FWD_SELF && mine->now.fwd.owner != p->index)
-		return 0; /* a third router's, and that one will tell */
-	rc = check_claim_drains(c, s, f);
+	rc = check_step(mine, s, f);
+	if (rc == 0)
+		rc = check_claim_drains(c, s, f);
+	if (rc == 0)
+		rc = check_room(c, mine, s, f);
+	if (rc == 0)
+		rc = clear_addresses(c, x, s, f);
 	if (rc == 0)
 		rc = vm_check(c, s, f);
-	if (rc == 0 && !s->deleted && !vm_live(mine) && c->n_live >= c->conf->limits.vms)
-		rc = fail(f, RPC_LIMIT, "limits.vms is reached");
 	if (rc == 0)
 		vm_set(c, s);
 	return rc;
 }
 
-static int
-claim_read(struct core *c, const json_t *v, struct vm_state *s, struct fail *f)
+static void
+claim_read(struct core *c, const json_t *v, struct claim *k)
 {
 	struct faults faults;
 	struct err e = {0};
 	struct vm vm;
-	int rc;
 
 	faults_init(&faults);
-	rc = kind_read(&kind_vm, v, NULL, &vm, &faults);
-	if (rc != 0) {
+	k->code = RPC_CONFLICT;
+	if (kind_read(&kind_vm, v, NULL, &vm, &faults) != 0) {
 		faults_err(&faults, &e);
-		fail(f, RPC_INVALID_PARAMS, "%s", e.text);
-	} else if (!vm_from_api(c, &vm, s, f)) {
-		rc = f->code;
+		k->code = fail(&k->fail, RPC_INVALID_PARAMS, "%s", e.text);
+	} else if (!vm_from_api(c, &vm, &k->state, &k->fail)) {
+		k->code = k->fail.code;
 	}
 	faults_fini(&faults);
 	kind_fini(&kind_vm, &vm);
-	return rc;
+}
+
+/* What of our own VMs this page replaces: it takes their addresses, too. */
+static void
+mark_replaced(struct core *c, struct claims *x, const struct claim *claims)
+{
+	c->replaces += 2;
+	x->serial = c->replaces;
+	for (size_t i = 0; i < x->n; i++) {
+		const struct vm_state *s = &claims[i].state;
+		struct vm_obj *o =
+			claims[i].code == RPC_CONFLICT ? vm_find(c, s->fwd.segment, &s->fwd.mac) : NULL;
+
+		if (o && x->returned && o->now.epoch < s->epoch)
+			o->named = x->serial;
+	}
+}
+
+static void
+claim_try(struct core *c, struct claims *x, struct claim *k)
+{
+	struct vm_state s = k->state;
+	size_t mark = txn_mark(c);
+
+	fail_clear(&k->fail);
+	k->code = x->returned ? take_returned(c, x, &s, &k->fail) : claim_take(c, x, &s, &k->fail);
+	if (k->code != 0)
+		txn_rollback(c, mark);
+	k->changed = txn_mark(c) != mark;
+}
+
+/* All those that have to be; in which order they come makes no difference, but for long chains: what is left comes again. */
+static void
+claims_try(struct core *c, struct claims *x, struct claim *claims)
+{
+	bool again = true;
+
+	for (int pass = 0; again && pass < PASSES; pass++) {
+		again = false;
+		for (size_t i = 0; i < x->n; i++) {
+			if (claims[i].code != RPC_CONFLICT)
+				continue;
+			claim_try(c, x, &claims[i]);
+			again |= claims[i].changed;
+		}
+	}
+}
+
+static void
+claim_count(struct claims *x, struct peer *p, struct claim *k, const json_t *v)
+{
+	if (k->code == 0) {
+		x->accepted += !x->returned || k->changed;
+		return;
+	}
+	x->refused++;
+	x->retry |= k->code == RPC_CONFLICT || k->code == RPC_LIMIT;
+	peer_alarm(p, "its claim of VM %s/%s is refused: %s",
+		json_string_value(json_object_get(v, "segment")),
+		json_string_value(json_object_get(v, "mac")), k->fail.text);
+	fail_clear(&k->fail);
 }
 
 static int
 claims_apply(struct core *c, struct txn *t)
 {
 	struct claims *x = (struct claims *)t;
-	struct peer *p = &c->peers[x->peer - 1];
+	struct claim *claims = zalloc((x->n + 1) * sizeof(*claims));
 
 	x->accepted = x->refused = 0;
 	x->retry = false;
-	for (size_t i = x->from; i < x->from + x->n; i++) {
-		const json_t *v = json_array_get(x->vms, i);
-		struct fail f = {0};
-		struct vm_state s;
-		size_t mark = txn_mark(c);
-
-		if (claim_read(c, v, &s, &f) == 0 &&
-			(x->returned ? take_returned(c, p, &s, &f) : claim_take(c, p, &s, &f)) == 0) {
-			x->accepted++;
-			continue;
-		}
-		txn_rollback(c, mark);
-		x->refused++;
-		x->retry |= f.code == RPC_CONFLICT || f.code == RPC_LIMIT;
-		peer_alarm(p, "its claim of VM %s/%s is refused: %s",
-			json_string_value(json_object_get(v, "segment")),
-			json_string_value(json_object_get(v, "mac")), f.text);
-		fail_clear(&f);
-	}
+	for (size_t i = 0; i < x->n; i++)
+		claim_read(c, json_array_get(x->vms, x->from + i), &claims[i]);
+	mark_replaced(c, x, claims);
+	claims_try(c, x, claims);
+	for (size_t i = 0; i < x->n; i++)
+		claim_count(x, &c->peers[x->peer - 1], &claims[i], json_array_get(x->vms, x->from + i));
+	free(claims);
 	return 0;
 }
 
@@ -326,9 +412,10 @@ claims_end(struct core *c, struct claims *x, int code)
 	p->accepted += x->accepted;
 	p->refused += x->refused;
 	p->retry |= x->retry || code != 0;
-	if (x->returned)
-		log_warn("control: the store was lost: peer %s gives back %" PRIu64 " VMs of ours",
-			p->conf->name, x->accepted);
+	if (x->returned && x->accepted > 0)
+		event_alarm(c, p->conf->name,
+			"our store was lost or is an old one: it gives back %" PRIu64 " VMs of ours",
+			x->accepted);
 	if (x->request)
 		rpc_reply(x->request, json_object());
 	p->claims_wait -= x->counted;

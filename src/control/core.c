@@ -55,8 +55,7 @@ core_new(const struct core_start *s, struct err *e)
 static int
 meta_load(struct core *c, const struct env_row *row, struct fail *f)
 {
-	json_t *v = json_loads(row->value, 0, NULL), *name;
-	size_t i;
+	json_t *v = json_loads(row->value, 0, NULL);
 	json_int_t revision, term, boot_ms, wall_ms;
 	const char *controller, *boot_id;
 
@@ -74,7 +73,6 @@ meta_load(struct core *c, const struct env_row *row, struct fail *f)
 	snprintf(c->stored.boot_id, sizeof(c->stored.boot_id), "%s", boot_id);
 	c->stored.boot_ms = (uint64_t)boot_ms;
 	c->stored.wall_ms = wall_ms;
-	json_array_foreach(json_object_get(v, "asks"), i, name) peer_asks(c, json_string_value(name));
 	json_decref(v);
 	return 0;
 }
@@ -133,8 +131,7 @@ started(void *arg)
 	peers_start(c);
 }
 
-/* After a reboot what is left of drains is written down by the new clock, with the row that names that clock. An
- * empty store stays so until something is worth a row: it still shows that all was lost. */
+/* After a reboot what is left of drains is written down by the new clock, with the row that names that clock. */
 static void
 rebase(struct core *c)
 {
@@ -168,7 +165,6 @@ core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e)
 	c->ready_arg = arg;
 	moves_start(c);
 	tombstones_start(c);
-	peers_remember(c);
 	audit_start(c, c->set_aside ? "set aside" : c->remembers ? "kept" : "empty");
 	rebase(c);
 	env_call(c->env, fwd_subscribe, event, c);

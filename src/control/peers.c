@@ -161,103 +161,51 @@ peer_timer(void *arg)
 		peer_dial(p);
 }
 
-/* ---- what peers know of our past, when our store is empty or too old ---- */
-
-void
-peer_asks(struct core *c, const char *name)
-{
-	for (size_t i = 0; i < c->n_peers; i++)
-		if (name && strcmp(c->peers[i].conf->name, name) == 0)
-			c->peers[i].gives_back = true;
-}
-
-void
-peers_remember(struct core *c)
-{
-	for (size_t i = 0; i < c->n_peers; i++)
-		c->peers[i].gives_back |= !c->remembers;
-}
-
-json_t *
-peers_asked(struct core *c)
-{
-	json_t *names = NULL;
-
-	for (size_t i = 0; i < c->n_peers; i++) {
-		if (!c->peers[i].gives_back)
-			continue;
-		if (!names)
-			names = json_array();
-		json_array_append_new(names, json_string(c->peers[i].conf->name));
-	}
-	return names;
-}
+/* ---- revisions that a peer has seen of us ---- */
 
 static int
-past_apply(struct core *c, struct txn *t)
+revision_apply(struct core *c, struct txn *t)
 {
 	(void)t;
-	if (c->revision < c->seen_revision) /* it was so high already: it does not run twice */
+	if (c->revision < c->seen_revision) {
 		c->revision = c->seen_revision;
-	txn_count(c);
+		txn_count(c);
+	}
 	return 0;
 }
 
 static void
-past_done(struct core *c, struct txn *t, int code)
+revision_done(struct core *c, struct txn *t, int code)
 {
 	(void)c;
-	(void)code; /* not stored: a restart asks once more */
+	(void)code; /* not stored: a restart is told once more */
 	fail_clear(&t->fail);
 	free(t);
 }
 
-/* Stores who still has to tell. An empty store says so by being empty. */
-static void
-past_store(struct core *c)
-{
-	struct txn *t;
-
-	if (!c->remembers)
-		return;
-	t = zalloc(sizeof(*t));
-	t->apply = past_apply;
-	t->done = past_done;
-	txn_submit(c, t);
-}
-
+/* It does not run twice: who asks for what changed since one of them would miss what changed meanwhile. */
 void
-peer_gave_back(struct peer *p)
-{
-	p->gives_back = false;
-	past_store(p->core);
-}
-
-bool
 peer_saw_revision(struct peer *p, uint64_t revision)
 {
 	struct core *c = p->core;
+	struct txn *t;
 
-	if (p->asked || p->gives_back || revision <= c->stored_revision)
-		return false;
+	if (p->asked || revision <= c->stored_revision || revision <= c->seen_revision)
+		return;
 	if (revision - c->stored_revision >
 		EPOCH_STEP) { /* more than we could have made; ours would run out */
 		peer_alarm(p, "it tells of our revision %" PRIu64 ", and we are at %" PRIu64 ": not believed",
 			revision, c->stored_revision);
-		return false;
+		return;
 	}
 	event_alarm(c, p->conf->name,
-		"our store is older than what it has seen: revision %" PRIu64 " after %" PRIu64
-		"; the peers are asked for what is lost",
+		"our store is older than what it has seen: revision %" PRIu64 " after %" PRIu64,
 		c->stored_revision, revision);
 	c->seen_revision = revision;
-	for (size_t i = 0; i < c->n_peers; i++) {
-		c->peers[i].gives_back = true;
-		if (c->peers[i].session && &c->peers[i] != p)
-			sync_start(&c->peers[i]);
-	}
-	past_store(c);
-	return true;
+	t = zalloc(sizeof(*t));
+	t->apply = revision_apply;
+	t->done = revision_done;
+	txn_submit(c, t);
 }
 
 void
@@ -283,17 +231,16 @@ take_revision(struct peer *p, const json_t *hello)
 {
 	json_int_t told = json_integer_value(json_object_get(hello, "revision"));
 
-	peer_told_revision(p, told > 0 ? (uint64_t)told : 0);
-	if (p->behind)
+	if (told > 0 && (uint64_t)told < p->revision)
 		peer_alarm(p,
 			"its store is older than before: revision %" JSON_INTEGER_FORMAT " after %" PRIu64,
 			told, p->revision);
+	peer_told_revision(p, told > 0 ? (uint64_t)told : 0);
 }
 
 void
 peer_told_revision(struct peer *p, uint64_t revision)
 {
-	p->behind = revision < p->revision;
 	if (revision > p->revision)
 		p->revision = revision;
 }
@@ -382,7 +329,7 @@ peer_up(struct core *c, struct session *s)
 	take_segments(p, channel_hello(s->channel));
 	take_revision(p, channel_hello(s->channel));
 	p->unacked = 0;
-	p->lagging = false;
+	p->lagging = p->told_unsure = p->is_sure = false;
 	p->next_try = TRY_NONE;
 	c->env->ops->timer_stop(p->timer);
 	event_note(c, EVENT_PEER_UP, p->conf->name, "");
@@ -550,7 +497,6 @@ peer_follow(struct peer *p, const struct conf_peer *conf)
 	peer_is(p, conf);
 	if (conf->removed) { /* nobody waits for it */
 		p->asked = true;
-		p->gives_back = false;
 		return;
 	}
 	if (is_back) {

@@ -259,13 +259,14 @@ struct peer {
 	bool retry;			 /* claims were refused that may be taken later, */
 	enum peer_retry next_try;	 /* when another exchange is to come */
 	uint64_t alarm_at, alarms_quiet; /* one alarm line a second */
-	bool gives_back; /* our store was lost, and it has not told yet what it knows of our past: it is believed */
-	bool agrees;	       /* by the last check: the same VMs of either here and there */
+	bool sure;	  /* since our start we have learnt what it has as ours, whatever our store was */
+	bool told_unsure; /* that we have not yet */
+	bool is_sure;	  /* it has learnt what we have as its own: by its last answer on this session */
+	bool agrees;	  /* by the last check: the same VMs of either here and there */
 	uint64_t agrees_since; /* boot clock of its last change */
 	size_t differing;      /* of its VMs, after the last exchange */
 	uint64_t took_at;      /* boot clock: it had all of ours then; 0 = not since the start */
 	uint64_t revision;     /* the highest that it told of itself */
-	bool behind;	       /* it told less since: its store is an older one */
 	uint64_t stale_since;  /* boot clock; 0 = its VMs are as it says */
 	size_t claims_wait;    /* of its updates, not applied yet */
 	bool overrun;	       /* some were refused for that */
@@ -292,7 +293,7 @@ struct core {
 	const struct config *conf;
 	uint8_t private_key[32];
 	uint64_t started_ms, instance; /* in hellos: another with each start */
-	bool running, remembers;       /* the store has rows */
+	bool running, remembers;       /* the store had rows */
 	bool set_aside;		       /* another one had, and was unusable */
 
 	struct vm_obj *vms;
@@ -427,7 +428,8 @@ json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object 
 int row_check_key(const struct env_row *row, const char *key, struct fail *f);
 uint64_t row_revision(json_t *v);
 void vms_free(struct core *c);
-/* Inside a transaction: what a router owns is no more, nor are drains whose home it is. */
+/* Inside a transaction: what of a VM a router owns is no more, nor are drains whose home it is; of all VMs. */
+void vm_withdraw(struct core *c, const struct vm_obj *o, uint8_t router);
 void vms_withdraw(struct core *c, uint8_t router);
 /* Soon its deletions are forgotten, epochs too. */
 void vms_forget(struct core *c, uint8_t router);
@@ -589,9 +591,6 @@ void reload_call(struct session *s, struct rpc_request *r, const void *params);
 void peers_init(struct core *c);
 int peers_listen(struct core *c, struct err *e);
 void peers_start(struct core *c);
-void peer_asks(struct core *c, const char *name); /* stored: it has not told yet what it knows of our past */
-void peers_remember(struct core *c);		  /* after the load: an empty store was lost */
-json_t *peers_asked(struct core *c);		  /* names of those who still have to tell; NULL: nobody */
 /* It is about to be removed: its session is closed, and it is let in no more; or it is not, after all. */
 void peer_leave(struct peer *p);
 void peer_stay(struct peer *p);
@@ -601,10 +600,8 @@ void peers_fini(struct core *c);
 void peer_up(struct core *c, struct session *s);
 void peer_down(struct core *c, struct session *s);
 void peer_alarm(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* All that it knows of our past is told. */
-void peer_gave_back(struct peer *p);
-/* It has seen this revision of ours; true: our store is older, and all peers are asked for our past. */
-bool peer_saw_revision(struct peer *p, uint64_t revision);
+/* It has seen this revision of ours: if our store is older, we go on above it. */
+void peer_saw_revision(struct peer *p, uint64_t revision);
 void peer_told_revision(struct peer *p, uint64_t revision);
 /* The exchange ended; not whole: the session did, or claims were refused that may be taken later. */
 void peer_exchanged(struct peer *p, bool whole);
@@ -645,7 +642,9 @@ void tombstone_count(struct core *c, struct vm_obj *o, int by); /* one comes (+1
 /* Room for one more of this owner's? */
 int tombstone_check(struct core *c, uint8_t owner, struct fail *f);
 /* Collects tombstones that are not needed any more; flush forgets them. */
-void tombstone_forget(struct core *c, struct vm_obj *o);
+void tombstone_forget(struct core *c, const struct vm_obj *o);
+/* The same, of a VM that lives here and that its owner, a peer, has deleted and forgotten. */
+void ghost_end(struct core *c, const struct vm_obj *o);
 void tombstones_flush(struct core *c);
 
 /* ---- clients.c ---- */

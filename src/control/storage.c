@@ -74,14 +74,11 @@ commit_aside(struct core *c, const struct env_row *rows, size_t n)
 void
 meta_row(struct core *c, struct env_row *row)
 {
-	json_t *v = json_pack("{s:I, s:I, s:s, s:s, s:I, s:I}", "revision", (json_int_t)c->revision, "term",
-		(json_int_t)c->term.number, "controller", c->term.name, "boot-id", env_call(c->env, boot_id),
-		"boot-ms", (json_int_t)now_ms(c), "wall-ms", (json_int_t)env_call(c->env, wall_ms));
-	json_t *asks = peers_asked(c);
+	json_t *v = json_pack("{s:I, s:I, s:s, s:s, s:I, s:I, s:I}", "revision", (json_int_t)c->revision,
+		"term", (json_int_t)c->term.number, "controller", c->term.name, "boot-id",
+		env_call(c->env, boot_id), "boot-ms", (json_int_t)now_ms(c), "wall-ms",
+		(json_int_t)env_call(c->env, wall_ms), "forgotten", (json_int_t)c->vms_from);
 
-	if (asks)
-		json_object_set_new(v, "asks", asks);
-	json_object_set_new(v, "forgotten", json_integer((json_int_t)c->vms_from));
 	row_set(row, "meta", "router", v);
 }
 

@@ -3,20 +3,25 @@
  *
  * Each router speaks only of VMs that it owns, and of drains whose home it is.
  *
- *   sync.mine   {cursor}             -> {vms, next}   what you know to be owned by me: my store was lost
- *   sync.sums   {revision}           -> {mine: [256 sums], yours: [256 sums], revision}
+ *   sync.sums   {revision}           -> {mine: [256 sums], yours: [256 sums], revision, sure}
  *                                       digests (digest.c) of what I own, of what I have as yours; the highest revision that
- *                                       you told me before
+ *                                       you told me before; whether I have learnt what you know of mine, see below
+ *   sync.mine   {branches: [n...], cursor} -> {vms, next}   what you know to be mine in these branches
  *   sync.sums   {branches: [n...]}   -> {mine: [[256 sums]...]}   of the leaves of these branches
- *   sync.rows   {leaves: [n...]}     -> {rows: [[segment, mac, epoch, hash]...], others: [[segment, mac, owner]...], leaves}
+ *   sync.rows   {leaves: [n...]}     -> {rows: [[segment, mac, epoch, hash]...], others: [[segment, mac, owner, epoch]...], leaves}
  *                                       what I own in the first `leaves` of these, and what others do
  *   sync.pull   {vms: [[segment, mac]...]} -> {vms: [vm...]}   these of mine
  *   sync.update {vms: [vm...]}       -> {}            these of mine have changed
  *   sync.done   {drains: [{segment, mac, global, epoch}...]} -> {}   these old addresses of mine are gone
- *   sync.again  {}                   -> {}            I left updates out: ask me
+ *   sync.again  {}                   -> {}            I left updates out, or am sure now: ask me
  *
  * Two routers that agree exchange one question and its answer: at each connection, each minute, and after claims that were
  * refused. One stream carries all of it in order, so what a router last said of its VM is the newest it said.
+ *
+ * A store may be lost, or be put back from a backup, and nobody can tell by looking at it. So a router asks each peer once after
+ * its start for what that one has as the router's, where that is not the same (sync.mine), and takes what is newer than its own.
+ * From then on it is `sure` with this peer: what it does not list is gone, and the peer forgets it. Before, its word is taken
+ * where a peer knows nothing newer, but takes no address from what the peer has as its own: that may be newer.
  */
 #include "sync.h"
 
@@ -29,13 +34,14 @@
 
 struct exchange { /* ours, of the peer's state */
 	uint64_t serial;
-	bool again;			  /* asked for meanwhile */
-	bool mine;			  /* first of all: what it knows to be ours */
-	bool back;			  /* it has told all of that */
-	bool compared;			  /* by the digests of all */
-	char cursor[VM_KEY_TEXT];	  /* of sync.mine; "" = the last page */
-	json_t *wanted;			  /* [[segment, mac]...] of the rows that came, still to be pulled */
-	size_t left;			  /* VMs that differ and cannot be pulled */
+	bool again;		  /* asked for meanwhile */
+	bool compared;		  /* by the digests of all */
+	json_t *mine;		  /* branches: what it has there as ours is asked for; NULL: nothing */
+	bool back;		  /* it has told all of that, */
+	bool learnt;		  /* and nothing is left to be asked for again */
+	char cursor[VM_KEY_TEXT]; /* of sync.mine */
+	json_t *wanted;		  /* [[segment, mac]...] of the rows that came, still to be pulled */
+	size_t left;		  /* VMs that differ and cannot be pulled */
 	size_t n_branches, branch, asked; /* those that differ; the first not done; how many are asked for */
 	size_t n_leaves, leaf;		  /* the same, of the last branches that came */
 	uint8_t branches[DIGEST_FAN];
@@ -91,16 +97,30 @@ exchange_free(struct peer *p)
 		return;
 	p->core->env->ops->timer_stop(p->deadline);
 	json_decref(p->exchange->wanted);
+	json_decref(p->exchange->mine);
 	free(p->exchange);
 	p->exchange = NULL;
+}
+
+/* What we list is true from now on. A peer that was told otherwise takes it so by another exchange. */
+static void
+is_sure_now(struct peer *p)
+{
+	p->sure = true;
+	if (!p->told_unsure || !p->session)
+		return;
+	p->told_unsure = false;
+	rpc_notify(p->session->rpc, "sync.again", json_object());
 }
 
 static void
 exchange_end(struct peer *p, bool whole)
 {
 	struct exchange *x = p->exchange;
-	bool again = x->again, back = x->back;
+	bool again = x->again;
 
+	if (whole && x->learnt)
+		is_sure_now(p);
 	whole = whole && !p->retry;
 	p->retry = false;
 	p->differing = p->agrees ? 0 : x->left;
@@ -110,8 +130,6 @@ exchange_end(struct peer *p, bool whole)
 			" s: the log says what is refused",
 			p->differing, (now_ms(p->core) - p->agrees_since) / 1000);
 	exchange_free(p);
-	if (back)
-		peer_gave_back(p);
 	peer_exchanged(p, whole);
 	if (again && p->session && !p->exchange)
 		sync_start(p);
@@ -154,6 +172,20 @@ take_front(json_t *a, size_t n)
 
 /* ---- rows: what the peer owns in some leaves ---- */
 
+/* What we have as the peer's, and the peer, which is sure, has no more: it has deleted that, and has forgotten so. True: that
+ * it was there is forgotten here, too, before anything else is taken. */
+static bool
+ended(struct peer *p, const struct vm_obj *o)
+{
+	if (o->now.deleted) {
+		tombstone_forget(p->core, o);
+		return true;
+	}
+	p->exchange->left++;
+	ghost_end(p->core, o);
+	return false;
+}
+
 /* Is the peer's VM of this row news to us? */
 static bool
 is_news(struct peer *p, const json_t *row)
@@ -167,11 +199,15 @@ is_news(struct peer *p, const json_t *row)
 	if (segment < 0 || mac_parse(text_at(row, 1), &mac) != 0)
 		return false; /* a segment that we do not share is none of ours */
 	o = vm_find(p->core, (uint16_t)segment, &mac);
-	if (!o || !o->present || o->now.epoch < epoch)
+	if (!o || !o->present)
 		return true;
 	o->listed = p->exchange->serial;
+	if (o->now.epoch < epoch)
+		return true;
 	if (o->now.epoch == epoch)
 		return o->hash != hash;
+	if (o->now.fwd.owner == p->index && p->is_sure)
+		return ended(p, o);
 	p->exchange->left++;
 	if (o->now.fwd.owner == p->index)
 		peer_alarm(p,
@@ -181,7 +217,8 @@ is_news(struct peer *p, const json_t *row)
 	return false;
 }
 
-/* What we have as the peer's has gone on to an owner who will tell us: its deletion is not forgotten, but overtaken. */
+/* What we have as the peer's has gone on to an owner who will tell us: its deletion is not forgotten, but overtaken. At a lower
+ * epoch it has begun anew. */
 static void
 went_on(struct peer *p, const json_t *row)
 {
@@ -195,13 +232,14 @@ went_on(struct peer *p, const json_t *row)
 		(now && now->asked && !now->shared[segment]))
 		return;
 	o = vm_find(c, (uint16_t)segment, &mac);
-	if (!o || o->now.fwd.owner != p->index)
+	if (!o || o->now.fwd.owner != p->index ||
+		o->now.epoch > (uint64_t)json_integer_value(json_array_get(row, 3)))
 		return;
 	o->listed = p->exchange->serial;
 	p->exchange->left++;
 }
 
-/* What we have as the peer's, and it does not list: a deletion that it has forgotten may be forgotten here. */
+/* What we have as the peer's, and it does not list. */
 static void
 unlisted(struct peer *p, uint16_t leaf)
 {
@@ -212,8 +250,8 @@ unlisted(struct peer *p, uint16_t leaf)
 		if (!o->present || o->now.fwd.owner != p->index || !p->shared[o->key.segment] ||
 			o->listed == p->exchange->serial)
 			continue;
-		if (o->now.deleted && !p->behind)
-			tombstone_forget(p->core, o);
+		if (p->is_sure)
+			ended(p, o);
 		else
 			p->exchange->left++;
 	}
@@ -317,6 +355,21 @@ agreement(struct peer *p, bool agrees, bool took_all)
 		p->took_at = now;
 }
 
+/* Once after the start: has it other VMs as ours than we have? Then it is asked for them, and compared once more. What was
+ * refused for a reason that may pass is asked for again by the next exchange. */
+static void
+past_compare(struct peer *p, const uint8_t *differ, size_t n)
+{
+	struct exchange *x = p->exchange;
+
+	x->learnt = n == 0 || (x->back && !p->retry);
+	if (p->sure || x->learnt || x->back)
+		return;
+	x->mine = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(x->mine, json_integer(differ[i]));
+}
+
 /* What was on its way when the answer came is in the model now. */
 static void
 sums_compare(struct core *c, void *arg, int code)
@@ -326,7 +379,7 @@ sums_compare(struct core *c, void *arg, int code)
 	struct peer *p = reply_exchange(r);
 	uint8_t differ[DIGEST_FAN];
 	struct exchange *x;
-	bool took_all;
+	size_t n_mine;
 
 	(void)c;
 	if (p && code != 0)
@@ -335,8 +388,10 @@ sums_compare(struct core *c, void *arg, int code)
 		x = p->exchange;
 		x->compared = true;
 		x->n_branches = digest_compare(p->theirs->branch, json_object_get(v, "mine"), x->branches);
-		took_all = digest_compare(p->mine->branch, json_object_get(v, "yours"), differ) == 0;
-		agreement(p, x->n_branches == 0 && took_all, took_all);
+		p->is_sure = json_is_true(json_object_get(v, "sure"));
+		n_mine = digest_compare(p->mine->branch, json_object_get(v, "yours"), differ);
+		agreement(p, x->n_branches == 0 && n_mine == 0, n_mine == 0);
+		past_compare(p, differ, n_mine);
 		exchange_next(p);
 	}
 	json_decref(v);
@@ -357,11 +412,7 @@ sums_came(void *arg, int code, json_t *v)
 		exchange_end(p, false);
 		return;
 	}
-	if (peer_saw_revision(p, revision > 0 ? (uint64_t)revision : 0)) { /* our store is older than that */
-		exchange_free(p);
-		sync_start(p);
-		return;
-	}
+	peer_saw_revision(p, revision > 0 ? (uint64_t)revision : 0);
 	r = reply_new(p, serial);
 	r->answer = json_incref(v);
 	txn_after(p->core, sums_compare, r);
@@ -374,9 +425,9 @@ sums_ask(struct peer *p)
 		sums_came);
 }
 
-/* ---- what was ours before our store was lost ---- */
+/* ---- what was ours before our store was lost, or became an old one ---- */
 
-/* To the next page, or "" behind the last; false: that leads nowhere. */
+/* To the next page, or behind the last one; false: that leads nowhere. */
 static bool
 take_cursor(struct exchange *x, const json_t *v)
 {
@@ -386,8 +437,10 @@ take_cursor(struct exchange *x, const json_t *v)
 		return false;
 	strcpy(x->cursor, next ? next : "");
 	if (!next) {
-		x->mine = false;
+		json_decref(x->mine);
+		x->mine = NULL;
 		x->back = true;
+		x->compared = false;
 	}
 	return true;
 }
@@ -408,6 +461,14 @@ mine_came(void *arg, int code, json_t *v)
 		claims_returned(p, vms, p->exchange->serial);
 }
 
+static void
+mine_ask(struct peer *p)
+{
+	exchange_call(p, "sync.mine",
+		json_pack("{s:O, s:s}", "branches", p->exchange->mine, "cursor", p->exchange->cursor),
+		mine_came);
+}
+
 /* ---- the exchange ---- */
 
 static void
@@ -416,7 +477,7 @@ exchange_next(struct peer *p)
 	struct exchange *x = p->exchange;
 
 	if (x->mine)
-		exchange_call(p, "sync.mine", json_pack("{s:s}", "cursor", x->cursor), mine_came);
+		mine_ask(p);
 	else if (!x->compared)
 		sums_ask(p);
 	else if (json_array_size(x->wanted) > 0)
@@ -450,7 +511,6 @@ sync_start(struct peer *p)
 	p->exchange = zalloc(sizeof(*p->exchange));
 	p->exchange->serial = ++p->core->serials;
 	p->exchange->wanted = json_array();
-	p->exchange->mine = p->gives_back;
 	p->retry = false;
 	exchange_next(p);
 }

@@ -4,6 +4,9 @@
  * Who made a deletion forgets it after a day, and not before each peer has shown that it has it (sync.c: the sums of what it
  * has as ours). The peers see then that it is listed no more, and forget it, too. So a router that returns after a week meets
  * every deletion that it missed. How many there may be meanwhile is limited for each router: above that none is taken.
+ *
+ * A router whose store is of the time before such a deletion has the VM alive, as its owner's, and learns of its end in the same
+ * way: it is listed no more. Then it becomes a tombstone first, which goes with the next exchange.
  */
 #include "state.h"
 
@@ -14,10 +17,12 @@
 struct forgotten {
 	struct vm_key vm;
 	uint64_t epoch;
+	bool live;
 };
 
 struct forget_txn {
 	struct txn txn;
+	uint8_t peer; /* who has forgotten VMs that live here; FWD_SELF: nobody */
 	size_t n;
 	struct forgotten item[FORGET_BATCH];
 };
@@ -57,18 +62,37 @@ tombstone_check(struct core *c, uint8_t owner, struct fail *f)
 
 /* ---- forgetting ---- */
 
+static void
+forget_one(struct core *c, const struct forgotten *it)
+{
+	struct vm_obj *o = vm_find(c, it->vm.segment, &it->vm.mac);
+
+	if (!o || !o->present || o->now.epoch != it->epoch || o->now.deleted == it->live)
+		return;
+	if (it->live)
+		vm_withdraw(c, o, o->now.fwd.owner);
+	else if (!o->hint.kept)
+		vm_forget(c, o);
+}
+
 static int
 forget_apply(struct core *c, struct txn *t)
 {
 	struct forget_txn *x = (struct forget_txn *)t;
 
-	for (size_t i = 0; i < x->n; i++) {
-		struct vm_obj *o = vm_find(c, x->item[i].vm.segment, &x->item[i].vm.mac);
-
-		if (o && o->present && o->now.deleted && o->now.epoch == x->item[i].epoch && !o->hint.kept)
-			vm_forget(c, o);
-	}
+	for (size_t i = 0; i < x->n; i++)
+		forget_one(c, &x->item[i]);
 	return 0;
+}
+
+static void
+forget_audit(struct core *c, struct txn *t)
+{
+	struct forget_txn *x = (struct forget_txn *)t;
+	char who[WHO_TEXT];
+
+	if (x->peer != FWD_SELF)
+		audit_effects(c, t, audit_who(ROLE_PEER, router_name(c, x->peer), who), "sync.rows");
 }
 
 static void
@@ -80,8 +104,8 @@ forget_done(struct core *c, struct txn *t, int code)
 	free(t);
 }
 
-void
-tombstone_forget(struct core *c, struct vm_obj *o)
+static void
+forget(struct core *c, const struct vm_obj *o, bool live)
 {
 	struct forget_txn *x = c->forgetting;
 
@@ -89,10 +113,32 @@ tombstone_forget(struct core *c, struct vm_obj *o)
 		x = c->forgetting = zalloc(sizeof(*x));
 		x->txn.apply = forget_apply;
 		x->txn.done = forget_done;
+		x->txn.audit = forget_audit;
 	}
-	x->item[x->n++] = (struct forgotten){o->key, o->now.epoch};
+	if (live)
+		x->peer = o->now.fwd.owner;
+	x->item[x->n++] = (struct forgotten){o->key, o->now.epoch, live};
 	if (x->n == FORGET_BATCH)
 		tombstones_flush(c);
+}
+
+void
+tombstone_forget(struct core *c, const struct vm_obj *o)
+{
+	forget(c, o, false);
+}
+
+void
+ghost_end(struct core *c, const struct vm_obj *o)
+{
+	char key[VM_KEY_TEXT];
+
+	vm_key_text(c, o->key.segment, &o->key.mac, key);
+	peer_alarm(&c->peers[o->now.fwd.owner - 1],
+		"VM %s at epoch %" PRIu64
+		" is its no more, and its end is forgotten: our store was an old one",
+		key, o->now.epoch);
+	forget(c, o, true);
 }
 
 void

@@ -354,7 +354,6 @@ group_committed(void *arg, int rc)
 	storage_told(c, rc);
 	audit_stored(c, rc == 0);
 	if (rc == 0) {
-		c->remembers |= g->stored;
 		c->stored_revision = c->revision;
 		group_publish(g);
 		return;

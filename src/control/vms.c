@@ -352,8 +352,8 @@ vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool prese
 
 /* ---- a router that leaves the group ---- */
 
-static void
-withdraw(struct core *c, const struct vm_obj *o, uint8_t router)
+void
+vm_withdraw(struct core *c, const struct vm_obj *o, uint8_t router)
 {
 	bool owned = o->now.fwd.owner == router, located = o->now.fwd.location == router;
 	struct vm_state s = o->now;
@@ -378,7 +378,7 @@ vms_withdraw(struct core *c, uint8_t router)
 {
 	for (struct vm_obj *o = c->vms; o; o = o->hh.next)
 		if (vm_live(o))
-			withdraw(c, o, router);
+			vm_withdraw(c, o, router);
 }
 
 void

@@ -234,16 +234,16 @@ id_of(const struct line *l)
 
 /* A peer speaks for itself: VMs that it does not come to own stay whose they were. */
 static void
-check_authority(const struct state *before, const struct state *now, bool gives_back)
+check_authority(const struct state *before, const struct state *now, bool unsure)
 {
 	for (size_t i = 0; i < now->n; i++) {
 		const struct known *is = &now->vms[i], *was = state_find(before, &is->key);
 		uint8_t owner = was ? was->owner : UINT8_MAX;
 
-		if (is->owner != owner && is->owner != PEER && !(gives_back && is->owner == FWD_SELF))
+		if (is->owner != owner && is->owner != PEER && !(unsure && is->owner == FWD_SELF))
 			finding("by a peer's word a VM of router %u is one of router %u", owner, is->owner);
 		if (was != NULL && is->epoch != was->epoch && is->owner != PEER &&
-			!(gives_back && is->owner == FWD_SELF))
+			!(unsure && is->owner == FWD_SELF))
 			finding("a peer changed the epoch of a VM of router %u", is->owner);
 		if (is->epoch > INT64_MAX || (was != NULL && is->epoch - was->epoch > EPOCH_STEP))
 			finding("a peer's step of an epoch to %" PRIu64 " was taken", is->epoch);
@@ -265,7 +265,7 @@ static void
 speak(struct speaker *s, const struct line *l)
 {
 	struct world *w = s->talk->w;
-	bool ripe, gives_back, fresh = s->channel == NULL;
+	bool ripe, unsure, fresh = s->channel == NULL;
 	struct state before = state_of(w), now;
 
 	if (l->len == 0 || !connect_speaker(s)) {
@@ -277,7 +277,7 @@ speak(struct speaker *s, const struct line *l)
 		before = state_of(w);
 	}
 	ripe = state_ripens(w, RIPE_MS);
-	gives_back = router_node(w)->core->peers[0].gives_back || fresh;
+	unsure = !router_node(w)->core->peers[0].sure || fresh;
 	s->asked = id_of(l);
 	s->answers = s->others = 0;
 	s->idle = false;
@@ -290,7 +290,7 @@ speak(struct speaker *s, const struct line *l)
 		s->talk->answers.left == 0 && now.sum != before.sum)
 		finding("nothing was changed, %s is told, and something has changed", s->name);
 	if (s->role == ROLE_PEER && !ripe)
-		check_authority(&before, &now, gives_back);
+		check_authority(&before, &now, unsure);
 	state_free(&now);
 	router_check(w, &before);
 	state_free(&before);

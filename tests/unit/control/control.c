@@ -274,7 +274,8 @@ sums_with(json_int_t first)
 json_t *
 sums_answer(json_int_t yours)
 {
-	return json_pack("{s:o, s:o, s:i}", "mine", sums_with(0), "yours", sums_with(yours), "revision", 0);
+	return json_pack("{s:o, s:o, s:i, s:b}", "mine", sums_with(0), "yours", sums_with(yours), "revision",
+		0, "sure", true);
 }
 
 struct caller *

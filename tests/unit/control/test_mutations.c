@@ -168,7 +168,7 @@ static const char *const words[][2] = {
 	{"sync.done", "{\"drains\": [{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:03\","
 		      "\"global\": \"198.52.0.8\", \"epoch\": 9}]}"},
 	{"sync.again", "{}"},
-	{"sync.mine", "{\"cursor\": \"tenant-a/52:54:00:00:00:01\"}"},
+	{"sync.mine", "{\"branches\": [0, 1, 255], \"cursor\": \"tenant-a/52:54:00:00:00:01\"}"},
 	{"sync.sums", "{\"revision\": 7}"},
 	{"sync.sums", "{\"branches\": [0, 1, 255]}"},
 	{"sync.rows", "{\"leaves\": [0, 1, 65535]}"},
@@ -440,8 +440,9 @@ what_else_a_hello_says_may_be_anything(void **state)
 		k = i % 2 == 0 ? caller_new(b, "r-b", ROLE_PEER, a, h)
 			       : caller_new(clc, "clc", ROLE_CONTROLLER, a, h);
 		if (!k->down) /* NUL is no JSON */
-			caller_call(
-				k, i % 2 == 0 ? "sync.mine" : "show.vms", json_pack("{s:s}", "cursor", ""));
+			caller_call(k, i % 2 == 0 ? "sync.mine" : "show.vms",
+				i % 2 == 0 ? json_pack("{s:[i, i], s:s}", "branches", 0, 255, "cursor", "")
+					   : json_pack("{s:s}", "cursor", ""));
 		refused += k->down;
 		shared += a->core->peers[0].shared[0];
 		caller_free(k);

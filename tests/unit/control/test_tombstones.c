@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Deletions: how long they are remembered, who may come back when, and routers whose store is empty or old. */
+/* Deletions: how long they are remembered, and who may come back when. */
 #include "control.h"
 
 #define HOUR UINT64_C(3600000)
@@ -118,6 +118,28 @@ a_deletion_that_was_overtaken_is_not_forgotten_before_what_came_after_it(void **
 	world_free(w);
 }
 
+/* C-38: it is listed anew, and cannot be taken yet. */
+static void
+a_deletion_is_not_forgotten_before_the_vm_that_came_after_it_is_taken(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 6), 0);
+	world_run(w, 1000);
+	b->prepare_fails = true;
+	assert_int_equal(vm_register(a, 1, 7, vm_global(0, 1)), 0);
+	world_run(w, 10000);
+	assert_non_null(vm_at(b, 1));
+	assert_int_equal(vm_at(b, 1)->now.epoch, 6);
+	b->prepare_fails = false;
+	world_run(w, 70000);
+	assert_int_equal(vm_at(b, 1)->now.epoch, 7);
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
 /* A peer's tombstone that its owner has forgotten meanwhile, by a router that was away then but had it. */
 static void
 who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return(void **state)
@@ -135,6 +157,32 @@ who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return(void **state)
 	assert_int_equal(known(b), 1);
 	world_run(w, 5000);
 	assert_int_equal(known(b), 0);
+	world_free(w);
+}
+
+/* C-38: and takes what came after it, at the same owner or at another one, whatever its epoch. */
+static void
+who_was_away_when_a_deletion_was_forgotten_takes_the_vm_that_began_anew(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 9), 0);
+	assert_int_equal(vm_unregister(a, 2, 9), 0);
+	world_run(w, 120000);
+	node_crash(c);
+	world_run(w, 25 * HOUR);
+	assert_int_equal(known(a), 0);
+	assert_int_equal(vm_register(a, 1, 1, vm_global(0, 1)), 0);
+	assert_int_equal(vm_register(b, 2, 1, vm_global(1, 2)), 0);
+	world_run(w, 1000);
+	node_start(c);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 9);
+	world_run(w, 5000);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 1);
+	assert_int_equal(vm_at(c, 2)->now.epoch, 1);
+	assert_agreed(w, 3);
 	world_free(w);
 }
 
@@ -285,203 +333,6 @@ deletions_of_each_router_are_limited(void **state)
 	world_free(w);
 }
 
-/* ---- a store that was lost or is old ---- */
-
-/* Only r-c knows that VM 1 is r-a's; r-a has an empty store. */
-static struct world *
-remembered_by_one(void)
-{
-	struct world *w = routers(3);
-	struct node *a = world_router(w, 0), *b = world_router(w, 1);
-
-	assert_int_equal(vm_register(a, 1, 3, vm_global(0, 1)), 0);
-	world_run(w, 200);
-	node_crash(a);
-	node_crash(b);
-	stored_clear(a);
-	stored_clear(b);
-	world_cut(w, 0, 2, true);
-	node_start(a);
-	world_run(w, 5000);
-	return w;
-}
-
-static void
-a_router_without_its_store_goes_on_asking_after_a_crash(void **state)
-{
-	struct world *w = remembered_by_one();
-	struct node *a = world_router(w, 0), *b = world_router(w, 1);
-
-	(void)state;
-	assert_int_equal(vm_register(a, 9, 0, vm_global(0, 9)), 0); /* the store is not empty any more */
-	node_crash(a);
-	node_start(a);
-	world_run(w, 5000);
-	node_start(b); /* it tells what it knows: nothing */
-	world_run(w, 70000);
-	assert_null(vm_at(a, 1));
-	node_crash(a);
-	node_start(a);
-	world_run(w, 3000);
-	world_cut(w, 0, 2, false);
-	world_run(w, 130000);
-	assert_int_equal(fwd_at(a, 1)->owner, FWD_SELF);
-	assert_true(logged("gives back 1 VMs of ours"));
-	assert_null(strstr(stored_row(a, "meta", "router"), "asks"));
-	assert_agreed(w, 3);
-	world_free(w);
-}
-
-/* Yesterday's store of r-a; since then VM 1 was moved to r-b, 2 deleted, 3 registered, 4 moved here from r-b. */
-static struct world *
-yesterday(void)
-{
-	struct world *w = routers(3);
-	struct node *a = world_router(w, 0), *b = world_router(w, 1);
-	struct stored *old;
-
-	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
-	assert_int_equal(vm_register(a, 2, 0, vm_global(0, 2)), 0);
-	assert_int_equal(vm_register(b, 4, 0, vm_global(1, 4)), 0);
-	world_run(w, 500);
-	old = stored_copy(a);
-	assert_int_equal(vm_move(b, 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
-	assert_int_equal(vm_unregister(a, 2, 0), 0);
-	assert_int_equal(vm_register(a, 3, 0, vm_global(0, 3)), 0);
-	world_run(w, 500);
-	assert_int_equal(vm_move(a, 4, 0, vm_global(0, 4), HOUR, HOUR), 0);
-	world_run(w, 70000); /* the peers have seen its revision */
-	node_crash(a);
-	stored_restore(a, old);
-	return w;
-}
-
-/* C-82: its old claims are stale at the peers, and it takes what they know before its ports start. */
-static void
-a_router_with_yesterdays_store_starts_with_what_its_peers_know(void **state)
-{
-	struct world *w = yesterday();
-	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
-	uint64_t began = w->now;
-
-	(void)state;
-	node_start(a);
-	while (!a->ready && w->now < began + 5000) {
-		assert_int_equal(fwd_at(b, 1)->owner, FWD_SELF);
-		assert_null(fwd_at(c, 2));
-		world_run(w, 10);
-	}
-	assert_true(w->now <= began + 2100);
-	assert_int_equal(fwd_at(a, 1)->owner, 1);
-	assert_true(vm_at(a, 2)->now.deleted);
-	assert_int_equal(fwd_at(a, 3)->owner, FWD_SELF);
-	assert_int_equal(fwd_at(a, 4)->owner, FWD_SELF);
-	assert_int_equal(fwd_at(a, 4)->drains[0].home, 1);
-	assert_true(logged("our store is older than what it has seen"));
-	world_run(w, 70000);
-	assert_agreed(w, 3);
-	assert_int_equal(vm_register(a, 5, 0, vm_global(0, 5)), 0);
-	world_run(w, 70000);
-	node_crash(a);
-	node_start(a); /* not asked again: its revisions went on above those that were seen */
-	world_run(w, 5000);
-	assert_null(strstr(stored_row(a, "meta", "router"), "asks"));
-	assert_agreed(w, 3);
-	world_free(w);
-}
-
-static json_t *
-false_yesterday(const char *method, const json_t *params)
-{
-	json_t *v = json_object();
-
-	(void)params;
-	if (strcmp(method, "sync.sums") == 0) {
-		json_decref(v);
-		v = sums_answer(0);
-		json_object_set_new(v, "revision", json_integer(1000));
-	} else if (strcmp(method, "sync.mine") == 0) { /* VM 1 is r-c's */
-		json_object_set_new(v, "vms",
-			json_pack("[{s:s, s:s, s:s, s:i, s:[{s:s}]}, {s:s, s:s, s:s, s:i, s:[{s:s}]}]",
-				"segment", "tenant-a", "mac", "52:54:00:00:00:01", "owner", "r-a", "epoch", 9,
-				"addresses", "private", "10.0.0.6", "segment", "tenant-a", "mac",
-				"52:54:00:00:00:02", "owner", "r-a", "epoch", 9, "addresses", "private",
-				"10.0.0.7"));
-	}
-	return v;
-}
-
-/* What the key of r-b can do so to a router that starts: not more than to one whose store is empty, and no VM of a third. */
-static void
-a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved(void **state)
-{
-	struct world *w = routers(3);
-	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
-	struct caller *k;
-
-	(void)state;
-	assert_int_equal(vm_register(c, 1, 0, vm_global(2, 1)), 0);
-	world_run(w, 500);
-	node_crash(b);
-	node_crash(a);
-	node_start(a);
-	world_run(w, 20);
-	k = caller_with(
-		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_yesterday);
-	world_run(w, 3000);
-	assert_int_equal(fwd_at(a, 1)->owner, 2);
-	assert_int_equal(fwd_at(a, 2)->owner, FWD_SELF);
-	assert_true(model_is_true(a));
-	caller_free(k);
-	k = caller_with(
-		b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_yesterday);
-	world_run(w, 3000); /* and it is not believed a second time */
-	assert_string_not_equal(k->last, "sync.mine");
-	caller_free(k);
-	world_free(w);
-}
-
-static json_t *
-false_future(const char *method, const json_t *params)
-{
-	json_t *v = sums_answer(0);
-
-	(void)params;
-	if (strcmp(method, "sync.sums") == 0)
-		json_object_set_new(v, "revision", json_integer(INT64_MAX));
-	return v;
-}
-
-/* Nor does it use up our revisions. */
-static void
-a_peer_that_invents_a_revision_out_of_reach_is_not_believed(void **state)
-{
-	struct world *w = world_new(1, 2);
-	struct node *a = world_router(w, 0);
-	struct caller *k;
-	uint64_t was;
-
-	(void)state;
-	node_start(a);
-	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
-	k = caller_new(world_router(w, 1), "r-b", ROLE_PEER, a, NULL); /* its past is told */
-	world_run(w, 1000);
-	caller_free(k);
-	node_crash(a);
-	node_start(a);
-	world_run(w, 20);
-	was = a->core->revision;
-	k = caller_with(world_router(w, 1), "r-b", ROLE_PEER, a,
-		json_pack("{s:{s:i}}", "segments", "tenant-a", 100), false_future);
-	world_run(w, 3000);
-	assert_true(k->up);
-	assert_true(logged("ALARM: peer r-b: it tells of our revision 9223372036854775807"));
-	assert_int_equal(vm_register(a, 2, 0, vm_global(0, 2)), 0);
-	assert_int_equal(get_number(a, "show.status", "revision"), was + 1);
-	caller_free(k);
-	world_free(w);
-}
-
 /* ---- stale ---- */
 
 static json_int_t
@@ -530,16 +381,14 @@ main(void)
 		T(a_deletion_is_forgotten_after_a_day_by_all_who_have_it),
 		T(a_router_that_returns_after_days_brings_no_deleted_vm_back),
 		T(a_deletion_that_was_overtaken_is_not_forgotten_before_what_came_after_it),
+		T(a_deletion_is_not_forgotten_before_the_vm_that_came_after_it_is_taken),
 		T(who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return),
+		T(who_was_away_when_a_deletion_was_forgotten_takes_the_vm_that_began_anew),
 		T(a_reboot_makes_deletions_young_again_and_a_restart_does_not),
 		T(a_deletion_that_the_store_will_not_forget_stays_whole),
 		T(a_vm_that_returns_while_it_is_forgotten_is_there),
 		T(a_tombstone_stays_when_its_end_and_the_vm_s_return_are_refused),
 		T(deletions_of_each_router_are_limited),
-		T(a_router_without_its_store_goes_on_asking_after_a_crash),
-		T(a_router_with_yesterdays_store_starts_with_what_its_peers_know),
-		T(a_peer_that_invents_a_past_gets_no_vm_of_a_third_router_moved),
-		T(a_peer_that_invents_a_revision_out_of_reach_is_not_believed),
 		T(vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced),
 	};
 
