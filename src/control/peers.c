@@ -326,6 +326,7 @@ peer_up(struct core *c, struct session *s)
 	p->since_ms = now_ms(c);
 	p->backoff_ms = BACKOFF_MIN_MS;
 	p->up_serial = ++c->serials;
+	p->took_at = 0; /* its store may be another one by now */
 	take_segments(p, channel_hello(s->channel));
 	take_revision(p, channel_hello(s->channel));
 	p->unacked = 0;

@@ -258,6 +258,34 @@ entry_of(struct node *r, const char *who, const char *what)
 	return false;
 }
 
+/* C-82: it had shown before that it knew of the deletion. */
+static void
+a_deletion_is_not_forgotten_while_an_old_store_cannot_take_it(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct stored *old;
+
+	(void)state;
+	assert_int_equal(vm_register(b, 1, 0, vm_global(1, 1)), 0);
+	world_run(w, 500);
+	old = stored_copy(a);
+	assert_int_equal(vm_unregister(b, 1, 0), 0);
+	world_run(w, 120000);
+	node_crash(a);
+	stored_restore(a, old);
+	a->commits_to_fail = 10000000;
+	node_start(a);
+	world_run(w, 26 * HOUR);
+	assert_true(vm_at(b, 1)->now.deleted);
+	assert_true(vm_live(vm_at(a, 1)));
+	a->commits_to_fail = 0;
+	world_run(w, HOUR);
+	assert_null(vm_at(a, 1));
+	assert_null(vm_at(b, 1));
+	world_free(w);
+}
+
 /* r-a and r-b have a VM each, 1 and 2; both are deleted, and a day later nobody remembers. r-a is put back to before. */
 static struct world *
 forgotten_since(void)
@@ -520,6 +548,7 @@ main(void)
 		T(what_is_given_back_takes_the_addresses_of_what_it_replaces_in_any_order),
 		T(a_vm_that_came_from_a_third_router_is_given_back_without_that_one),
 		T(what_is_given_back_and_cannot_be_taken_yet_is_asked_for_again),
+		T(a_deletion_is_not_forgotten_while_an_old_store_cannot_take_it),
 		T(a_vm_of_a_peer_that_all_others_have_forgotten_goes_with_the_first_exchange),
 		T(a_store_from_before_a_deletion_that_all_have_forgotten_brings_the_vm_back),
 		T(what_an_old_store_brings_back_takes_no_address_from_what_its_peers_know),
