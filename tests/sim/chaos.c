@@ -6,9 +6,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define TEN_YEARS_MS INT64_C(315360000000)
-#define HOUR_MS	     UINT64_C(3600000)
-#define DAY_MS	     (25 * HOUR_MS)
+#define TEN_YEARS_MS  INT64_C(315360000000)
+#define HOUR_MS	      UINT64_C(3600000)
+#define DAY_MS	      (25 * HOUR_MS)
+#define ON_ITS_WAY_MS 200 /* the longest delay: until then a reset from before may arrive */
 
 static unsigned int
 any_router(struct sim *s)
@@ -363,6 +364,7 @@ do_yesterday(struct sim *s)
 	note(s, "disk of %s is that of yesterday", n->name);
 	stored_restore(n, *old);
 	*old = NULL;
+	ghosts_put_back(s, n);
 	lost_store(s, n);
 }
 
@@ -588,6 +590,7 @@ chaos_heal(struct sim *s)
 	memset(s->line_fault, 0, sizeof(s->line_fault));
 	all_disturbed(s, s->w->now);
 	chaos_restart(s, true);
+	world_run(s->w, ON_ITS_WAY_MS);
 }
 
 void

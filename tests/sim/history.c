@@ -103,7 +103,7 @@ change_acked(struct sim *s, struct slot *t, struct change *ch)
 	s->moves += ch->op == OP_MOVE;
 	if (!ends_vm(t, ch))
 		return;
-	t->generation++;
+	t->gone_at[t->generation++] = ch->asked_at;
 	LL_CONCAT(s->ended, t->changes);
 	t->changes = NULL;
 	t->highest = 0;

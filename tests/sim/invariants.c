@@ -60,7 +60,19 @@ check_drains(struct sim *s, unsigned int i)
 	}
 }
 
-/* While a router runs, what it knows of a VM never gets older. */
+/* Before the last day that passed: then it may be forgotten that it was. */
+static bool
+was_gone(const struct sim *s, const struct slot *t)
+{
+	const struct change *ch;
+
+	LL_FOREACH(t->changes, ch)
+	if (ch->op == OP_UNREGISTER && ch->outcome != REFUSED && ch->asked_at < s->day_at)
+		return true;
+	return false;
+}
+
+/* While a router runs, what it knows of a VM never gets older, until its end may be forgotten. */
 static void
 check_epochs(struct sim *s, unsigned int i)
 {
@@ -72,9 +84,8 @@ check_epochs(struct sim *s, unsigned int i)
 		if (s->generations[i][k] != t->generation)
 			s->epochs[i][k] = s->floors[i][k] = 0;
 		s->generations[i][k] = t->generation;
-		if (!o && s->gone[i][k]) /* its tombstone is forgotten */
+		if (was_gone(s, t) && (epoch < s->epochs[i][k] || epoch < s->floors[i][k]))
 			s->epochs[i][k] = s->floors[i][k] = 0;
-		s->gone[i][k] = o && o->now.deleted;
 		if (epoch < s->epochs[i][k])
 			world_broken(s->w, "%s: slot %u went back from epoch %llu to %llu", name_of(s, i), k,
 				(ull)s->epochs[i][k], (ull)epoch);
@@ -143,7 +154,7 @@ check_start(struct sim *s, unsigned int i)
 		const struct slot *t = &s->slots[k];
 		struct vm_obj *o = slot_vm(s, i, t, t->generation);
 
-		if (s->generations[i][k] == t->generation && !s->gone[i][k] &&
+		if (s->generations[i][k] == t->generation && !was_gone(s, t) &&
 			(o ? o->now.epoch : 0) < s->floors[i][k])
 			world_broken(s->w, "%s: slot %u: epoch %llu was acknowledged and is not in the store",
 				name_of(s, i), k, (ull)s->floors[i][k]);
@@ -253,14 +264,16 @@ segment_router(struct sim *s, const struct slot *t)
 	return i;
 }
 
-/* Before the last day that passed: then it may be forgotten that it was. */
+/* Was it, or the same deletion, asked for before the last day? */
 static bool
-was_gone(const struct sim *s, const struct slot *t)
+is_old(const struct sim *s, const struct slot *t, const struct change *ch)
 {
-	const struct change *ch;
+	const struct change *other;
 
-	LL_FOREACH(t->changes, ch)
-	if (ch->op == OP_UNREGISTER && ch->outcome != REFUSED && ch->asked_at < s->day_at)
+	LL_FOREACH(t->changes, other)
+	if (other->asked_at < s->day_at && other->outcome != REFUSED &&
+		(other == ch ||
+			(ch->op == OP_UNREGISTER && other->op == ch->op && other->epoch == ch->epoch)))
 		return true;
 	return false;
 }
@@ -281,7 +294,7 @@ check_history(struct sim *s, const struct slot *t)
 		int order = strcmp(name_of(s, ch->router), owner);
 		bool same = ch->epoch == epoch && ch->op == OP_UNREGISTER && !live; /* whoever did it */
 
-		if (ch->outcome == ACKED && !same && !(forgotten && ch->asked_at < s->day_at) &&
+		if (ch->outcome == ACKED && !same && !(forgotten && is_old(s, t, ch)) &&
 			(ch->epoch > epoch || (ch->epoch == epoch && order < 0)))
 			world_broken(s->w,
 				"slot %u.%u: epoch %llu at %s was acknowledged and is lost: it is %llu of %s",

@@ -142,6 +142,7 @@ is_agreed(struct sim *s)
 {
 	char why[200];
 
+	ghosts_unregister(s);
 	return owners_agree(s, why);
 }
 

@@ -3,7 +3,8 @@
  *
  *   sim.c          options, seeds, rounds          history.c      the VMs, and all that was asked for them
  *   controllers.c  two controllers that call       chaos.c        faults, and their end
- *   invariants.c   what holds always and after     trace.c        the last events, in words
+ *   invariants.c   what holds always and after     ghosts.c       VMs that an old store brings back
+ *   trace.c        the last events, in words
  */
 #pragma once
 
@@ -35,6 +36,9 @@ struct slot {
 	/* of this generation */
 	struct change *changes; /* newest first */
 	uint64_t highest;	/* epoch */
+	/* of those before: when its end was asked for; a store that was put back has it */
+	uint64_t gone_at[256];
+	bool put_back[256];
 };
 
 /* What a controller believes of a slot's VM. */
@@ -107,7 +111,6 @@ struct sim {
 	/* what was seen of a router: it does not go back */
 	uint64_t epochs[WORLD_ROUTERS][SLOTS], floors[WORLD_ROUTERS][SLOTS], terms[WORLD_ROUTERS];
 	uint8_t generations[WORLD_ROUTERS][SLOTS];
-	bool gone[WORLD_ROUTERS][SLOTS];
 	/* what came of it */
 	uint64_t acks, refusals, unknown, crashes, moves, superseded, takeovers;
 	uint64_t up_ms,
@@ -150,6 +153,11 @@ void chaos_heal(struct sim *s);
 void chaos_end(struct sim *s);
 uint64_t fault_bits(const char *names); /* "crash,cut"; 0: there is no such */
 const char *fault_name(unsigned int i); /* NULL behind the last */
+
+/* ---- ghosts.c ---- */
+
+void ghosts_put_back(struct sim *s, struct node *n); /* its store is an old one now */
+void ghosts_unregister(struct sim *s);
 
 /* ---- invariants.c ---- */
 
