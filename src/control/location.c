@@ -164,6 +164,9 @@ location_event(struct core *c, const struct fwd_event *ev)
 	case FWD_LINK_DOWN:
 		evidence_link_down(c, ev->port);
 		break;
+	case FWD_HOLD_OVER:
+	case FWD_EVENTS:
+		break;
 	}
 }
 

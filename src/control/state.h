@@ -356,7 +356,7 @@ struct core {
 	struct session *watcher;	/* who traces or captures; NULL = nobody */
 	uint64_t watches;		/* counter: names the one that is on */
 	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
-	uint64_t events[FWD_LINK_DOWN + 1], events_ignored, alarm_at[FWD_LINK_DOWN + 1];
+	uint64_t events[FWD_EVENTS], events_ignored, alarm_at[FWD_EVENTS];
 
 	/* events */
 	struct event **ring; /* EVENTS_KEPT */

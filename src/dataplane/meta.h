@@ -23,6 +23,7 @@ enum enter {
 	ENTER_PORT,    /* L2 frame to meta.out_port with meta.out_vlan */
 	ENTER_NEIGH,   /* held for its next hop: meta.out_port and meta.via set */
 	ENTER_GATEWAY, /* a draining VM's fragment, held for its first one: as it came */
+	ENTER_BRIDGE,  /* L2 frame of meta.seg, held for its VM: as it came */
 };
 
 struct meta {
@@ -49,7 +50,10 @@ struct meta {
 	rte_be16_t sport, dport; /* TCP, UDP; ICMP echo: identifier in both; else 0 */
 	uint16_t flags;		 /* META_* */
 	uint32_t probe;		 /* the number by which a probe follows it; 0 = none does */
-	const struct vm_rec *vm; /* the VM that it comes from (out) or goes to (in) */
+	union {
+		const struct vm_rec *vm; /* the VM that it comes from (out) or goes to (in) */
+		struct rte_mbuf *behind; /* while it waits for its VM: the next in its queue */
+	};
 	rte_be32_t nat_ip; /* nat-out: the global address to use; home-in: the global address it came by */
 	rte_be32_t via;	   /* next hop */
 	rte_be32_t orig_src, orig_dst; /* the addresses before NAT; 0 = not translated */
@@ -62,6 +66,8 @@ enum {
 	META_CARRIED = 4,     /* came through the tunnel with the gateway's MAC as destination */
 	META_ICMP_ERROR = 8,  /* an ICMP message that quotes a packet; set by ip4_parse() */
 	META_FRAG_ALONE = 16, /* a fragment that waited in vain for its first one */
+	META_RELEASED = 32,   /* waited for its VM */
+	META_RETURNED = 64, /* from the tunnel: our own, which waited at a peer for a VM that did not come */
 };
 
 _Static_assert(TOPO_TUNNELS <= UINT8_MAX, "a tunnel's number is one byte");

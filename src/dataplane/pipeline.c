@@ -51,6 +51,8 @@ pipeline_run(struct worker *w, struct vec *rx)
 	if (unlikely(w->probe != NULL))
 		follow(w, rx);
 	w->more = VEC_MAX - BURST_MAX;
+	if (unlikely(w->vm_hold.n_queues != 0))
+		vm_hold_round(w, rx);
 	take_injected(w, rx);
 	RUN(w, CLASSIFY, rx, classify(w, rx, p));
 	RUN(w, DECAP, &p->tunnel, vxlan_decap(w, &p->tunnel, &p->frame));

@@ -11,8 +11,8 @@ struct paths {
 		to_vm, bridge, encap, route, neighbour, port;
 };
 
-/* Runs one burst (rx->n <= RX_MAX plus what fits of w->inject) to its end. rx is emptied. On return every packet is in
- * w->tx, w->inject, w->hold, or dropped. rx packets need meta.in_port, origin = FROM_WAN or FROM_DC, enter =
+/* Runs one burst (rx->n <= RX_MAX, what is released of w->vm_hold, and what fits of w->inject) to its end. rx is emptied. On
+ * return every packet is in w->tx, w->inject, w->hold, w->vm_hold, or dropped. rx packets need meta.in_port, origin = FROM_WAN or FROM_DC, enter =
  * ENTER_RX, vlan. */
 void pipeline_run(struct worker *w, struct vec *rx);
 

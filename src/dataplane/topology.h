@@ -94,6 +94,12 @@ struct topo_pool {
 	bool on_link; /* answer ARP for registered and draining addresses on WAN ports */
 };
 
+struct topo_hold { /* what may wait for VMs on their way here: of all workers together, in all and for one VM */
+	uint32_t packets, vm_packets;
+	uint64_t bytes, vm_bytes;
+	uint32_t most_ms; /* however long control lets it wait */
+};
+
 /* Segments by prefix and by VNI, tunnels by VTEP: hashes with open addressing, at most a quarter full, whose entries are looked
  * at in order of index. Prefixes are asked for once for each length that there is. */
 #define TOPO_HASH 1024
@@ -117,6 +123,7 @@ struct topology {
 	struct topo_peer peers[TOPO_PEERS];
 	struct topo_vtep vteps[TOPO_VTEPS];
 	struct topo_pool pools[TOPO_POOLS];
+	struct topo_hold hold;
 	struct topo_index index; /* made by topo_index() */
 };
 

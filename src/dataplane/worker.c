@@ -79,7 +79,8 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 	w->traffic_mem = calloc(vmtab_slots(tables->vms) + RTE_CACHE_LINE_SIZE / sizeof(*w->vm_traffic),
 		sizeof(*w->vm_traffic)); /* not touched before a VM talks */
 	w->vm_traffic = RTE_PTR_ALIGN_CEIL(w->traffic_mem, RTE_CACHE_LINE_SIZE);
-	if (w->paths == NULL || w->mac_seen == NULL || w->traffic_mem == NULL) {
+	if (w->paths == NULL || w->mac_seen == NULL || w->traffic_mem == NULL ||
+		vm_hold_init(&w->vm_hold, topo->hold.packets / RTE_MAX(topo->n_workers, 1)) != 0) {
 		worker_free(w);
 		return NULL;
 	}
@@ -139,6 +140,7 @@ worker_free(struct worker *w)
 	if (w == NULL)
 		return;
 	rte_pktmbuf_free_bulk(w->hold, w->n_hold);
+	vm_hold_fini(&w->vm_hold);
 	free_vec(&w->inject);
 	for (int i = 0; i < TOPO_PORTS; i++)
 		free_vec(&w->tx[i]);

@@ -7,6 +7,7 @@
 #include "stages.h"
 #include "topology.h"
 #include "vec.h"
+#include "vm_hold.h"
 
 #include "tables/mactab.h"
 #include "tables/neightab.h"
@@ -52,6 +53,7 @@ struct dp_event {	/* a worker tells the control thread */
 	uint16_t seg, att, port;
 	struct rte_ether_addr mac;
 	rte_be32_t ip;
+	uint32_t held, released, dropped; /* HOLD_OVER: packets that waited; of these, went on; lost in all */
 };
 
 enum dp_order_kind {
@@ -159,8 +161,9 @@ struct worker {
 	struct rte_mbuf
 		*hold[HOLD_MAX]; /* by meta.enter, for a neighbour or a fragment; in order of arrival */
 	uint16_t n_hold;
-	struct paths *paths; /* the vectors between stages */
-	uint16_t more;	     /* fragments that this burst may still add, so that no vector overflows */
+	struct vm_hold vm_hold; /* for VMs on their way here */
+	struct paths *paths;	/* the vectors between stages */
+	uint16_t more;		/* fragments that this burst may still add, so that no vector overflows */
 	struct tunnel_hdr tunnel[TOPO_TUNNELS]; /* headers towards a peer or local VTEP; from 1 */
 } __rte_cache_aligned;
 

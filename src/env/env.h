@@ -116,6 +116,8 @@ enum fwd_event_kind {
 	FWD_GW_CONFLICT, /* somebody outside the group claims a gateway address */
 	FWD_LOOP,	 /* a group member's router MAC was heard on a DC port */
 	FWD_LINK_DOWN,	 /* a DC port lost its link: `port` alone counts */
+	FWD_HOLD_OVER,	 /* a worker has no packet left that waited for the VM; one event for each worker */
+	FWD_EVENTS
 };
 
 struct fwd_traffic { /* through this router; bytes of Ethernet frames */
@@ -136,6 +138,8 @@ struct fwd_event {
 	uint8_t location;   /* router index: FWD_SELF = own attachment */
 	int16_t attachment; /* when location is FWD_SELF */
 	uint16_t port;	    /* FWD_LINK_DOWN: index in the configuration */
+	/* FWD_HOLD_OVER: packets that waited; of these, went on; lost for want of room or time */
+	uint32_t held, released, dropped;
 };
 
 struct json_t;

@@ -46,6 +46,7 @@ handle(struct events *e, const struct dp_event *ev)
 		break;
 	case EVENT_VM_SEEN:
 	case EVENT_CONFLICT:
+	case EVENT_HOLD_OVER:
 		fwd_tell(e->dp->fwd, ev);
 		break;
 	case EVENTS:

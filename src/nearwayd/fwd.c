@@ -449,6 +449,21 @@ seen_or_heard(const struct fwd *f, const struct dp_event *ev)
 		       : FWD_VM_SEEN;
 }
 
+static enum fwd_event_kind
+kind_of(const struct fwd *f, const struct dp_event *ev)
+{
+	switch ((enum dp_event_kind)ev->kind) {
+	case EVENT_VM_SEEN:
+		return seen_or_heard(f, ev);
+	case EVENT_CONFLICT:
+		return FWD_GW_CONFLICT;
+	case EVENT_HOLD_OVER:
+		return FWD_HOLD_OVER;
+	default:
+		return FWD_LOOP;
+	}
+}
+
 void
 fwd_tell(struct fwd *f, const struct dp_event *ev)
 {
@@ -458,14 +473,14 @@ fwd_tell(struct fwd *f, const struct dp_event *ev)
 		.ip = rte_be_to_cpu_32(ev->ip),
 		.location = ev->router,
 		.attachment = ev->router == ROUTER_SELF && ev->att != TOPO_NONE ? (int16_t)ev->att : -1,
+		.held = ev->held,
+		.released = ev->released,
+		.dropped = ev->dropped,
 	};
 
 	if (ev->seg >= f->dp->topo->n_segments || ev->router >= routers(f))
 		return;
-	if (ev->kind == EVENT_VM_SEEN)
-		out.kind = seen_or_heard(f, ev);
-	else
-		out.kind = ev->kind == EVENT_CONFLICT ? FWD_GW_CONFLICT : FWD_LOOP;
+	out.kind = kind_of(f, ev);
 	if (f->event != NULL)
 		f->event(f->arg, &out);
 }

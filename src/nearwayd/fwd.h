@@ -26,5 +26,5 @@ void fwd_subscribe(struct fwd *f, void (*event)(void *arg, const struct fwd_even
 bool fwd_retire(struct fwd *f);
 /* A DC port lost its link. */
 void fwd_link_down(struct fwd *f, uint16_t port);
-/* A worker's VM_SEEN, CONFLICT or LOOP. */
+/* A worker's VM_SEEN, CONFLICT, LOOP or HOLD_OVER. */
 void fwd_tell(struct fwd *f, const struct dp_event *ev);

@@ -25,7 +25,8 @@
 #define LADDER_MAX   (1000 * 1000)	    /* ns: last step */
 #define SLEEP_MAX    (500ull * 1000 * 1000) /* ns: shows that it lives */
 #define SLEEP_HOLD   (50ull * 1000 * 1000)  /* ns: while packets wait that may expire */
-#define COUNTS_TRIES 1000 /* of 50 us: how long the control thread waits for exact numbers */
+#define SLEEP_VM     (1000ull * 1000) /* ns: while packets wait for a VM, whose record nobody wakes us for */
+#define COUNTS_TRIES 1000	      /* of 50 us: how long the control thread waits for exact numbers */
 
 struct queue {
 	uint16_t port, dpdk_port, queue;
@@ -112,7 +113,7 @@ static void
 receive(struct loop *l)
 {
 	struct rte_mbuf *m[RX_MAX];
-	uint16_t room = RX_MAX;
+	uint16_t room = l->w->vm_hold.behind ? RX_MAX / 2 : RX_MAX;
 
 	for (uint16_t i = 0; i < l->n_queues && room > 0; i++) {
 		const struct queue *q = &l->queues[l->next];
@@ -181,6 +182,13 @@ tell_events(struct loop *l)
 	events_kick(l->dp->events);
 }
 
+/* Packets on hold: for next hops, first fragments, VMs. */
+static uint32_t
+waiting(const struct worker *w)
+{
+	return w->n_hold + w->vm_hold.packets;
+}
+
 static void
 answer_counts(struct loop *l)
 {
@@ -190,7 +198,7 @@ answer_counts(struct loop *l)
 		return;
 	l->snap.c = l->w->c;
 	l->snap.imbalance = worker_imbalance(l->w);
-	l->snap.n_hold = l->w->n_hold;
+	l->snap.n_hold = waiting(l->w);
 	l->snap.sleeps = l->sleeps;
 	atomic_store_explicit(&l->have, want, memory_order_release);
 }
@@ -199,16 +207,18 @@ answer_counts(struct loop *l)
 static bool
 round_once(struct loop *l)
 {
-	bool busy = false;
+	uint64_t released = l->w->c.released;
+	bool busy;
 
 	worker_orders(l->w);
 	tick(l);
 	receive(l);
-	if (l->rx.n != 0 || l->w->inject.n != 0) {
+	busy = l->rx.n != 0 || l->w->inject.n != 0;
+	if (busy || l->w->vm_hold.n_queues != 0) {
 		pipeline_run(l->w, &l->rx);
 		drop_for_ports_down(l);
 		worker_flush(l->w, send_burst, l);
-		busy = true;
+		busy |= l->w->c.released != released;
 	}
 	if (l->adaptive)
 		tell_events(l);
@@ -235,6 +245,8 @@ arm(struct loop *l, bool on)
 static uint64_t
 sleep_ns(struct loop *l)
 {
+	if (l->w->vm_hold.n_queues != 0)
+		return SLEEP_VM;
 	if (!l->ladder)
 		return l->w->n_hold != 0 ? SLEEP_HOLD : SLEEP_MAX;
 	l->step_ns = RTE_MIN(l->step_ns * 2, (uint64_t)LADDER_MAX);
@@ -337,7 +349,7 @@ loop_counts(struct loop *l, struct loop_counts *out)
 	} else {
 		out->c = l->w->c;
 		out->imbalance = worker_imbalance(l->w);
-		out->n_hold = l->w->n_hold;
+		out->n_hold = waiting(l->w);
 		out->sleeps = l->sleeps;
 		out->exact = !l->started;
 	}

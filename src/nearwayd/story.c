@@ -370,6 +370,14 @@ story_has_ended(const struct probe_record *last)
 	return last->point == PROBE_DROP || last->point == PROBE_SENT || last->point == PROBE_PUNTED;
 }
 
+static const char *
+waits_for(uint8_t enter)
+{
+	return enter == ENTER_NEIGH	? "waits until its next hop has answered ARP"
+	       : enter == ENTER_GATEWAY ? "waits for its first fragment"
+					: "waits until its VM, which is on its way here, has arrived";
+}
+
 static void
 tell_end(const struct story *s, json_t *o)
 {
@@ -387,9 +395,7 @@ tell_end(const struct story *s, json_t *o)
 		json_object_set_new(o, "help", json_string(drop_names[last->what].help));
 	} else if (last->point == PROBE_HELD) {
 		json_object_set_new(o, "end", json_string("held"));
-		json_object_set_new(o, "help",
-			json_string(last->what == ENTER_NEIGH ? "waits until its next hop has answered ARP"
-							      : "waits for its first fragment"));
+		json_object_set_new(o, "help", json_string(waits_for(last->what)));
 	} else if (last->point == PROBE_PUNTED) {
 		json_object_set_new(o, "end", json_string("punted"));
 		json_object_set_new(o, "by", json_string(port_name(s->topo, last->what)));

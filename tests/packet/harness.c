@@ -42,6 +42,12 @@ net_begin(void)
 	memset(drops_explained, 0, sizeof(drops_explained));
 }
 
+static uint32_t
+waiting(void)
+{
+	return net.w->n_hold + net.w->vm_hold.packets;
+}
+
 static bool
 books_balance(void)
 {
@@ -50,10 +56,10 @@ books_balance(void)
 
 	if (off != 0)
 		print_error("the books are off by %lld packets (positive: lost)\n", (long long)off);
-	if (c->held - c->released != net.w->n_hold)
+	if (c->held - c->released != waiting())
 		print_error("held %llu - released %llu, but %u packets wait\n", (unsigned long long)c->held,
-			(unsigned long long)c->released, net.w->n_hold);
-	return off == 0 && c->held - c->released == net.w->n_hold;
+			(unsigned long long)c->released, waiting());
+	return off == 0 && c->held - c->released == waiting();
 }
 
 uint32_t
@@ -311,11 +317,14 @@ void
 net_idle(void)
 {
 	struct vec rx = {.n = 0};
+	uint64_t released;
+	int i = 0;
 
-	for (int i = 0; net.w->inject.n != 0; i++) {
-		assert_true(i < ROUNDS_MAX);
+	do {
+		assert_true(i++ < ROUNDS_MAX);
+		released = net.w->c.released;
 		run(&rx);
-	}
+	} while (net.w->inject.n != 0 || net.w->c.released != released);
 }
 
 void

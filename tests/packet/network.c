@@ -110,6 +110,8 @@ build_topology(void)
 	attach(ATT_4, SEG4, DC0, VLAN_4);
 	attach_vtep(ATT_4A, SEG4, T_A);
 	attach_vtep(ATT_4B, SEG4, T_B);
+	t->hold = (struct topo_hold){
+		.packets = 64, .vm_packets = 16, .bytes = 64000, .vm_bytes = 16000, .most_ms = 33000};
 	t->n_pools = 2;
 	set_prefix(&t->pools[0].prefix, GLOBAL(0), 26);
 	set_prefix(&t->pools[1].prefix, GLOBAL(64), 28);

@@ -64,7 +64,7 @@ a_router_mac_comes_only_from_its_own_vtep(void **state)
 	(void)state;
 	vm_here(6);
 	burst(WAN0, from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(6), USER)),
-		from_tunnel(R_Z, SEG1, hello(MAC_RX, MAC_VM(6), USER)),
+		from_tunnel(R_Z, SEG1, hello(MAC_RX, MAC_VM(7), USER)),
 		from_tunnel(R_Y, SEG1, hello(MAC_RY, MAC_VM(6), USER)));
 	expect_drop(DROP_SPOOFED, 2);
 	expect_no_event(EVENT_MAC_LEARN);

@@ -7,6 +7,10 @@
  *
  *  * never from one local VTEP to another: hypervisors speak to each other themselves
  *
+ * What waited for a VM goes to where that is, also back to where it came from: as a frame of the gateway to an attachment, so
+ * that no switch looks for the sender at our port; through the tunnel as a frame of the router's there, which takes it for
+ * its own and learns nothing of it.
+ *
  * The source of a routed frame is the sending router's MAC in the tunnel and the gateway's MAC on DC ports, whoever
  * routed it. A frame for several places goes to the first; copies enter with the next burst.
  */
@@ -51,12 +55,19 @@ add_attachment(struct ways *x, uint16_t att)
 	x->way[x->n++] = (struct way){.router = ROUTER_SELF, .att = att};
 }
 
+/* Is this attachment, or hypervisor beside it, where the frame came from? */
+static bool
+is_back(const struct topology *t, const struct meta *md, uint16_t att)
+{
+	return md->origin == FROM_DC &&
+	       (att == md->in_att || (attach_is_vtep(t, att) && attach_is_vtep(t, md->in_att)));
+}
+
 /* May what came from where `md` says go to this attachment? */
 static bool
 may_go_to(const struct topology *t, const struct meta *md, uint16_t att)
 {
-	return md->origin != FROM_DC ||
-	       (att != md->in_att && !(attach_is_vtep(t, att) && attach_is_vtep(t, md->in_att)));
+	return !is_back(t, md, att) || (md->flags & META_RELEASED);
 }
 
 static void
@@ -130,19 +141,24 @@ to_own_attachment(const struct topology *t, const struct meta *md, uint16_t att,
 }
 
 /* The owner knows where its VM is and relays. A third router sends to the owner; what comes from the tunnel it gives to
- * its own attachments: the VM may have arrived before the controller said so. */
+ * its own attachments: the VM may have arrived before the controller said so. What waited here in vain goes to the owner, who
+ * looks for the VM at its own attachments. */
 static void
 to_vm_of(const struct topology *t, const struct meta *md, const struct vm_rec *vm, struct ways *x)
 {
 	bool tunnel = md->origin == FROM_TUNNEL;
 
-	if (vm->owner != ROUTER_SELF && (tunnel || t->segments[md->seg].external))
+	if (vm->owner != ROUTER_SELF && tunnel && (md->flags & META_RELEASED))
+		add_peer(x, vm->owner);
+	else if (vm->owner != ROUTER_SELF && (tunnel || t->segments[md->seg].external))
 		add_attachments(t, md, x);
 	else if (vm->owner != ROUTER_SELF)
 		add_peer(x, vm->owner);
 	else if (vm->location == ROUTER_SELF)
 		to_own_attachment(t, md, vm->att, x);
-	else if (tunnel && vm->location == md->in_router)
+	else if (tunnel && (md->flags & META_RETURNED))
+		add_attachments(t, md, x);
+	else if (tunnel && vm->location == md->in_router && !(md->flags & META_RELEASED))
 		x->none = DROP_OWNER_BACKWARDS;
 	else
 		add_peer(x, vm->location);
@@ -168,18 +184,28 @@ link_local_group(const struct rte_ether_addr *a)
 	return memcmp(a->addr_bytes, group, sizeof(group)) == 0 && a->addr_bytes[5] < 0x10;
 }
 
+/* From the tunnel: routed by the peer, or by us before it waited there. */
+static bool
+is_routed(const struct topology *t, const struct meta *md, const struct rte_ether_addr *src)
+{
+	return md->origin == FROM_TUNNEL &&
+	       ((md->flags & META_RETURNED) || rte_is_same_ether_addr(src, &t->peers[md->in_router - 1].mac));
+}
+
 /* A router's MAC is not shown to a DC, nor the gateway's to the tunnel. */
 static void
-set_source(const struct worker *w, struct rte_mbuf *m, uint8_t to)
+set_source(const struct worker *w, struct rte_mbuf *m, const struct way *y)
 {
 	struct rte_ether_addr *src = &ether(m)->src_addr;
 	const struct topo_segment *s = &w->topo->segments[meta(m)->seg];
-	bool routed = meta(m)->origin == FROM_TUNNEL &&
-		      rte_is_same_ether_addr(src, &w->topo->peers[meta(m)->in_router - 1].mac);
+	const struct meta *md = meta(m);
+	bool routed = is_routed(w->topo, md, src);
 
-	if (to == ROUTER_SELF && routed)
+	if (y->router == ROUTER_SELF && (routed || is_back(w->topo, md, y->att)))
 		*src = s->gw_mac;
-	else if (to != ROUTER_SELF && (routed || rte_is_same_ether_addr(src, &s->gw_mac)))
+	else if (y->router != ROUTER_SELF && md->origin == FROM_TUNNEL && (md->flags & META_RELEASED))
+		*src = w->topo->peers[y->router - 1].mac;
+	else if (y->router != ROUTER_SELF && (routed || rte_is_same_ether_addr(src, &s->gw_mac)))
 		*src = w->topo->router_mac;
 }
 
@@ -201,7 +227,7 @@ direct(struct worker *w, struct rte_mbuf *m, const struct way *y)
 		worker_drop(w, m, DROP_TOO_BIG);
 		return ENTER_RX;
 	}
-	set_source(w, m, y->router);
+	set_source(w, m, y);
 	if (y->router == ROUTER_SELF)
 		return attach_aim(w->topo, md, y->att) ? ENTER_ENCAP : ENTER_PORT;
 	md->out_tunnel = y->router;
@@ -312,6 +338,9 @@ bridge(struct worker *w, struct vec *in, struct vec *encap, struct vec *port)
 	vec_foreach (in, m, i) {
 		uint16_t mss = w->topo->segments[meta(m)->seg].mss;
 
+		if (f.vm[i] != NULL && vm_hold_asks(&w->vm_hold, f.vm[i]) &&
+			vm_hold_take(w, m, f.vm[i], ENTER_BRIDGE))
+			continue;
 		if (mss != 0)
 			mss_clamp_frame(m, mss);
 		choose(w, m, f.vm[i], f.host[i], &x);

@@ -25,6 +25,9 @@ injected(struct rte_mbuf *m, struct meta *md, struct paths *p)
 	case ENTER_GATEWAY:
 		vec_add(&p->gateway, m);
 		break;
+	case ENTER_BRIDGE:
+		vec_add(&p->bridge, m);
+		break;
 	default:
 		vec_add(&p->port, m);
 	}

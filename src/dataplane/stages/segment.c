@@ -3,7 +3,7 @@
  * and which stage is next.
  *
  * The gateway's MAC is a source on DC ports only, and there only of routers; a router MAC only in the tunnel, and only
- * from that router's VTEP. ARP with the gateway's MAC as source goes on, for the arp stage to count it by name.
+ * from that router's VTEP; or our own, from a peer: a frame for a VM, which waited there in vain and comes back. ARP with the gateway's MAC as source goes on, for the arp stage to count it by name.
  *
  * In a segment that somebody else stretches (external) all sites hear each other at their attachments: VMs of peers there
  * are no news, nor is the gateway of another site; and the tunnel carries only what is to or from a router.
@@ -15,7 +15,7 @@
 
 #include <rte_arp.h>
 
-enum source { SOURCE_HOST, SOURCE_GATEWAY, SOURCE_ROUTER, SOURCE_DROPPED };
+enum source { SOURCE_HOST, SOURCE_GATEWAY, SOURCE_ROUTER, SOURCE_SELF, SOURCE_DROPPED };
 
 struct work { /* one burst, packets whose source may be there */
 	uint16_t n;
@@ -75,6 +75,8 @@ router_source(struct worker *w, struct rte_mbuf *m, uint8_t router)
 {
 	if (meta(m)->origin == FROM_DC)
 		return drop_loop(w, m);
+	if (router == ROUTER_SELF)
+		return SOURCE_SELF;
 	return router == meta(m)->in_router ? SOURCE_ROUTER : drop(w, m, DROP_SPOOFED);
 }
 
@@ -285,6 +287,22 @@ give_gateway(struct worker *w, struct rte_mbuf *m, struct vec *gateway)
 	vec_add(gateway, m);
 }
 
+/* It tells nothing of where its sender is, nor of a session's home. */
+static void
+give_returned(struct worker *w, struct rte_mbuf *m, struct vec *bridge)
+{
+	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
+	const struct vm_rec *vm;
+
+	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
+	if (vm == NULL || vm->owner != ROUTER_SELF) {
+		worker_drop(w, m, DROP_SPOOFED);
+		return;
+	}
+	meta(m)->flags |= META_RETURNED;
+	vec_add(bridge, m);
+}
+
 static void
 count(struct worker *w, struct rte_mbuf *m, const struct vm_rec *source)
 {
@@ -310,6 +328,10 @@ segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, 
 		struct rte_mbuf *m = k.m[i];
 
 		count(w, m, k.vm[i]);
+		if (k.source[i] == SOURCE_SELF) {
+			give_returned(w, m, bridge);
+			continue;
+		}
 		if (not_ours_to_carry(w, m, k.source[i])) {
 			worker_drop(w, m, DROP_EXTERNAL);
 			continue;

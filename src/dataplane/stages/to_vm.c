@@ -112,6 +112,14 @@ deliver(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 		to_attachment(w, m, rec->att, o);
 }
 
+static bool
+waits(struct worker *w, struct rte_mbuf *m)
+{
+	const struct vm_rec *vm = meta(m)->vm;
+
+	return vm_hold_asks(&w->vm_hold, vm) && vm_hold_take(w, m, vm, ENTER_TO_VM);
+}
+
 void
 to_vm(struct worker *w, struct vec *in, struct vec *port, struct vec *encap)
 {
@@ -123,7 +131,7 @@ to_vm(struct worker *w, struct vec *in, struct vec *port, struct vec *encap)
 	vec_foreach (in, m, i) {
 		if (meta(m)->vm == NULL)
 			icmp_error_drop(w, m, DROP_VM_UNKNOWN, 0);
-		else
+		else if (!waits(w, m))
 			deliver(w, m, &o);
 	}
 }

@@ -544,6 +544,23 @@ vm_that_waits_to_be_heard_is_heard_not_seen(void **state)
 }
 
 static void
+a_hold_that_is_over_is_told_with_its_counts(void **state)
+{
+	struct dp_event ev = {
+		.kind = EVENT_HOLD_OVER, .seg = 1, .mac = vm_ether, .held = 3, .released = 2, .dropped = 7};
+
+	(void)state;
+	fwd_subscribe(bench->fwd, listen_event, NULL);
+	fwd_tell(bench->fwd, &ev);
+	assert_int_equal(told.kind, FWD_HOLD_OVER);
+	assert_int_equal(told.segment, 1);
+	assert_memory_equal(told.mac.b, vm_ether.addr_bytes, 6);
+	assert_int_equal(told.held, 3);
+	assert_int_equal(told.released, 2);
+	assert_int_equal(told.dropped, 7);
+}
+
+static void
 news_about_what_does_not_exist_is_ignored(void **state)
 {
 	struct dp_event ev = {.kind = EVENT_VM_SEEN, .seg = 9};
@@ -716,6 +733,7 @@ main(void)
 		cmocka_unit_test_setup(
 			sessions_are_counted_when_asked_for_and_shown_as_old_until_then, clean),
 		cmocka_unit_test_setup(vm_that_waits_to_be_heard_is_heard_not_seen, clean),
+		cmocka_unit_test_setup(a_hold_that_is_over_is_told_with_its_counts, clean),
 		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
 		cmocka_unit_test_setup(learnt_mac_ages_once_no_worker_hears_it, clean),
 		cmocka_unit_test_setup(a_segment_learns_no_more_than_its_share_and_counts_moves, clean),
