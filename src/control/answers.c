@@ -73,9 +73,9 @@ sums_of_leaves(struct peer *p, const json_t *params)
 
 	json_array_foreach(json_object_get(params, "branches"), i, branch)
 	{
-		size_t n = (size_t)json_integer_value(branch) % DIGEST_FAN;
+		uint8_t n = (uint8_t)json_integer_value(branch);
 
-		json_array_append_new(mine, digest_json(&p->mine->leaf[n * DIGEST_FAN]));
+		json_array_append_new(mine, digest_json(digest_leaves(p->mine, n)));
 	}
 	return json_pack("{s:o}", "mine", mine);
 }

@@ -4,6 +4,7 @@
  * Each VM has a leaf, by a hash of its key, and a hash of its content. For each peer there are two digests: of what this
  * router owns, and of what it has as the peer's, both in the segments that the two share. A digest is the sum of the hashes
  * in each of its leaves and, above them, in each of its branches of 256 leaves. All are kept up to date as VMs change.
+ * A router with few VMs has few branches: only those have leaves in memory.
  */
 #include "state.h"
 
@@ -30,12 +31,30 @@ digest_leave(struct core *c, struct vm_obj *o)
 	LL_DELETE2(c->leaves[o->leaf], o, leaf_next);
 }
 
+void
+digest_clear(struct digest *d)
+{
+	for (size_t i = 0; i < DIGEST_FAN; i++)
+		free(d->leaves[i]);
+	memset(d, 0, sizeof(*d));
+}
+
+const uint64_t *
+digest_leaves(const struct digest *d, uint8_t branch)
+{
+	static const uint64_t none[DIGEST_FAN];
+
+	return d->leaves[branch] ? d->leaves[branch] : none;
+}
+
 static void
 add(struct digest *d, const struct vm_obj *o, int by)
 {
-	uint64_t h = by > 0 ? o->hash : -o->hash;
+	uint64_t h = by > 0 ? o->hash : -o->hash, **leaves = &d->leaves[o->leaf / DIGEST_FAN];
 
-	d->leaf[o->leaf] += h;
+	if (!*leaves)
+		*leaves = zalloc(DIGEST_FAN * sizeof(**leaves));
+	(*leaves)[o->leaf % DIGEST_FAN] += h;
 	d->branch[o->leaf / DIGEST_FAN] += h;
 }
 
@@ -64,8 +83,8 @@ digest_shared(struct peer *p)
 {
 	struct vm_obj *o;
 
-	memset(p->mine, 0, sizeof(*p->mine));
-	memset(p->theirs, 0, sizeof(*p->theirs));
+	digest_clear(p->mine);
+	digest_clear(p->theirs);
 	for (o = p->core->vms; o; o = o->hh.next)
 		if (o->present)
 			add_for(p, o, 1);

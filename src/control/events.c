@@ -467,8 +467,8 @@ events_init(struct core *c)
 void
 events_fini(struct core *c)
 {
-	for (size_t i = 0; i < EVENTS_KEPT; i++)
-		free(c->ring[i]);
+	for (uint64_t i = first_kept(c); i <= c->n_events; i++)
+		free(*place(c, i));
 	free(c->ring);
 	c->env->ops->timer_free(c->events_timer);
 }

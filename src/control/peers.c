@@ -543,6 +543,8 @@ peers_fini(struct core *c)
 	sessions_fini(c);
 	for (size_t i = 0; i < c->n_peers; i++) {
 		free(c->peers[i].shared);
+		digest_clear(c->peers[i].mine);
+		digest_clear(c->peers[i].theirs);
 		free(c->peers[i].mine);
 		free(c->peers[i].theirs);
 	}

@@ -109,7 +109,8 @@ struct vm_obj {
 #define DIGEST_LEAVES (DIGEST_FAN * DIGEST_FAN)
 
 struct digest { /* sums of hashes of VMs, modulo 2^64 here and 2^63 on the wire */
-	uint64_t branch[DIGEST_FAN], leaf[DIGEST_LEAVES];
+	uint64_t branch[DIGEST_FAN];
+	uint64_t *leaves[DIGEST_FAN]; /* of each branch, or NULL: all of them are 0 */
 };
 
 struct address { /* (segment, private address) or a global address -> VM */
@@ -613,6 +614,9 @@ void digest_leave(struct core *c, struct vm_obj *o);
 /* A VM that is present comes (+1) or goes (-1), or did so with other content. */
 void digest_count(struct core *c, struct vm_obj *o, int by);
 void digest_shared(struct peer *p); /* made anew: other segments are shared */
+void digest_clear(struct digest *d);
+/* The sums of a branch's leaves, until the digest changes. */
+const uint64_t *digest_leaves(const struct digest *d, uint8_t branch);
 json_t *digest_json(const uint64_t sums[DIGEST_FAN]);
 bool digest_well_formed(const json_t *sums);
 /* Which of them differ; their number. */

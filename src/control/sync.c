@@ -304,7 +304,7 @@ leaves_compare(struct peer *p, uint8_t branch, const json_t *sums)
 {
 	struct exchange *x = p->exchange;
 	uint8_t differ[DIGEST_FAN];
-	size_t n = digest_compare(&p->theirs->leaf[branch * DIGEST_FAN], sums, differ);
+	size_t n = digest_compare(digest_leaves(p->theirs, branch), sums, differ);
 
 	for (size_t i = 0; i < n; i++)
 		x->leaves[x->n_leaves++] = (uint16_t)(branch * DIGEST_FAN + differ[i]);
