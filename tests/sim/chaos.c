@@ -3,6 +3,7 @@
  * that is always there would hide what the others find. */
 #include "sim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -183,7 +184,7 @@ do_slow(struct sim *s)
 static void
 went_down(struct sim *s, struct node *n, uint64_t for_ms)
 {
-	s->crashes++;
+	s->did.crashes++;
 	s->restart_at[n->index] = s->w->now + 50 + for_ms;
 }
 
@@ -503,6 +504,8 @@ static const struct {
 
 #define N_FAULTS (sizeof(kinds) / sizeof(kinds[0]))
 
+static_assert(N_FAULTS <= CHAOS_KINDS, "a tally has room for each");
+
 const char *
 fault_name(unsigned int i)
 {
@@ -551,6 +554,7 @@ chaos_act(struct sim *s)
 		unsigned int weight = s->faults >> i & 1 ? kinds[i].weight : 0;
 
 		if (pick < weight) {
+			s->did.faults[i]++;
 			kinds[i].make(s);
 			return;
 		}
@@ -575,6 +579,7 @@ make_room(struct node *n)
 void
 chaos_heal(struct sim *s)
 {
+	world_run(s->w, 0); /* a kill after a step that was just made */
 	note(s, "all is healed");
 	world_heal(s->w);
 	s->w->delay_max = 3;

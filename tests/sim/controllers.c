@@ -233,7 +233,7 @@ is_superseded(struct controller *k)
 {
 	struct sim *s = k->sim;
 
-	s->superseded++;
+	s->did.superseded++;
 	if (k->stop_at)
 		return;
 	k->stop_at = s->w->now + 1 + world_random(s->w, 6000);
@@ -259,9 +259,9 @@ count(struct asked *a, int code)
 
 	s->calls--;
 	if (code < 0 && code > -1000)
-		s->unknown++;
+		s->did.unknown++;
 	else if (code != 0)
-		s->refusals++;
+		s->did.refusals++;
 	if (code == 0)
 		check_fence(a);
 	if (code == RPC_SUPERSEDED)
@@ -497,7 +497,7 @@ controller_takes_over(struct controller *k, uint64_t term, bool empty)
 
 	note(s, "%s takes over with term %llu%s", k->node->name, (unsigned long long)term,
 		empty ? " and an empty store" : "");
-	s->takeovers++;
+	s->did.takeovers++;
 	s->strict = false;
 	set_term(k, term);
 	k->active = true;

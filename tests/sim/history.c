@@ -99,8 +99,8 @@ void
 change_acked(struct sim *s, struct slot *t, struct change *ch)
 {
 	ch->outcome = ACKED;
-	s->acks++;
-	s->moves += ch->op == OP_MOVE;
+	s->did.acks++;
+	s->did.moves += ch->op == OP_MOVE;
 	if (!ends_vm(t, ch))
 		return;
 	t->gone_at[t->generation++] = ch->asked_at;

@@ -182,6 +182,8 @@ pair_up(struct sim *s, unsigned int i, unsigned int j)
 bool
 channels_up(struct sim *s)
 {
+	if (!world_is_whole(s->w))
+		return false;
 	for (unsigned int i = 0; i < s->n_routers; i++)
 		for (unsigned int j = 0; j < s->n_routers; j++)
 			if (i != j && !pair_up(s, i, j))

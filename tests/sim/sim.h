@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* sim.h - inside of the simulator: what a seed makes of a world (world.h), and what must hold of it.
  *
- *   sim.c          options, seeds, rounds          history.c      the VMs, and all that was asked for them
+ *   sim.c          options, less of a seed         seed.c         a seed: its rounds, and its end
+ *   many.c         many seeds, by some processes   history.c      the VMs, and all that was asked for them
  *   controllers.c  two controllers that call       chaos.c        faults, and their end
  *   invariants.c   what holds always and after     ghosts.c       VMs that an old store brings back
- *   trace.c        the last events, in words
+ *   plain.c        instead of cryptography         trace.c        the last events, in words
  */
 #pragma once
 
@@ -13,7 +14,9 @@
 #define SLOTS	    24 /* sets of addresses, each used by one VM after another */
 #define CONTROLLERS 2
 #define PREFIXES    5
+#define ROUNDS_MAX  3
 #define VM_SEGMENTS 2 /* tenant-a, which all routers have, and tenant-b */
+#define CHAOS_KINDS 64
 
 enum op { OP_REGISTER, OP_MOVE, OP_UNREGISTER };
 /* Of a change: its reply is on its way, or was lost, or says that it is done, or that it is not. */
@@ -79,17 +82,26 @@ struct routes { /* of a router, to 203.0.PREFIX.0/24: the hosts that they lead t
 };
 
 struct options {
-	uint64_t without;	     /* faults by their bits */
-	unsigned int routers, slots; /* 0: by the seed */
-	unsigned int rounds;
+	uint64_t without;		     /* faults by their bits */
+	unsigned int routers, slots, rounds; /* 0: by the seed */
 	bool trace, log;
+};
+
+/* What came of a seed, or of many. */
+struct tally {
+	uint64_t acks, moves, refusals, unknown, crashes, superseded, takeovers;
+	uint64_t faults[CHAOS_KINDS]; /* of each kind, whatever came of them */
+	uint64_t up_ms,
+		agreed_ms; /* the slowest round: from the heal to the last channel, from there to agreement */
 };
 
 struct sim {
 	struct world *w;
 	const struct options *options;
 	unsigned int n_routers, n_slots;
-	uint64_t faults; /* those that this seed has */
+	uint64_t faults;	       /* those that this seed has */
+	unsigned int rounds, fault_in; /* one in so many steps */
+	uint64_t step_ms;	       /* the longest */
 	struct controller controllers[CONTROLLERS];
 	struct slot slots[SLOTS];
 	bool has[VM_SEGMENTS][WORLD_ROUTERS];
@@ -111,11 +123,34 @@ struct sim {
 	/* what was seen of a router: it does not go back */
 	uint64_t epochs[WORLD_ROUTERS][SLOTS], floors[WORLD_ROUTERS][SLOTS], terms[WORLD_ROUTERS];
 	uint8_t generations[WORLD_ROUTERS][SLOTS];
-	/* what came of it */
-	uint64_t acks, refusals, unknown, crashes, moves, superseded, takeovers;
-	uint64_t up_ms,
-		agreed_ms; /* the slowest round: from the heal to the last channel, from there to agreement */
+	struct tally did;
 };
+
+struct result {
+	bool good;
+	uint64_t fingerprint; /* of all that happened */
+	struct tally did;
+	char why[440];
+};
+
+/* ---- seed.c ---- */
+
+struct result run_seed(uint64_t seed, const struct options *o);
+
+/* ---- many.c ---- */
+
+#define JOBS_MAX 64
+
+struct many {
+	uint64_t from, to;
+	unsigned int jobs; /* processes */
+	const struct options *options;
+};
+
+/* All of them, whatever becomes of one: which failed as soon as they do, how far it is now and then, and in the end one
+ * line of what all came to. The number of those that failed. */
+uint64_t run_many(const struct many *m);
+void tell_tally(const struct tally *t);
 
 /* ---- history.c ---- */
 

@@ -379,6 +379,17 @@ world_half_open(struct world *w, unsigned int a, unsigned int b)
 	}
 }
 
+bool
+world_is_whole(const struct world *w)
+{
+	const struct env_stream *s;
+
+	DL_FOREACH(w->streams, s)
+	if (s->open && s->remote && !s->other)
+		return false;
+	return true;
+}
+
 void
 world_stall(struct world *w, unsigned int a, unsigned int b, uint64_t ms)
 {

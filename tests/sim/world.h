@@ -135,6 +135,8 @@ void world_cut_one_way(struct world *w, unsigned int from, unsigned int to, bool
 void world_reset(struct world *w, unsigned int a, unsigned int b);
 /* The same, but `b` does not hear of it. */
 void world_half_open(struct world *w, unsigned int a, unsigned int b);
+/* Each connection has both its ends: none waits for silence or a reset to be noticed. */
+bool world_is_whole(const struct world *w);
 /* Holds up what the connections that are now there between two nodes carry: new ones are faster. */
 void world_stall(struct world *w, unsigned int a, unsigned int b, uint64_t ms);
 void world_heal(struct world *w); /* nothing cuts, stalls, slows or resets any more */
