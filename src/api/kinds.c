@@ -124,6 +124,23 @@ static const struct field fields_drain[] = {
 static const struct kind kind_conf_drain = {"drain", sizeof(struct conf_drain), fields_drain,
 	"how long old global addresses live on, for a move that does not say"};
 
+static const struct field fields_hold[] = {
+	{"packets", F_INT, 0, AT(conf_hold, packets), 1, 1000000, "8192",
+		.help = "packets that wait in all; so many more buffers are made, unless limits.mbufs says "
+			"how many"},
+	{"bytes", F_INT, LIVE, AT(conf_hold, bytes), 1, UINT32_MAX, "16777216", .help = "and their bytes"},
+	{"packets-per-vm", F_INT, LIVE, AT(conf_hold, vm_packets), 1, 1000000, "1024",
+		.help = "packets that wait for one VM"},
+	{"bytes-per-vm", F_INT, LIVE, AT(conf_hold, vm_bytes), 1, UINT32_MAX, "2097152",
+		.help = "and their bytes"},
+	{"max", F_DURATION, LIVE, AT(conf_hold, max_ms), 0, 600000, "3s",
+		.help = "how long after the commit they wait for the VM to be heard; then they go to every "
+			"attachment of its segment"},
+	END,
+};
+static const struct kind kind_conf_hold = {"hold", sizeof(struct conf_hold), fields_hold,
+	"what may wait for VMs that are on their way to this router; workers share it in equal parts"};
+
 static const struct field fields_port[] = {
 	{"name", F_NAME, KEYED, AT(conf_port, name),
 		.help = "name of the port in this file and in every output"},
@@ -299,6 +316,8 @@ static const struct field fields_config[] = {
 		.help = "sockets, key and files of the control part"},
 	{"drain", F_OBJECT, 0, AT(config, drain), .kind = &kind_conf_drain,
 		.help = "how long old global addresses live on after a move"},
+	{"hold", F_OBJECT, 0, AT(config, hold), .kind = &kind_conf_hold,
+		.help = "what may wait for VMs that are on their way to this router"},
 	{"ports", F_LIST, REQ, AT(config, ports), 1, 32, .kind = &kind_conf_port, .help = "data ports"},
 	{"segments", F_LIST, 0, AT(config, segments), 0, 256, .kind = &kind_conf_segment,
 		.help = "layer 2 networks of VMs"},

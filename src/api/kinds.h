@@ -133,6 +133,11 @@ struct conf_drain { /* defaults for a move that says nothing */
 	uint64_t min_ms, max_ms;
 };
 
+struct conf_hold { /* packets for VMs that are on their way here */
+	uint64_t packets, bytes, vm_packets, vm_bytes;
+	uint64_t max_ms;
+};
+
 struct route { /* also at run time: route.replace */
 	struct prefix4 prefix;
 	ip4 via;		 /* 0 with `port`: connected; 0 without: blackhole */
@@ -146,6 +151,7 @@ struct config {
 	struct conf_limits limits;
 	struct conf_control control;
 	struct conf_drain drain;
+	struct conf_hold hold;
 	struct list ports, segments, pools, peers, routes;
 };
 

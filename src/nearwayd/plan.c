@@ -202,7 +202,7 @@ any_punts(const struct config *c)
 }
 
 /* What the rings of all ports, each worker's vectors and hold queue, the mempool caches and the control thread can
- * hold at once: receiving never stops for want of a buffer. */
+ * hold at once, and what waits for VMs: receiving never stops for want of a buffer. */
 static uint32_t
 mbufs_needed(const struct config *c, const struct plan *p)
 {
@@ -210,7 +210,7 @@ mbufs_needed(const struct config *c, const struct plan *p)
 	uint64_t punts = any_punts(c) ? 256 : 0; /* PUNT_RING */
 	uint64_t workers = (uint64_t)p->n_workers * (256 + 2 * 512 + 2 * 256 + punts);
 
-	return power_of_two(rings + workers + 2048) - 1; /* 2048: ORDER_RING */
+	return power_of_two(rings + workers + c->hold.packets + 2048) - 1; /* 2048: ORDER_RING */
 }
 
 static uint64_t

@@ -222,6 +222,20 @@ build_segment(const struct config *c, const struct conf_segment *from, struct to
 	return 0;
 }
 
+#define PAUSED_MS 30000 /* a pause ends by then, or control is gone */
+
+static struct topo_hold
+hold(const struct config *c)
+{
+	const struct conf_hold *h = &c->hold;
+
+	return (struct topo_hold){.packets = (uint32_t)h->packets,
+		.vm_packets = (uint32_t)h->vm_packets,
+		.bytes = h->bytes,
+		.vm_bytes = h->vm_bytes,
+		.most_ms = (uint32_t)(h->max_ms + PAUSED_MS)};
+}
+
 int
 topo_build(const struct config *c, struct topology *t, struct err *e)
 {
@@ -234,6 +248,7 @@ topo_build(const struct config *c, struct topology *t, struct err *e)
 	t->vtep = rte_cpu_to_be_32(c->router.vtep);
 	t->transit = c->router.transit;
 	t->arp_pps = c->limits.arp_rate;
+	t->hold = hold(c);
 	for (; t->n_ports < c->ports.n; t->n_ports++)
 		build_port(list_at(c->ports, struct conf_port, t->n_ports), &t->ports[t->n_ports]);
 	for (; t->n_peers < c->peers.n; t->n_peers++) {

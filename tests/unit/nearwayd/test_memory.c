@@ -33,6 +33,7 @@ make_config(void)
 		.macs = limits[3],
 		.sessions = 1024,
 		.rx_ring = limits[5]};
+	config.hold.packets = 8192;
 	strcpy(config.dataplane.cpus, "0");
 	config.dataplane.poll = POLL_ADAPTIVE;
 	config.dataplane.memory = MEMORY_NO_HUGE;

@@ -182,6 +182,26 @@ memory_grows_with_the_limits(void **state)
 }
 
 static void
+the_pool_grows_by_what_may_wait_for_vms(void **state)
+{
+	struct config c = config();
+	struct plan none, some, given;
+	struct faults f;
+
+	(void)state;
+	faults_init(&f);
+	assert_int_equal(plan_make(&c, 0, &none, &f), 0);
+	c.hold.packets = 65536;
+	assert_int_equal(plan_make(&c, 0, &some, &f), 0);
+	assert_true(some.mbufs >= none.mbufs / 2 + 65536); /* a power of two less one */
+	assert_true(some.memory_mb > none.memory_mb + 65536 / 1024 * 2);
+	c.limits.mbufs = 9999;
+	assert_int_equal(plan_make(&c, 0, &given, &f), 0);
+	assert_int_equal(given.mbufs, 9999);
+	faults_fini(&f);
+}
+
+static void
 every_fault_is_named_with_its_path(void **state)
 {
 	struct config c = config();
@@ -294,6 +314,7 @@ main(void)
 		cmocka_unit_test(pci_addresses_are_told_from_virtual_devices),
 		cmocka_unit_test(auto_memory_takes_hugepages_only_when_there_are_enough),
 		cmocka_unit_test(memory_grows_with_the_limits),
+		cmocka_unit_test(the_pool_grows_by_what_may_wait_for_vms),
 		cmocka_unit_test(every_fault_is_named_with_its_path),
 		cmocka_unit_test(one_device_cannot_be_two_ports),
 		cmocka_unit_test(a_pci_port_without_hugepages_is_a_fault),

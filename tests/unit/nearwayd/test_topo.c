@@ -267,6 +267,23 @@ a_port_that_punts_has_its_rate_and_the_others_none(void **state)
 	assert_int_equal(t.ports[1].punt_pps, 700);
 }
 
+static void
+what_may_wait_for_vms_is_taken_over(void **state)
+{
+	struct config c = config();
+	struct err e;
+
+	(void)state;
+	c.hold = (struct conf_hold){
+		.packets = 10, .bytes = 5000000000, .vm_packets = 3, .vm_bytes = 700, .max_ms = 4000};
+	assert_int_equal(topo_build(&c, &t, &e), 0);
+	assert_int_equal(t.hold.packets, 10);
+	assert_int_equal(t.hold.bytes, 5000000000);
+	assert_int_equal(t.hold.vm_packets, 3);
+	assert_int_equal(t.hold.vm_bytes, 700);
+	assert_int_equal(t.hold.most_ms, 34000); /* with the longest pause */
+}
+
 int
 main(void)
 {
@@ -281,6 +298,7 @@ main(void)
 		cmocka_unit_test(a_local_vtep_is_an_attachment_of_each_segment_that_lists_it),
 		cmocka_unit_test(without_peers_local_vteps_alone_clamp),
 		cmocka_unit_test(per_site_macs_belong_to_their_peers),
+		cmocka_unit_test(what_may_wait_for_vms_is_taken_over),
 		cmocka_unit_test(segments_of_one_vrf_share_its_number),
 	};
 
