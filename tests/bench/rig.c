@@ -124,6 +124,8 @@ make_topology(void)
 		.n_attachments = 1};
 	set_prefix(&s->prefix, 0x0a000000, 8);
 	add_segments(t);
+	t->hold = (struct topo_hold){
+		.packets = 8192, .vm_packets = 8192, .bytes = 1 << 30, .vm_bytes = 1 << 30, .most_ms = 33000};
 	t->n_peers = 1;
 	t->peers[0] = (struct topo_peer){.name = "peer", .vtep = PEER, .mac = {{2, 0xbb, 0, 0, 0, 2}}};
 	t->n_pools = 1;

@@ -10,10 +10,13 @@
 #define PIECE	 64
 #define SESSIONS 256
 #define DRAINS	 3 /* waits that follow one another, and one more */
+#define FIRST_VM 5
+#define CHANGING 4 /* VMs */
 
 static struct worker fresh; /* the worker before any frame */
 static struct frame waiting[RX_MAX];
 static uint16_t n_waiting, port_waiting;
+static bool changed; /* a VM's record */
 
 /* ---- input ---- */
 
@@ -65,6 +68,38 @@ flush(void)
 	n_waiting = 0;
 }
 
+/* Frames that wait for a VM find another record. */
+static void
+change_vm(uint8_t n, uint8_t how)
+{
+	static const uint16_t flags[] = {VM_REC_NOTES, VM_REC_OPEN, VM_REC_HOLDS};
+	struct vm_rec r = {
+		.mac = MAC_VM(n), .seg = SEG1, .att = how & 16 ? ATT_ANY : ATT_1, .n_addresses = 1};
+
+	if ((how & 32) && vm_get(SEG1, r.mac) != NULL) {
+		vm_del(SEG1, r.mac);
+		changed = true;
+		return;
+	}
+	r.owner = r.location = how & 8 ? R_Y : R_X;
+	r.addresses[0] = (struct vm_rec_address){PRIVATE(n), how & 8 ? GLOBAL_Y(n) : GLOBAL(n)};
+	for (int i = 0; i < 3; i++)
+		r.flags |= how >> i & 1 ? flags[i] : 0;
+	vm_put(&r);
+	changed = true;
+}
+
+static void
+pass(struct input *in)
+{
+	uint8_t how = fuzz_byte(in), vm = how >> 4;
+
+	flush();
+	net_advance(UINT64_C(1) << (how & 15));
+	if (vm != 0)
+		change_vm(FIRST_VM + vm % CHANGING, fuzz_byte(in));
+}
+
 struct arrival
 fuzz_arrival(struct input *in)
 {
@@ -78,10 +113,8 @@ fuzz_arrival(struct input *in)
 		.more = how & 64,
 	};
 
-	if (how & 128) {
-		flush();
-		net_advance(UINT64_C(1) << (fuzz_byte(in) & 15));
-	}
+	if (how & 128)
+		pass(in);
 	return a;
 }
 
@@ -115,13 +148,20 @@ fuzz_receive(const struct arrival *a, struct frame *f)
 
 /* ---- the network ---- */
 
+/* Those that change. */
 static void
-populate(void)
+populate_changing(void)
 {
 	vm_here(5);
 	vm_moved_here(6, R_Y);
 	vm_moved_away(7, R_Y);
 	vm_at(8, R_Z);
+}
+
+static void
+populate(void)
+{
+	populate_changing();
 	vm(.mac = MAC_VM(9), .seg = SEG1, .owner = R_X, .location = R_X, .att = ATT_ANY, .n_addresses = 2,
 		.addresses = {{PRIVATE(9), GLOBAL(9)}, {PRIVATE(10), 0}});
 	vm(.mac = MAC_VM(11), .seg = SEG3, .owner = R_X, .location = R_X, .att = ATT_3, .n_addresses = 1,
@@ -203,11 +243,19 @@ check_sent(void)
 static void
 drain(void)
 {
+	net_forget(); /* the worker tells of each VM that nothing waits for any more */
+	if (changed)
+		populate_changing();
+	changed = false;
 	for (int i = 0; i < DRAINS; i++) {
 		net_advance(2 * HOLD_MS);
 		net_idle();
 	}
 	net_forget();
+	if (net.w->vm_hold.n_queues != 0) {
+		fprintf(stderr, "packets wait for a VM that is not on its way\n");
+		abort();
+	}
 }
 
 /* Frames and drops that came of the input, as a digest. */

@@ -28,7 +28,15 @@ uint16_t fuzz_short(struct input *in);
  *	bit 4     in segments of 64 bytes
  *	bit 5     lengths and checksums are made right
  *	bit 6     more frames belong to this burst
- *	bit 7     time passes before: its exponent is the next byte
+ *	bit 7     time passes before: its exponent is the next byte, of which bits 4-7, if not 0, say that a VM's record changes
+ *		  then, too: which VM, and how is one more byte
+ *
+ * How a record changes; of a VM of SEG1:
+ *
+ *	bits 0-2  a move is on its way: VM_REC_NOTES, _OPEN, _HOLDS
+ *	bit 3     owned by R_Y, else by us
+ *	bit 4     not heard yet, else at ATT_1
+ *	bit 5     it is deleted instead
  */
 struct arrival {
 	uint16_t port, vlan, piece;
