@@ -7,7 +7,9 @@
 #include <rte_hash_crc.h>
 #include <stdlib.h>
 
-#define LOOKS	     32 /* records that a round looks at */
+#define LOOKS_BUSY   8u	  /* records that a burst of packets looks at: some cycles for each of 32 */
+#define LOOKS_IDLE   256u /* and an empty one: before a worker sleeps it has seen most of them */
+#define BATCH	     32u
 #define INJECT_SHARE 16 /* of a burst: what else waits to enter keeps so much of it */
 
 struct vm_queue {
@@ -299,22 +301,33 @@ look(struct worker *w, struct vm_queue *q, const struct vm_rec *vm, struct vec *
 	look_later(&w->vm_hold, q);
 }
 
+/* At the first so many, in the order in which their turn comes. */
+static void
+look_at(struct worker *w, uint32_t n, struct vec *rx, uint16_t most)
+{
+	struct vm_hold *h = &w->vm_hold;
+	struct vm_key_mac key[BATCH] = {{{{0}}}};
+	struct vm_queue *q[BATCH], *next = TAILQ_FIRST(&h->queues);
+	const struct vm_rec *vm[BATCH];
+
+	for (uint32_t i = 0; i < n; i++, next = TAILQ_NEXT(next, use)) {
+		key[i] = next->vm;
+		q[i] = next;
+	}
+	vmtab_by_mac(w->tables->vms, key, n, vm);
+	for (uint32_t i = 0; i < n && !h->behind; i++)
+		look(w, q[i], vm[i], rx, most);
+}
+
 void
 vm_hold_round(struct worker *w, struct vec *rx)
 {
 	uint16_t most = BURST_MAX - RTE_MIN(w->inject.n, (uint16_t)INJECT_SHARE);
-	struct vm_hold *h = &w->vm_hold;
-	const struct vm_rec *vm[LOOKS];
-	struct vm_key_mac key[LOOKS] = {{{{0}}}};
-	struct vm_queue *q[LOOKS], *next = TAILQ_FIRST(&h->queues);
-	uint32_t n = 0;
+	uint32_t left = RTE_MIN(w->vm_hold.n_queues, rx->n != 0 ? LOOKS_BUSY : LOOKS_IDLE), n;
 
-	for (; next != NULL && n < LOOKS; next = TAILQ_NEXT(next, use)) {
-		key[n] = next->vm;
-		q[n++] = next;
+	w->vm_hold.behind = false;
+	for (; left > 0 && !w->vm_hold.behind; left -= n) {
+		n = RTE_MIN(left, BATCH);
+		look_at(w, n, rx, most);
 	}
-	vmtab_by_mac(w->tables->vms, key, n, vm);
-	h->behind = false;
-	for (uint32_t i = 0; i < n && !h->behind; i++)
-		look(w, q[i], vm[i], rx, most);
 }
