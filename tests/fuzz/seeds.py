@@ -47,6 +47,7 @@ udp, syn = UDP(sport=9, dport=53) / b'12345678', TCP(sport=9, dport=80, flags='S
 fin = TCP(sport=9, dport=80, flags='FA')
 bridged = Ether(src=vm(5), dst='02:00:00:00:02:01') / IP(src='10.0.0.5', dst='10.0.0.77') / udp
 routed = Ether(src=RY, dst=vm(6)) / IP(src=USER, dst='10.0.0.6') / TCP(sport=80, dport=9, flags='SA')
+returned = Ether(src='02:bb:00:00:00:01', dst=vm(5)) / IP(src=USER, dst='10.0.0.5') / udp
 ask = Ether(src=vm(5), dst='ff:ff:ff:ff:ff:ff') / ARP(hwsrc=vm(5), psrc='10.0.0.5', pdst='10.0.0.1')
 
 SEEDS = {
@@ -72,6 +73,7 @@ SEEDS = {
         'arp': bytes([0, 1]) + at(0, ask)[1:],
         'hypervisor': bytes([0, 2 | 3 << 2]) + at(0, Ether(src=vm(14), dst=vm(13)) / IP(src='10.0.4.14', dst='10.0.4.13') / udp)[1:],
         'carried': bytes([16, 65]) + at(0, up(6, syn))[1:],
+        'returned': bytes([0, 1]) + at(0, returned)[1:],
         'outer': bytes([0, 129]) + at(0, bridged)[1:] + bytes([28] + [0] * 26 + [8, 0]),
     },
     # how, kind, cut off, MACs of receiver, sender, target; IPs of sender, target; XOR
@@ -92,7 +94,7 @@ SEEDS = {
         'hairpin': bytes([0, 0x21, 1, 64, 3, 0, 0, 0]),
         'tunnel': bytes([0, 7, 1, 64, 4, 0, 0, 0]),
     },
-    # how, way (2), kind, ports, TCP flags
+    # how, (time and VM, its record), way (2), kind, ports, TCP flags
     'homes': {
         'opens-here': bytes([0, 1, 1, 0, 0, 2]) + bytes([0, 0, 1, 0, 0, 18]),
         'opened-there': bytes([0, 6, 1, 0, 0, 2]) + bytes([0, 1, 1, 0, 0, 16]) + bytes([0, 1, 1, 0, 0, 17]),
@@ -100,6 +102,9 @@ SEEDS = {
         'fragments': bytes([0, 1, 1, 10, 16, 0]) + bytes([0, 1, 1, 18, 16, 0]),
         'errors': bytes([0, 6, 1, 2, 0, 0]) + bytes([0, 1, 1, 7, 0, 0]),
         'cut': bytes([16, 1, 1, 66, 0, 0]),
+        'held': bytes([128, 64, 20, 0, 0, 2, 0, 0]) + bytes([0, 0, 0, 1, 0, 2]) + bytes([128, 64, 0, 0, 0, 2, 0, 0]),
+        'aborted': bytes([128, 64, 28, 6, 0, 2, 0, 0]) + bytes([0, 1, 0, 2, 0, 0]) + bytes([128, 64, 24, 6, 0, 2, 0, 0]),
+        'deleted': bytes([128, 64, 20, 0, 0, 2, 0, 0]) + bytes([128, 64, 32, 0, 0, 2, 0, 0]),
         'clash': bytes([0, 0, 2, 0, 0, 2]) + bytes([0, 0, 1, 0, 0, 2]) + bytes([0, 6, 1, 0, 0, 2]),
     },
 }
