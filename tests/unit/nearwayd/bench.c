@@ -192,6 +192,8 @@ configure(void)
 {
 	bench_config.limits = (struct conf_limits){
 		.vms = 64, .routes = 64, .neighbours = 8, .macs = 16, .sessions = 1024, .rx_ring = 64};
+	bench_config.hold = (struct conf_hold){
+		.packets = 64, .bytes = 1 << 20, .vm_packets = 64, .vm_bytes = 1 << 20, .max_ms = 3000};
 	strcpy(bench_config.dataplane.cpus, "0");
 	bench_config.dataplane.poll = bench_poll;
 	for (int i = 0; i < 2; i++)

@@ -4,6 +4,7 @@
 #include "bench.h"
 
 #include <nearwayd/frames.h>
+#include <nearwayd/fwd.h>
 #include <nearwayd/loop.h>
 #include <report.h>
 #include <rte_cycles.h>
@@ -147,6 +148,79 @@ sleeping_worker_is_woken_for_an_order(void **state)
 	assert_true(cycles[n / 2] * 10 < rte_get_tsc_hz());
 }
 
+/* At the first attachment, on its way here or there already. */
+static void
+put_vm(bool there)
+{
+	struct fwd_change c = {.op = FWD_VM_PUT};
+	struct fwd_txn *txn;
+	struct err e;
+
+	memcpy(c.vm.mac.b, host.addr_bytes, sizeof(c.vm.mac.b));
+	c.vm.attachment = there ? 0 : -1;
+	c.vm.flags = there ? 0 : FWD_VM_HOLDS;
+	c.vm.n_addresses = 1;
+	c.vm.addresses[0].private_ip = 0x0a000007;
+	assert_int_equal(fwd_prepare(bench->fwd, &c, 1, &txn, &e), 0);
+	fwd_publish(bench->fwd, txn, NULL, NULL);
+	bench_advance(5);
+}
+
+static void
+send_to_vm(void)
+{
+	struct dp_order o = {.inject = rte_pktmbuf_alloc(bench->pool), .made = MADE_CONTROL};
+	struct loop *l = bench->loops[0];
+	struct rte_ipv4_hdr *ip;
+
+	assert_non_null(o.inject);
+	memset(rte_pktmbuf_append(o.inject, 64), 0, 64);
+	ip = rte_pktmbuf_mtod_offset(o.inject, struct rte_ipv4_hdr *, sizeof(struct rte_ether_hdr));
+	*ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = RTE_BE16(50),
+		.time_to_live = 64,
+		.src_addr = RTE_BE32(0xc0000209),
+		.dst_addr = RTE_BE32(0x0a000007)};
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+	*meta(o.inject) = (struct meta){
+		.origin = FROM_SELF, .enter = ENTER_TO_VM, .in_att = TOPO_NONE, .flags = META_OWN};
+	assert_int_equal(rte_ring_sp_enqueue_elem(loop_worker(l)->orders, &o, sizeof(o)), 0);
+	loop_wake(l);
+}
+
+static void
+wait_on_hold(uint32_t packets)
+{
+	const uint32_t *now = &loop_worker(bench->loops[0])->vm_hold.packets;
+
+	for (int i = 0; i < WATCHDOG_MS * 5 && __atomic_load_n(now, __ATOMIC_RELAXED) != packets; i++)
+		usleep(200); /* and no question for counts, which would wake it, too */
+	assert_int_equal(__atomic_load_n(now, __ATOMIC_RELAXED), packets);
+}
+
+/* Nobody wakes a worker because a record changed. */
+static void
+what_waits_for_a_vm_goes_on_soon_though_the_worker_sleeps(void **state)
+{
+	uint64_t cycles[15];
+	const size_t n = sizeof(cycles) / sizeof(cycles[0]);
+
+	(void)state;
+	for (size_t i = 0; i < n; i++) {
+		put_vm(false);
+		send_to_vm();
+		wait_on_hold(1);
+		usleep(20000);
+		cycles[i] = rte_rdtsc();
+		put_vm(true);
+		wait_on_hold(0);
+		cycles[i] = rte_rdtsc() - cycles[i];
+	}
+	qsort(cycles, n, sizeof(cycles[0]), by_size);
+	assert_true(cycles[n / 2] * 10 < rte_get_tsc_hz());
+	assert_int_equal(counts().imbalance, 0);
+}
+
 static void
 every_frame_of_a_flood_is_accounted_for(void **state)
 {
@@ -219,6 +293,7 @@ main(int argc, char **argv)
 	};
 	const struct CMUnitTest with_descriptors[] = {
 		cmocka_unit_test(sleeping_worker_is_woken_for_an_order),
+		cmocka_unit_test(what_waits_for_a_vm_goes_on_soon_though_the_worker_sleeps),
 	};
 	int rc;
 
