@@ -646,6 +646,26 @@ a_probe_sees_it_wait_and_go_on(void **state)
 	expect_over(1, 1, 0);
 }
 
+/* QEMU sends it when the guest resumes: the sign that it has arrived. */
+static void
+a_rarp_of_the_vm_it_waits_for_is_heard_at_our_attachment(void **state)
+{
+	struct frame rarp =
+		arp_frame(.dmac = MAC_ALL, .op = 3, .rarp = true, .sha = MAC_VM(5), .tha = MAC_VM(5));
+	struct dp_event ev;
+
+	(void)state;
+	paused();
+	bent(0);
+	burst(DC1, with_vlan(rarp, VLAN_1B));
+	ev = expect_event(EVENT_VM_SEEN);
+	assert_int_equal(ev.router, R_X);
+	assert_int_equal(ev.att, ATT_1B);
+	assert_memory_equal(&ev.mac, &MAC_VM(5), sizeof(ev.mac));
+	assert_int_equal(net.w->vm_hold.packets, 1);
+	net_forget();
+}
+
 static void
 what_still_waits_is_freed_with_its_worker(void **state)
 {
@@ -685,6 +705,7 @@ main(void)
 		net_test(an_address_that_became_another_vm_s_meanwhile_is_followed),
 		net_test(the_end_is_told_though_the_control_thread_was_behind),
 		net_test(a_probe_sees_it_wait_and_go_on),
+		net_test(a_rarp_of_the_vm_it_waits_for_is_heard_at_our_attachment),
 		net_test(what_still_waits_is_freed_with_its_worker),
 	};
 

@@ -36,23 +36,41 @@ turn(struct vec *rx)
 {
 	struct worker *w = loop_worker(bench->loops[0]);
 
+	worker_tick(w, env_call(bench->env, now_ms));
 	worker_orders(w);
 	pipeline_run(w, rx);
 	worker_flush(w, throw_away, NULL);
 }
 
-/* A RARP of the VM or of a host comes in by dc0. */
 static void
-rarp_comes_in(const struct rte_ether_addr *from, uint16_t vlan)
+comes_in(struct rte_mbuf *m, uint16_t vlan)
 {
 	static struct vec rx;
-	struct rte_mbuf *m = frame_rarp(bench->pool, from);
 
 	*meta(m) = (struct meta){.origin = FROM_DC, .in_port = 1, .vlan = vlan};
 	rx.n = 0;
 	vec_add(&rx, m);
 	turn(&rx);
 	turn(&rx); /* copies */
+}
+
+/* A RARP of the VM or of a host comes in by dc0. */
+static void
+rarp_comes_in(const struct rte_ether_addr *from, uint16_t vlan)
+{
+	comes_in(frame_rarp(bench->pool, from), vlan);
+}
+
+/* A frame of a host to the VM. */
+static void
+frame_comes_in(void)
+{
+	struct rte_mbuf *m = frame_rarp(bench->pool, &host);
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+
+	eth->dst_addr = vm_ether;
+	eth->ether_type = RTE_BE16(0x88b5);
+	comes_in(m, 0);
 }
 
 static void
@@ -68,7 +86,7 @@ publish(const struct fwd_change *c)
 }
 
 static void
-vm_comes(uint8_t last)
+put_vm(uint8_t last, uint8_t flags)
 {
 	struct fwd_change c = {.op = FWD_VM_PUT};
 
@@ -77,7 +95,14 @@ vm_comes(uint8_t last)
 	c.vm.attachment = 0;
 	c.vm.n_addresses = 1;
 	c.vm.addresses[0] = (struct fwd_address){0x0a000000 + last, 0xcb007100 + last};
+	c.vm.flags = flags;
 	publish(&c);
+}
+
+static void
+vm_comes(uint8_t last)
+{
+	put_vm(last, 0);
 }
 
 static void
@@ -201,6 +226,59 @@ trace_is_over_in_time_and_tells_what_has_not_ended(void **state)
 	assert_string_equal(text(row_of(v, 0), "end"), "held");
 	json_decref(v);
 	end(w);
+}
+
+static void
+trace_tells_of_a_packet_that_waits_for_its_vm_when_it_goes_on(void **state)
+{
+	static struct vec none;
+	struct watch *w = watch_for(false, .count = 1);
+	const char *last;
+	json_t *v, *path;
+	bool more;
+
+	(void)state;
+	put_vm(5, FWD_VM_HOLDS);
+	frame_comes_in();
+	v = watch_read(w, &more);
+	assert_int_equal(rows(v), 0);
+	json_decref(v);
+	put_vm(5, 0);
+	turn(&none);
+	v = watch_read(w, &more);
+	assert_string_equal(text(row_of(v, 0), "end"), "sent");
+	assert_string_equal(text(row_of(v, 0), "by"), "dc0");
+	path = json_object_get(row_of(v, 0), "path");
+	last = text(json_array_get(path, json_array_size(path) - 1), "stage");
+	assert_string_equal(last, "tx");
+	json_decref(v);
+	end(w);
+	turn(&none); /* it tells that this is over */
+	vm_goes(5);
+}
+
+static void
+trace_says_what_a_packet_waits_for(void **state)
+{
+	static struct vec none;
+	struct watch *w = watch_for(false, .count = 1);
+	bool more;
+	json_t *v;
+
+	(void)state;
+	put_vm(5, FWD_VM_HOLDS);
+	frame_comes_in();
+	bench_advance(2000);
+	v = watch_read(w, &more);
+	assert_false(more);
+	assert_string_equal(text(row_of(v, 0), "end"), "held");
+	assert_non_null(strstr(text(row_of(v, 0), "help"), "its VM"));
+	json_decref(v);
+	end(w);
+	vm_goes(5);
+	turn(&none);
+	turn(&none);
+	assert_int_equal(loop_worker(bench->loops[0])->vm_hold.n_queues, 0);
 }
 
 static void
@@ -377,6 +455,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(trace_tells_a_packet_once_it_has_ended),
 		cmocka_unit_test(trace_is_over_in_time_and_tells_what_has_not_ended),
+		cmocka_unit_test(trace_tells_of_a_packet_that_waits_for_its_vm_when_it_goes_on),
+		cmocka_unit_test(trace_says_what_a_packet_waits_for),
 		cmocka_unit_test(filter_by_words_is_refused_with_what_there_is),
 		cmocka_unit_test(capture_shows_the_tag_that_receive_took_off_and_why_a_packet_was_dropped),
 		cmocka_unit_test(capture_ends_after_so_many_rows),
