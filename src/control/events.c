@@ -125,7 +125,9 @@ vm_kind(const struct vm_state *old, const struct vm_state *now)
 		return EVENT_VM_REGISTERED;
 	if (old->fwd.owner != now->fwd.owner)
 		return EVENT_VM_MOVED;
-	return vm_state_same(old, now) ? EVENT_VM_LOCATED : EVENT_VM_CHANGED;
+	/* What changed and changed back in one commit has another revision. */
+	return vm_state_same(old, now) && old->revision == now->revision ? EVENT_VM_LOCATED
+									 : EVENT_VM_CHANGED;
 }
 
 static bool

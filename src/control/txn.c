@@ -208,7 +208,8 @@ rows_of(struct core *c, struct group *g, const struct undo *first)
 		vm_row_gone(c, o, &g->rows[g->n_rows++]);
 		return;
 	}
-	if (first->present && vm_state_same(&first->old.vm, &o->now))
+	if (first->present && vm_state_same(&first->old.vm, &o->now) &&
+		first->old.vm.revision == o->now.revision)
 		return;
 	vm_row(c, &o->now, &g->rows[g->n_rows++]);
 	g->n_rows += moves_rows(c, first->present ? &first->old.vm : NULL, &o->now, &g->rows[g->n_rows]);

@@ -114,6 +114,37 @@ a_registration_is_told_with_all_that_a_controller_needs(void **state)
 	world_free(w);
 }
 
+#define SET(global)                                                                                     \
+	"{\"method\": \"nat.set\", \"params\": {\"segment\": \"tenant-a\", \"private\": \"10.0.0.6\", " \
+	"\"global\": \"" global "\"}}"
+
+/* Who asked for it knows its revision, and may go on from there. */
+static void
+what_changes_and_changes_back_in_one_commit_has_its_revision(void **state)
+{
+	struct world *w = routers(1);
+	struct node *r = world_router(w, 0);
+	struct caller *k = subscriber(w, 0);
+	const json_t *e = NULL;
+	struct vm_obj *o;
+
+	(void)state;
+	assert_int_equal(vm_register(r, 1, 7, vm_global(0, 1)), 0);
+	assert_int_equal(
+		call(r, "txn.apply", "{\"changes\": [" SET("198.51.0.50") ", " SET("198.51.0.6") "]}"), 0);
+	world_run(w, 100);
+	assert_int_equal(heard(k, "vm", "changed", &e), 1);
+	assert_int_equal(json_integer_value(json_object_get(e, "revision")), 2);
+	assert_string_equal(text_at(e, "vm.owner"), "r-a");
+	caller_free(k);
+	node_crash(r);
+	node_start(r);
+	o = vm_at(r, 1);
+	assert_int_equal(o->now.revision, 2);
+	assert_int_equal(o->now.fwd.addresses[0].global_ip, vm_global(0, 1));
+	world_free(w);
+}
+
 static void
 a_move_is_told_at_both_routers_and_its_end_too(void **state)
 {
@@ -598,6 +629,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
 		T(a_registration_is_told_with_all_that_a_controller_needs),
+		T(what_changes_and_changes_back_in_one_commit_has_its_revision),
 		T(a_move_is_told_at_both_routers_and_its_end_too),
 		T(what_is_refused_or_only_tried_or_repeated_is_no_event),
 		T(routes_are_told),
