@@ -36,6 +36,8 @@ storage_told(struct core *c, int rc)
 	}
 	s->rc = rc;
 	audit_again(c);
+	if (rc == 0) /* peers' claims were refused, too */
+		peers_retry(c);
 }
 
 json_t *

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control.h"
 
+#include <limits.h>
+
 #define HOUR UINT64_C(3600000)
 
 static void
@@ -684,6 +686,29 @@ news_that_the_store_refuses_are_asked_for_again(void **state)
 	world_free(w);
 }
 
+/* It is tried seldom by then, but the router asks its store each 5 s. */
+static void
+news_that_a_store_refused_for_long_come_once_it_takes_them(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	b->commits_to_fail = INT_MAX;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	world_run(w, 600000);
+	assert_null(fwd_at(b, 1));
+	for (unsigned int i = 0; i < 10; i++) {
+		b->commits_to_fail = INT_MAX;
+		assert_int_equal(vm_move(a, 1, 0, vm_global(0, 2 + i), 0, 1000), 0);
+		world_run(w, 100000 + world_random(w, 100000));
+		b->commits_to_fail = 0;
+		world_run(w, 5500);
+		assert_int_equal(fwd_at(b, 1)->addresses[0].global_ip, vm_global(0, 2 + i));
+	}
+	world_free(w);
+}
+
 static void
 one_claim_that_forwarding_refuses_does_not_cost_the_others(void **state)
 {
@@ -1036,6 +1061,7 @@ main(void)
 		T(an_address_that_moves_between_vms_of_a_peer_follows_its_last_word),
 		T(a_claim_whose_address_another_router_still_has_is_taken_later),
 		T(news_that_the_store_refuses_are_asked_for_again),
+		T(news_that_a_store_refused_for_long_come_once_it_takes_them),
 		T(one_claim_that_forwarding_refuses_does_not_cost_the_others),
 		T(a_burst_beyond_what_may_be_on_its_way_is_asked_for_afterwards),
 		T(drains_that_all_end_at_once_end_at_the_owner_too),
