@@ -208,6 +208,26 @@ peer_saw_revision(struct peer *p, uint64_t revision)
 	txn_submit(c, t);
 }
 
+static void
+try_soon(struct peer *p)
+{
+	p->next_try = TRY_SOON;
+	timer_set(p->core, p->timer, RETRY_MS);
+}
+
+void
+peers_forgot(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct peer *p = &c->peers[i];
+
+		if (p->exchange)
+			sync_start(p); /* once more behind this one */
+		else if (p->session && p->differing > 0 && p->next_try != TRY_SOON)
+			try_soon(p);
+	}
+}
+
 void
 peers_retry(struct core *c)
 {
@@ -215,8 +235,7 @@ peers_retry(struct core *c)
 		struct peer *p = &c->peers[i];
 
 		if (p->next_try == TRY_LATER) {
-			p->next_try = TRY_SOON;
-			timer_set(c, p->timer, RETRY_MS);
+			try_soon(p);
 		} else if (p->retry && p->exchange) {
 			sync_start(p); /* once more behind this one */
 		}

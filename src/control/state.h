@@ -608,6 +608,8 @@ void peer_told_revision(struct peer *p, uint64_t revision);
 void peer_exchanged(struct peer *p, bool whole);
 /* Something here has changed: what stood in the way of claims that were refused may be gone. */
 void peers_retry(struct core *c);
+/* Deletions are forgotten: VMs of peers that began anew at a lower epoch can be taken. */
+void peers_forgot(struct core *c);
 
 void digest_enter(struct core *c, struct vm_obj *o);
 void digest_leave(struct core *c, struct vm_obj *o);

@@ -98,8 +98,8 @@ forget_audit(struct core *c, struct txn *t)
 static void
 forget_done(struct core *c, struct txn *t, int code)
 {
-	(void)c;
-	(void)code; /* refused by the store: the next tick or exchange tries again */
+	if (code == 0) /* else the next tick or exchange tries again */
+		peers_forgot(c);
 	fail_clear(&t->fail);
 	free(t);
 }

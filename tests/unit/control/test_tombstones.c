@@ -186,6 +186,33 @@ who_was_away_when_a_deletion_was_forgotten_takes_the_vm_that_began_anew(void **s
 	world_free(w);
 }
 
+/* From the router that has the VM now it hears first, and that seldom by then. */
+static void
+who_hears_late_that_a_deletion_was_forgotten_takes_the_vm_at_once(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+	uint64_t until;
+
+	(void)state;
+	assert_int_equal(vm_unregister(a, 1, 9), 0);
+	world_run(w, 120000);
+	node_crash(c);
+	world_run(w, 25 * HOUR);
+	assert_int_equal(vm_register(b, 1, 1, vm_global(1, 1)), 0);
+	world_cut(w, 0, 2, true);
+	node_start(c);
+	world_run(w, 30 * 60000);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 9);
+	world_cut(w, 0, 2, false);
+	for (until = w->now + 70000; !c->core->peers[0].session && w->now < until;)
+		world_run(w, 10);
+	world_run(w, 1000);
+	assert_int_equal(vm_at(c, 1)->now.epoch, 1);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
 /* After a reboot nobody knows how long the machine was off: the day begins anew. */
 static void
 a_reboot_makes_deletions_young_again_and_a_restart_does_not(void **state)
@@ -384,6 +411,7 @@ main(void)
 		T(a_deletion_is_not_forgotten_before_the_vm_that_came_after_it_is_taken),
 		T(who_was_away_when_a_deletion_was_forgotten_forgets_it_on_return),
 		T(who_was_away_when_a_deletion_was_forgotten_takes_the_vm_that_began_anew),
+		T(who_hears_late_that_a_deletion_was_forgotten_takes_the_vm_at_once),
 		T(a_reboot_makes_deletions_young_again_and_a_restart_does_not),
 		T(a_deletion_that_the_store_will_not_forget_stays_whole),
 		T(a_vm_that_returns_while_it_is_forgotten_is_there),
