@@ -332,6 +332,7 @@ lost_store(struct sim *s, struct node *n)
 
 	s->strict = false;
 	s->lost_at[i] = s->w->now;
+	s->is_old[i] = true;
 	s->terms[i] = 0;
 	memset(s->floors[i], 0, sizeof(s->floors[i]));
 	memset(s->routes[i].any, true, sizeof(s->routes[i].any));

@@ -82,8 +82,10 @@ check_epochs(struct sim *s, unsigned int i)
 		uint64_t epoch = o ? o->now.epoch : 0;
 
 		if (s->generations[i][k] != t->generation)
-			s->epochs[i][k] = s->floors[i][k] = 0;
+			s->epochs[i][k] = s->floors[i][k] = s->old[i][k] = 0;
 		s->generations[i][k] = t->generation;
+		if (!o && s->epochs[i][k] <= s->old[i][k]) /* it was in an old store, and in nothing newer */
+			s->epochs[i][k] = 0;
 		if (was_gone(s, t) && (epoch < s->epochs[i][k] || epoch < s->floors[i][k]))
 			s->epochs[i][k] = s->floors[i][k] = 0;
 		if (epoch < s->epochs[i][k])
@@ -158,7 +160,10 @@ check_start(struct sim *s, unsigned int i)
 			(o ? o->now.epoch : 0) < s->floors[i][k])
 			world_broken(s->w, "%s: slot %u: epoch %llu was acknowledged and is not in the store",
 				name_of(s, i), k, (ull)s->floors[i][k]);
+		if (s->is_old[i])
+			s->old[i][k] = o ? o->now.epoch : 0;
 	}
+	s->is_old[i] = false;
 	if (core_of(s, i)->term.number < s->terms[i])
 		world_broken(s->w, "%s: term %llu was seen and is not in the store", name_of(s, i),
 			(ull)s->terms[i]);
@@ -188,6 +193,15 @@ channels_up(struct sim *s)
 		for (unsigned int j = 0; j < s->n_routers; j++)
 			if (i != j && !pair_up(s, i, j))
 				return false;
+	return true;
+}
+
+bool
+stores_take(struct sim *s)
+{
+	for (unsigned int i = 0; i < s->n_routers; i++)
+		if (core_of(s, i)->storage.rc != 0)
+			return false;
 	return true;
 }
 
@@ -347,6 +361,57 @@ check_round(struct sim *s)
 }
 
 /* ---- the end ---- */
+
+/* A sum made anew of what router i has as its own, or as peer p's, in the segments that it shares with p. */
+static uint64_t
+sum_of(struct core *c, const struct peer *p, uint8_t owner)
+{
+	uint64_t sum = 0;
+
+	for (struct vm_obj *o = c->vms; o; o = o->hh.next)
+		if (o->present && o->now.fwd.owner == owner && p->shared[o->key.segment])
+			sum += vm_hash(c, &o->now);
+	return sum;
+}
+
+static uint64_t
+sum_kept(const struct digest *d)
+{
+	uint64_t sum = 0, leaves = 0;
+
+	for (unsigned int b = 0; b < DIGEST_FAN; b++) {
+		sum += d->branch[b];
+		for (unsigned int l = 0; l < DIGEST_FAN; l++)
+			leaves += digest_leaves(d, (uint8_t)b)[l];
+	}
+	return sum == leaves ? sum : ~sum;
+}
+
+/* What router i owns: as it sums it up, as peer j does, and by what they have. */
+static bool
+pair_agrees(struct sim *s, unsigned int i, unsigned int j)
+{
+	struct peer *there = peer_of(s, i, j), *here = peer_of(s, j, i);
+	uint64_t sum = sum_of(core_of(s, i), there, FWD_SELF);
+
+	return sum_kept(there->mine) == sum && sum_kept(here->theirs) == sum &&
+	       memcmp(there->mine->branch, here->theirs->branch, sizeof(here->theirs->branch)) == 0;
+}
+
+bool
+digests_agree(struct sim *s, char why[200])
+{
+	for (unsigned int i = 0; i < s->n_routers; i++) {
+		for (unsigned int j = 0; j < s->n_routers; j++) {
+			if (i == j || pair_agrees(s, i, j))
+				continue;
+			snprintf(why, 200, "the digests of what %s owns are not the same there and at %s",
+				name_of(s, i), name_of(s, j));
+			return false;
+		}
+	}
+	return true;
+}
 
 bool
 drains_over(struct sim *s)

@@ -110,6 +110,8 @@ add(struct tally *sum, const struct tally *t)
 	sum->crashes += t->crashes;
 	sum->superseded += t->superseded;
 	sum->takeovers += t->takeovers;
+	sum->events += t->events;
+	sum->resyncs += t->resyncs;
 	for (unsigned int i = 0; i < CHAOS_KINDS; i++)
 		sum->faults[i] += t->faults[i];
 	if (t->up_ms > sum->up_ms)
@@ -208,8 +210,9 @@ tell_tally(const struct tally *t)
 	const char *name, *comma = " ";
 
 	printf("%" PRIu64 " changes acknowledged (%" PRIu64 " moves), %" PRIu64 " refused, %" PRIu64
-	       " unknown; %" PRIu64 " crashes, %" PRIu64 " takeovers, faults:",
-		t->acks, t->moves, t->refusals, t->unknown, t->crashes, t->takeovers);
+	       " unknown; %" PRIu64 " events, %" PRIu64 " resyncs; %" PRIu64 " crashes, %" PRIu64
+	       " takeovers, faults:",
+		t->acks, t->moves, t->refusals, t->unknown, t->events, t->resyncs, t->crashes, t->takeovers);
 	for (unsigned int i = 0; (name = fault_name(i)) != NULL; i++) {
 		if (t->faults[i] == 0)
 			continue;

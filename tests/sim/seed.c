@@ -4,10 +4,12 @@
 
 #include <stdio.h>
 
-#define CHAOS_MS  25000
-#define UP_MS	  90000 /* silence is noticed after 15 s, and diallers wait up to 60 s between tries */
-#define AGREED_MS 2000	/* from then on */
-#define DRAINS_MS 30000 /* the longest, and the news of its end */
+#define CHAOS_MS   25000
+#define UP_MS	   90000 /* silence is noticed after 15 s, and diallers wait up to 60 s between tries */
+#define AGREED_MS  2000	 /* from then on */
+#define SEEN_MS	   5000	 /* an observer that has to dial again, too */
+#define DIGESTS_MS 150000
+#define DRAINS_MS  30000 /* the longest, and the news of its end */
 
 static unsigned int
 pick_routers(struct sim *s)
@@ -42,6 +44,7 @@ configure(struct sim *s)
 		s->has[0][i] = true;
 		s->has[1][i] = second;
 		n->conf.control.log_rows = 30 + world_random(s->w, 270);
+		watch_configure(s, n);
 		node_drop_segments(n);
 		if (second && swapped)
 			node_add_segment(n, "tenant-b", 101, 0xac140000, 16, ACCESS_NAT);
@@ -78,6 +81,7 @@ begin(struct sim *s, uint64_t seed, const struct options *o)
 	chaos_begin(s);
 	chaos_restart(s, true);
 	controllers_begin(s);
+	watch_begin(s);
 }
 
 /* The data plane hears a VM somewhere. */
@@ -131,7 +135,7 @@ wait_until(struct sim *s, bool (*holds)(struct sim *s), uint64_t ms, uint64_t st
 static bool
 is_up(struct sim *s)
 {
-	return channels_up(s) && controllers_settled(s);
+	return channels_up(s) && stores_take(s) && controllers_settled(s) && watch_is_up(s);
 }
 
 static bool
@@ -141,6 +145,42 @@ is_agreed(struct sim *s)
 
 	ghosts_unregister(s);
 	return owners_agree(s, why);
+}
+
+static bool
+is_seen(struct sim *s)
+{
+	char why[200];
+
+	return watch_is_up(s) && watch_agrees(s, why);
+}
+
+static bool
+is_same(struct sim *s)
+{
+	char why[200];
+
+	return digests_agree(s, why);
+}
+
+/* The observer knows what its router does. */
+static void
+check_seen(struct sim *s)
+{
+	char why[200];
+
+	if (!wait_until(s, is_seen, SEEN_MS, 50) && !watch_agrees(s, why))
+		world_broken(s->w, "%d ms after its router knew: %s", SEEN_MS, why);
+}
+
+/* Routers compare their digests each minute. */
+static void
+check_digests(struct sim *s)
+{
+	char why[200];
+
+	if (!wait_until(s, is_same, DIGESTS_MS, 1000) && !digests_agree(s, why))
+		world_broken(s->w, "%d s after all drains: %s", DIGESTS_MS / 1000, why);
 }
 
 static void
@@ -170,6 +210,7 @@ settle(struct sim *s)
 	keep_longest(&s->did.agreed_ms, s->w->now - up);
 	note(s, "all agree");
 	check_round(s);
+	check_seen(s);
 }
 
 static void
@@ -192,14 +233,17 @@ finish(struct sim *s)
 	if (s->w->why[0])
 		return;
 	world_run(s->w, 1000);
+	check_digests(s);
 	check_end(s);
 	if (!s->w->why[0])
 		check_restart(s);
+	check_seen(s);
 }
 
 static void
 end(struct sim *s)
 {
+	watch_end(s);
 	controllers_end(s);
 	history_free(s);
 	chaos_end(s);

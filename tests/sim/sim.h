@@ -5,7 +5,8 @@
  *   many.c         many seeds, by some processes   history.c      the VMs, and all that was asked for them
  *   controllers.c  two controllers that call       chaos.c        faults, and their end
  *   invariants.c   what holds always and after     ghosts.c       VMs that an old store brings back
- *   plain.c        instead of cryptography         trace.c        the last events, in words
+ *   watch.c        an observer                     trace.c        the last events, in words
+ *   plain.c        instead of cryptography
  */
 #pragma once
 
@@ -74,6 +75,22 @@ struct controller {
 	struct line lines[WORLD_ROUTERS];
 };
 
+#define WATCH_NAME "watch"
+
+struct watch {
+	struct sim *sim;
+	struct env *env;
+	unsigned int router;
+	uint8_t key[32];
+	struct channel *channel;
+	struct rpc *rpc;
+	struct env_timer *redial;
+	bool on, reading; /* it is subscribed; and has not read all VMs yet */
+	char cursor[64];  /* "": it begins anew */
+	uint64_t number;  /* of the last event; 0: the next may be any */
+	json_t *vms;	  /* by MAC */
+};
+
 struct routes { /* of a router, to 203.0.PREFIX.0/24: the hosts that they lead to */
 	uint32_t acked[PREFIXES], unsure[PREFIXES];
 	bool any[PREFIXES]; /* its store was lost or is an old one */
@@ -90,6 +107,7 @@ struct options {
 /* What came of a seed, or of many. */
 struct tally {
 	uint64_t acks, moves, refusals, unknown, crashes, superseded, takeovers;
+	uint64_t events, resyncs;     /* of the observer */
 	uint64_t faults[CHAOS_KINDS]; /* of each kind, whatever came of them */
 	uint64_t up_ms,
 		agreed_ms; /* the slowest round: from the heal to the last channel, from there to agreement */
@@ -103,6 +121,7 @@ struct sim {
 	unsigned int rounds, fault_in; /* one in so many steps */
 	uint64_t step_ms;	       /* the longest */
 	struct controller controllers[CONTROLLERS];
+	struct watch watch;
 	struct slot slots[SLOTS];
 	bool has[VM_SEGMENTS][WORLD_ROUTERS];
 	struct routes routes[WORLD_ROUTERS];
@@ -123,6 +142,8 @@ struct sim {
 	/* what was seen of a router: it does not go back */
 	uint64_t epochs[WORLD_ROUTERS][SLOTS], floors[WORLD_ROUTERS][SLOTS], terms[WORLD_ROUTERS];
 	uint8_t generations[WORLD_ROUTERS][SLOTS];
+	bool is_old[WORLD_ROUTERS];	    /* its store, with which it is to start, */
+	uint64_t old[WORLD_ROUTERS][SLOTS]; /* and what it had: from a backup alone, it may go */
 	struct tally did;
 };
 
@@ -179,6 +200,15 @@ void controller_takes_over(struct controller *c, uint64_t term, bool empty);
 void controller_restarts(struct controller *c, bool empty);
 bool controllers_settled(struct sim *s); /* every line is up, and no call waits */
 
+/* ---- watch.c ---- */
+
+void watch_configure(struct sim *s, struct node *n);
+void watch_begin(struct sim *s);
+void watch_end(struct sim *s);
+bool watch_is_up(struct sim *s);
+/* Its copy is what its router knows. */
+bool watch_agrees(struct sim *s, char why[200]);
+
 /* ---- chaos.c ---- */
 
 void chaos_begin(struct sim *s);
@@ -199,9 +229,12 @@ void ghosts_unregister(struct sim *s);
 void check_always(struct sim *s);
 void check_start(struct sim *s, unsigned int router); /* it has just started from its store */
 bool channels_up(struct sim *s);
+bool stores_take(struct sim *s); /* each router knows that its store does so again */
 /* One owner per VM, at one epoch, at all routers that share it. `why` names the first that differs. */
 bool owners_agree(struct sim *s, char why[200]);
 void check_round(struct sim *s); /* healed and agreed */
+/* What one owns is the same to both of each pair, by their digests. */
+bool digests_agree(struct sim *s, char why[200]);
 bool drains_over(struct sim *s);
 void check_end(struct sim *s);	   /* and no drain is left */
 void check_restart(struct sim *s); /* everything is in the store: the same again after kill -9 */
