@@ -199,6 +199,7 @@ answer_counts(struct loop *l)
 	l->snap.c = l->w->c;
 	l->snap.imbalance = worker_imbalance(l->w);
 	l->snap.n_hold = waiting(l->w);
+	l->snap.n_vm_hold = l->w->vm_hold.packets;
 	l->snap.sleeps = l->sleeps;
 	atomic_store_explicit(&l->have, want, memory_order_release);
 }
@@ -350,6 +351,7 @@ loop_counts(struct loop *l, struct loop_counts *out)
 		out->c = l->w->c;
 		out->imbalance = worker_imbalance(l->w);
 		out->n_hold = waiting(l->w);
+		out->n_vm_hold = l->w->vm_hold.packets;
 		out->sleeps = l->sleeps;
 		out->exact = !l->started;
 	}

@@ -27,7 +27,7 @@ void loop_wake(struct loop *l);
 struct loop_counts { /* as they stood between two rounds of the loop */
 	struct counts c;
 	int64_t imbalance;
-	uint32_t n_hold;
+	uint32_t n_hold, n_vm_hold; /* packets that wait: in all, and for VMs on their way here */
 	uint64_t sleeps;
 	bool asleep;
 	bool exact; /* false: the worker did not answer in time, and the numbers may be of different moments */

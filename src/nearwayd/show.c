@@ -158,6 +158,7 @@ worker_row(struct dp *dp, uint16_t i, struct counts *total, int64_t *imbalance)
 	set_int(o, "sleeps", n.sleeps);
 	set_packets(o, &n.c);
 	set_int(o, "waiting", n.n_hold);
+	set_int(o, "waiting-for-vms", n.n_vm_hold);
 	json_object_set_new(o, "imbalance", n.exact ? json_integer(n.imbalance) : json_null());
 	return o;
 }

@@ -218,6 +218,11 @@ what_waits_for_a_vm_goes_on_soon_though_the_worker_sleeps(void **state)
 	}
 	qsort(cycles, n, sizeof(cycles[0]), by_size);
 	assert_true(cycles[n / 2] * 10 < rte_get_tsc_hz());
+	put_vm(false);
+	send_to_vm();
+	wait_on_hold(1);
+	assert_int_equal(counts().n_vm_hold, 1);
+	assert_int_equal(counts().n_hold, 1);
 	assert_int_equal(counts().imbalance, 0);
 }
 
