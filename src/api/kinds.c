@@ -141,6 +141,19 @@ static const struct field fields_hold[] = {
 static const struct kind kind_conf_hold = {"hold", sizeof(struct conf_hold), fields_hold,
 	"what may wait for VMs that are on their way to this router; workers share it in equal parts"};
 
+static const struct field fields_moves[] = {
+	{"prepared-max", F_DURATION, LIVE, AT(conf_moves, prepared_max_ms), 1000, DURATION_MAX, "1h",
+		.help = "a move that was prepared and neither paused nor committed is aborted after this "
+			"time"},
+	{"paused-max", F_DURATION, LIVE, AT(conf_moves, paused_max_ms), 1000, 3600000, "30s",
+		.help = "a move that was paused and not committed is prepared again after this time, and "
+			"what "
+			"waited for the VM goes back to its old router"},
+	END,
+};
+static const struct kind kind_conf_moves = {
+	"moves", sizeof(struct conf_moves), fields_moves, "how long a prepared move waits for its commit"};
+
 static const struct field fields_port[] = {
 	{"name", F_NAME, KEYED, AT(conf_port, name),
 		.help = "name of the port in this file and in every output"},
@@ -318,6 +331,8 @@ static const struct field fields_config[] = {
 		.help = "how long old global addresses live on after a move"},
 	{"hold", F_OBJECT, 0, AT(config, hold), .kind = &kind_conf_hold,
 		.help = "what may wait for VMs that are on their way to this router"},
+	{"moves", F_OBJECT, 0, AT(config, moves), .kind = &kind_conf_moves,
+		.help = "how long a prepared move waits for its commit"},
 	{"ports", F_LIST, REQ, AT(config, ports), 1, 32, .kind = &kind_conf_port, .help = "data ports"},
 	{"segments", F_LIST, 0, AT(config, segments), 0, 256, .kind = &kind_conf_segment,
 		.help = "layer 2 networks of VMs"},
@@ -486,15 +501,26 @@ const struct kind kind_route_key_params = {
 	"route_key", sizeof(struct route_key_params), fields_route_key, "names a route"};
 
 static const struct field fields_move_finish[] = {
-	{"segment", F_NAME, REQ, AT(move_finish_params, segment), .help = HELP_SEGMENT},
-	{"mac", F_MAC, REQ, AT(move_finish_params, mac), .help = HELP_MAC},
-	{"epoch", F_INT, 0, AT(move_finish_params, epoch), 0, EPOCH_MAX, "0",
+	{"segment", F_NAME, REQ, AT(move_key_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(move_key_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(move_key_params, epoch), 0, EPOCH_MAX, "0",
 		.help = "number of the move; 0 is all moves of this VM"},
-	GUARD(move_finish_params),
+	GUARD(move_key_params),
 	END,
 };
 const struct kind kind_move_finish_params = {
-	"move_finish", sizeof(struct move_finish_params), fields_move_finish, "names the drains of a move"};
+	"move_finish", sizeof(struct move_key_params), fields_move_finish, "names the drains of a move"};
+
+static const struct field fields_move_key[] = {
+	{"segment", F_NAME, REQ, AT(move_key_params, segment), .help = HELP_SEGMENT},
+	{"mac", F_MAC, REQ, AT(move_key_params, mac), .help = HELP_MAC},
+	{"epoch", F_INT, 0, AT(move_key_params, epoch), 0, EPOCH_MAX, "0",
+		.help = "number of the move; 0 is the one of this VM that is prepared or paused"},
+	GUARD(move_key_params),
+	END,
+};
+const struct kind kind_move_key_params = {
+	"move_key", sizeof(struct move_key_params), fields_move_key, "names a move to this router"};
 
 #define HELP_LIMIT  "rows of one reply; 0 is 1000"
 #define HELP_CURSOR "go on from here: next of the last reply"

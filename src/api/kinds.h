@@ -138,6 +138,10 @@ struct conf_hold { /* packets for VMs that are on their way here */
 	uint64_t max_ms;
 };
 
+struct conf_moves { /* how long a move that was prepared waits */
+	uint64_t prepared_max_ms, paused_max_ms;
+};
+
 struct route { /* also at run time: route.replace */
 	struct prefix4 prefix;
 	ip4 via;		 /* 0 with `port`: connected; 0 without: blackhole */
@@ -152,6 +156,7 @@ struct config {
 	struct conf_control control;
 	struct conf_drain drain;
 	struct conf_hold hold;
+	struct conf_moves moves;
 	struct list ports, segments, pools, peers, routes;
 };
 
@@ -269,11 +274,11 @@ struct route_key_params {
 	struct prefix4 prefix;
 };
 
-struct move_finish_params { /* ends the drains of a VM's move before their time */
+struct move_key_params {
 	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
-	uint64_t epoch; /* the move's; 0 = all */
+	uint64_t epoch; /* the move's; 0: the open one, or (move.finish) all that drain */
 };
 
 struct show_params {
@@ -355,5 +360,5 @@ struct explain_params {
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
 	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_finish_params,
-	kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params, kind_capture_params,
-	kind_explain_params, kind_events_params, kind_log_params;
+	kind_move_key_params, kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params,
+	kind_capture_params, kind_explain_params, kind_events_params, kind_log_params;

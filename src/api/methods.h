@@ -91,4 +91,6 @@ enum {
 	RPC_EPOCH_STEP = 7, /* more than 2^32 over the known epoch */
 	RPC_SUPERSEDED = 8, /* a controller with a higher term has spoken */
 	RPC_REVISION = 9,   /* not at the revision that the caller knows; data: the object as it is */
+	RPC_COMMITTED = 10, /* the move is committed already; data: the move */
+	RPC_ABORTED = 11,   /* the move was aborted; data: the move */
 };

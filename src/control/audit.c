@@ -113,8 +113,19 @@ effect(struct core *c, const struct undo *u)
 		return json_string(prefix4_format(&prefix, text));
 	case UNDO_TERM:
 		return json_sprintf("term %" PRIu64, c->term.number);
+	case UNDO_MOVE:
+		return json_sprintf("move %s %s", u->move->id, move_words[u->move->now.state]);
 	}
 	return json_null();
+}
+
+/* Not what follows for a move from a change of its VM, nor that its VM is told to forwarding once more. */
+static bool
+is_effect(const struct undo *u)
+{
+	if (u->kind == UNDO_VM)
+		return !u->present || !u->vm->present || !vm_state_same(&u->old.vm, &u->vm->now);
+	return u->kind != UNDO_MOVE || move_open(u->move) || u->move->now.state == MOVE_ABORTED;
 }
 
 void
@@ -124,7 +135,12 @@ audit_effects(struct core *c, const struct txn *t, const char *who, const char *
 		json_t *changed = json_array();
 
 		for (; i < t->log_to && json_array_size(changed) < EFFECTS; i++)
-			json_array_append_new(changed, effect(c, &c->log[i]));
+			if (is_effect(&c->log[i]))
+				json_array_append_new(changed, effect(c, &c->log[i]));
+		if (json_array_size(changed) == 0) {
+			json_decref(changed);
+			break;
+		}
 		audit_change(c, who, what,
 			json_pack("{s:s, s:I, s:o}", "result", "ok", "revision", (json_int_t)t->revision,
 				"changed", changed));

@@ -12,7 +12,11 @@ APPLY(vm_move, struct vm_move_params)
 APPLY(vm_unregister, struct vm_key_params)
 APPLY(nat_set, struct nat_set_params)
 APPLY(route_delete, struct route_key_params)
-APPLY(move_finish, struct move_finish_params)
+APPLY(move_prepare, struct vm_move_params)
+APPLY(move_pause, struct move_key_params)
+APPLY(move_commit, struct move_key_params)
+APPLY(move_abort, struct move_key_params)
+APPLY(move_finish, struct move_key_params)
 
 static int
 do_route_replace(struct core *c, const void *p, json_t *out, struct fail *f)
@@ -30,7 +34,7 @@ enum { OF_VM, OF_PRIVATE, OF_ROUTE };
 		"begins as vm_key_params");
 NAMES_A_VM(vm_register_params)
 NAMES_A_VM(vm_move_params)
-NAMES_A_VM(move_finish_params)
+NAMES_A_VM(move_key_params)
 _Static_assert(
 	offsetof(struct vm_register_params, addresses) == offsetof(struct vm_move_params, addresses) &&
 		offsetof(struct route_params, route.prefix) == offsetof(struct route_key_params, prefix),
@@ -43,6 +47,10 @@ static const struct change_kind kinds[] = {
 	{"nat.set", do_nat_set, OF_PRIVATE, false},
 	{"route.replace", do_route_replace, OF_ROUTE, true},
 	{"route.delete", do_route_delete, OF_ROUTE, false},
+	{"move.prepare", do_move_prepare, OF_VM, false},
+	{"move.pause", do_move_pause, OF_VM, false, pause_answer},
+	{"move.commit", do_move_commit, OF_VM, false},
+	{"move.abort", do_move_abort, OF_VM, false},
 	{"move.finish", do_move_finish, OF_VM, false},
 };
 

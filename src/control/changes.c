@@ -148,6 +148,17 @@ refused(struct core *c, const struct change_txn *x, int code, const char *why)
 }
 
 static void
+reply(struct core *c, struct change_txn *x)
+{
+	const struct change *one = x->list || x->replace || x->staged || x->txn.dry_run ? NULL : x->changes;
+
+	if (one && one->kind->answer)
+		one->kind->answer(c, one->params, x->txn.changed, change_result(x), x->request);
+	else
+		rpc_reply(x->request, change_result(x));
+}
+
+static void
 change_done(struct core *c, struct txn *t, int code)
 {
 	struct change_txn *x = (struct change_txn *)t;
@@ -155,7 +166,7 @@ change_done(struct core *c, struct txn *t, int code)
 	if (code == 0) {
 		if (t->changed)
 			log_debug("control: %s by %s: revision %" PRIu64, x->method, x->name, t->revision);
-		rpc_reply(x->request, change_result(x));
+		reply(c, x);
 	} else {
 		if (code == RPC_SUPERSEDED)
 			event_superseded(c, x->name, x->term);

@@ -9,6 +9,9 @@ struct change_kind {
 	int (*apply)(struct core *c, const void *params, json_t *out, struct fail *f);
 	int of;
 	bool desired; /* says what shall be: a replace is made of these */
+	/* Its answer waits for more than its being live; NULL: it does not. */
+	void (*answer)(struct core *c, const void *params, bool changed, json_t *result_stolen,
+		struct rpc_request *r);
 };
 
 struct change {

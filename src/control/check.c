@@ -150,6 +150,24 @@ vm_clash(struct core *c, const struct vm_state *s, ip4 *which)
 	return NULL;
 }
 
+static int
+check_reserved(struct core *c, const struct vm_state *s, struct fail *f)
+{
+	struct vm_key key = {s->fwd.segment, s->fwd.mac};
+	char ip[IP4_TEXT];
+
+	for (unsigned int i = 0; i < s->fwd.n_addresses; i++) {
+		ip4 global = s->fwd.addresses[i].global_ip;
+		struct move *m = global ? move_reserving(c, &key, global) : NULL;
+
+		if (!m)
+			continue;
+		f->data = move_shown(c, m, false);
+		return fail(f, RPC_CONFLICT, "address %s is kept for move %s", ip4_format(global, ip), m->id);
+	}
+	return 0;
+}
+
 int
 check_clash(struct core *c, const struct vm_state *s, struct fail *f)
 {
@@ -159,7 +177,7 @@ check_clash(struct core *c, const struct vm_state *s, struct fail *f)
 
 	o = vm_clash(c, s, &which);
 	if (!o)
-		return 0;
+		return check_reserved(c, s, f);
 	vm_key_text(c, o->key.segment, &o->key.mac, key);
 	f->data = vm_shown(c, &o->now);
 	return fail(f, RPC_CONFLICT, "address %s belongs to VM %s of router %s", ip4_format(which, ip), key,

@@ -193,6 +193,37 @@ drains_release(struct core *c, const struct vm_state *old, const struct vm_state
 	}
 }
 
+/* ---- by the operator, before their time ---- */
+
+int
+apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f)
+{
+	int segment = segment_index(c, p->segment);
+	struct vm_obj *o = segment < 0 ? NULL : vm_find(c, (uint16_t)segment, &p->mac);
+	char mac[MAC_TEXT];
+	struct vm_state s;
+	bool elsewhere = false;
+
+	if (!vm_live(o))
+		return fail(f, RPC_NOT_FOUND, "no VM %s in segment %s", mac_format(&p->mac, mac), p->segment);
+	s = o->now;
+	for (unsigned int i = s.fwd.n_drains; i-- > 0;) {
+		if (p->epoch && s.drain[i].epoch != p->epoch)
+			continue;
+		if (s.fwd.owner == FWD_SELF || s.fwd.drains[i].home == FWD_SELF)
+			drain_remove(&s, i);
+		else
+			elsewhere = true;
+	}
+	if (s.fwd.n_drains == o->now.fwd.n_drains && elsewhere)
+		return fail(f, RPC_NOT_FOUND, "the VM is registered at router %s: tell that one",
+			router_name(c, s.fwd.owner));
+	json_object_set_new(out, "ended", json_integer(o->now.fwd.n_drains - s.fwd.n_drains));
+	if (s.fwd.n_drains != o->now.fwd.n_drains)
+		vm_set(c, &s);
+	return 0;
+}
+
 /* ---- clocks ---- */
 
 uint64_t

@@ -49,7 +49,10 @@ static const struct {
 	[EVENT_VM_UNREGISTERED] = {EVENTS_VM, "unregistered"},
 	[EVENT_DRAIN_BEGUN] = {EVENTS_DRAIN, "begun"},
 	[EVENT_DRAIN_OVER] = {EVENTS_DRAIN, "over"},
+	[EVENT_MOVE_PREPARED] = {EVENTS_MOVE, "prepared"},
+	[EVENT_MOVE_PAUSED] = {EVENTS_MOVE, "paused"},
 	[EVENT_MOVE_BEGUN] = {EVENTS_MOVE, "begun"},
+	[EVENT_MOVE_ABORTED] = {EVENTS_MOVE, "aborted"},
 	[EVENT_MOVE_DONE] = {EVENTS_MOVE, "done"},
 	[EVENT_ROUTE_REPLACED] = {EVENTS_ROUTE, "replaced"},
 	[EVENT_ROUTE_DELETED] = {EVENTS_ROUTE, "deleted"},
@@ -175,9 +178,9 @@ event_vm(struct core *c, const struct vm_state *old, const struct vm_state *now,
 void
 event_move(struct core *c, enum event_kind kind, const struct move *m)
 {
-	struct event *e = event_new(c, kind, sizeof(e->move));
+	struct event *e = event_new(c, kind, offsetof(struct move, present));
 
-	e->move = *m;
+	memcpy(&e->move, m, offsetof(struct move, present));
 }
 
 void

@@ -150,6 +150,8 @@ location_event(struct core *c, const struct fwd_event *ev)
 	switch (ev->kind) {
 	case FWD_VM_SEEN:
 	case FWD_VM_HEARD:
+		if (arriving_heard(c, ev))
+			break;
 		if (evidence_of_two(c, ev))
 			alarm_line(c, ev, "a VM still speaks where it was");
 		evidence_seen(c, ev);
@@ -165,6 +167,8 @@ location_event(struct core *c, const struct fwd_event *ev)
 		evidence_link_down(c, ev->port);
 		break;
 	case FWD_HOLD_OVER:
+		arriving_released(c, ev);
+		break;
 	case FWD_EVENTS:
 		break;
 	}

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* moves.c - moves as objects, and what follows from a change of a VM. */
+/* moves.c - moves as objects, and what a change of a VM makes of them.
+ *
+ *   move.prepare -> prepared <-> paused -> committed: draining -> done      vm.move begins at draining, or done
+ *                       |          |
+ *                       +----------+----> aborted
+ *
+ * A move is committed by the change that gives its VM its epoch and makes it ours, whoever asked for that; any other
+ * change that has its epoch or a higher one ends it. So moves_follow() sees every change of a VM, inside the transaction that
+ * makes it, and what it makes of moves is undone with it.
+ */
 #include "state.h"
 
 #include <common/log.h>
-#include <time.h>
 
-static bool
-drains_epoch(const struct vm_state *s, uint64_t epoch)
-{
-	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
-		if (s->drain[i].epoch == epoch)
-			return true;
-	return false;
-}
-
-static void
+void
 move_id(struct core *c, const struct vm_key *vm, uint64_t epoch, char id[MOVE_ID_TEXT])
 {
 	char key[VM_KEY_TEXT];
@@ -23,7 +22,7 @@ move_id(struct core *c, const struct vm_key *vm, uint64_t epoch, char id[MOVE_ID
 	snprintf(id, MOVE_ID_TEXT, "%s@%" PRIu64, key, epoch);
 }
 
-static struct move *
+struct move *
 move_find(struct core *c, const struct vm_key *vm, uint64_t epoch)
 {
 	char id[MOVE_ID_TEXT];
@@ -34,137 +33,334 @@ move_find(struct core *c, const struct vm_key *vm, uint64_t epoch)
 	return m;
 }
 
-/* Is this change of a VM a move that is not known yet? */
-static bool
-move_begins(struct core *c, const struct vm_state *old, const struct vm_state *now, struct move *m)
+struct move *
+move_active(struct core *c, const struct vm_key *vm)
 {
-	if (!old || old->deleted || now->deleted || now->epoch <= old->epoch)
-		return false;
-	if (old->fwd.owner == now->fwd.owner && !drains_epoch(now, now->epoch))
-		return false;
-	memset(m, 0, sizeof(*m));
-	m->vm = (struct vm_key){now->fwd.segment, now->fwd.mac};
-	m->epoch = now->epoch;
-	m->from = old->fwd.owner;
-	m->to = now->fwd.owner;
-	m->started_ms = env_call(c->env, wall_ms);
-	m->done = !drains_epoch(now, now->epoch);
-	m->ended_ms = m->done ? m->started_ms : 0;
-	move_id(c, &m->vm, m->epoch, m->id);
-	return move_find(c, &m->vm, m->epoch) == NULL;
-}
-
-/* The i-th drain of `old` was the last one of its move. */
-static struct move *
-move_ends(struct core *c, const struct vm_state *old, const struct vm_state *now, unsigned int i)
-{
-	struct vm_key key = {now->fwd.segment, now->fwd.mac};
-	uint64_t epoch = old->drain[i].epoch;
 	struct move *m;
 
-	if (drains_epoch(now, epoch))
-		return NULL;
-	for (unsigned int j = 0; j < i; j++)
-		if (old->drain[j].epoch == epoch)
-			return NULL; /* told already */
-	m = move_find(c, &key, epoch);
-	return m && !m->done ? m : NULL;
+	HASH_FIND(active_hh, c->active, vm, sizeof(*vm), m);
+	return m;
 }
 
-static uint64_t
-move_sessions(struct core *c, const struct move *m)
+struct move *
+move_reserving(struct core *c, const struct vm_key *vm, ip4 global)
 {
-	struct vm_obj *o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);
-	uint64_t n = 0, of_one;
+	struct reserved *r;
 
-	for (unsigned int i = 0; o && i < o->now.fwd.n_drains; i++) {
-		if (o->now.drain[i].epoch != m->epoch)
-			continue;
-		env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip, &of_one);
-		n += of_one;
+	HASH_FIND(hh, c->reserved, &global, sizeof(global), r);
+	return r && memcmp(&r->move->vm, vm, sizeof(*vm)) != 0 ? r->move : NULL;
+}
+
+bool
+move_open(const struct move *m)
+{
+	return m->now.state == MOVE_PREPARED || m->now.state == MOVE_PAUSED;
+}
+
+/* ---- objects ---- */
+
+struct move *
+move_new(struct core *c, const struct vm_key *vm, uint64_t epoch)
+{
+	struct move *m = zalloc(sizeof(*m));
+
+	m->vm = *vm;
+	m->epoch = epoch;
+	move_id(c, vm, epoch, m->id);
+	return m;
+}
+
+void
+move_free(struct move *m)
+{
+	json_decref(m->plan);
+	free(m);
+}
+
+static bool
+is_timed(const struct move *m)
+{
+	return move_open(m) || m->now.holds || m->now.open;
+}
+
+static bool
+has_ended(const struct move *m)
+{
+	return m->now.state == MOVE_DONE || m->now.state == MOVE_ABORTED;
+}
+
+/* Into the lists that it belongs to, as it is now. */
+static void
+enter(struct core *c, struct move *m)
+{
+	HASH_ADD_STR(c->moves, id, m);
+	c->n_moves_ended += has_ended(m);
+	if (is_timed(m))
+		DL_APPEND2(c->timed, m, timed_prev, timed_next);
+	if (is_timed(m) || m->now.sought)
+		HASH_ADD(active_hh, c->active, vm, sizeof(m->vm), m);
+	for (unsigned int i = 0; i < m->n_reserved && move_open(m); i++)
+		HASH_ADD(hh, c->reserved, global_ip, sizeof(ip4), &m->reserved[i]);
+}
+
+static void
+leave(struct core *c, struct move *m)
+{
+	HASH_DEL(c->moves, m);
+	c->n_moves_ended -= has_ended(m);
+	if (is_timed(m))
+		DL_DELETE2(c->timed, m, timed_prev, timed_next);
+	if (is_timed(m) || m->now.sought)
+		HASH_DELETE(active_hh, c->active, m);
+	for (unsigned int i = 0; i < m->n_reserved && move_open(m); i++)
+		HASH_DEL(c->reserved, &m->reserved[i]);
+}
+
+void
+move_put(struct core *c, struct move *m, const struct move_now *now, bool present)
+{
+	if (m->present)
+		leave(c, m);
+	else if (present)
+		DL_APPEND(c->moves_list, m);
+	if (m->present && !present)
+		DL_DELETE(c->moves_list, m);
+	m->now = *now;
+	m->present = present;
+	if (present)
+		enter(c, m);
+}
+
+/* The rest is worth no row of its own. */
+static bool
+is_stored(const struct move *m, const struct move_now *now)
+{
+	return !m->present || m->now.state != now->state || m->now.arrived != now->arrived;
+}
+
+void
+move_set(struct core *c, struct move *m, const struct move_now *now)
+{
+	struct undo *u = txn_log(c);
+
+	u->kind = UNDO_MOVE;
+	u->move = m;
+	u->present = m->present;
+	u->old.move = m->now;
+	txn_touch(c, &m->touched);
+	if (is_stored(m, now))
+		txn_count(c);
+	move_put(c, m, now, true);
+}
+
+void
+move_undo(struct core *c, struct move *m, const struct move_now *old, bool present)
+{
+	move_put(c, m, old, present);
+	if (!present && m->touched.group == 0)
+		move_free(m);
+}
+
+uint8_t
+move_flags(struct core *c, const struct vm_state *s)
+{
+	struct vm_key key = {s->fwd.segment, s->fwd.mac};
+	const struct move *m = move_active(c, &key);
+	uint8_t flags = s->departure.phase == DEPARTS_NOT ? 0 : FWD_VM_NOTES;
+
+	if (!m || s->deleted)
+		return flags;
+	flags |= m->now.state == MOVE_PAUSED || m->now.holds ? FWD_VM_HOLDS : 0;
+	return flags | (m->now.open ? FWD_VM_OPEN : 0);
+}
+
+/* ---- what a change of a VM makes of its moves ---- */
+
+static bool
+drains_epoch(const struct vm_state *s, uint64_t epoch)
+{
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		if (s->drain[i].epoch == epoch)
+			return true;
+	return false;
+}
+
+static bool
+is_sought(const struct vm_state *s)
+{
+	return s->fwd.owner == FWD_SELF && s->fwd.location == FWD_SELF && s->fwd.attachment == ATTACHMENT_ANY;
+}
+
+static void
+end(struct core *c, struct move_now *n, enum move_state state, const char *reason)
+{
+	n->state = (uint8_t)state;
+	snprintf(n->reason, sizeof(n->reason), "%s", reason);
+	n->since = now_ms(c);
+	n->at[MOVE_AT_DONE] = env_call(c->env, wall_ms);
+}
+
+/* From `old`, NULL: nobody knows whose the VM was. */
+static void
+commit(struct core *c, const struct move *m, const struct vm_state *old, const struct vm_state *now,
+	struct move_now *n)
+{
+	int64_t wall = env_call(c->env, wall_ms);
+
+	n->state = MOVE_DRAINING;
+	n->reason[0] = '\0';
+	n->from = old && !old->deleted ? old->fwd.owner : n->from;
+	n->since = now_ms(c);
+	n->at[MOVE_AT_COMMITTED] = wall;
+	n->sought = is_sought(now);
+	n->at[MOVE_AT_HEARD] = now->fwd.owner == FWD_SELF && !n->sought ? wall : 0;
+	if (!drains_epoch(now, m->epoch))
+		end(c, n, MOVE_DONE, "");
+}
+
+static bool
+lists_sessions(struct core *c, uint8_t from)
+{
+	return from != FWD_SELF && c->peers[from - 1].session;
+}
+
+static void
+follow_open(struct core *c, struct move *m, const struct vm_state *old, const struct vm_state *now)
+{
+	struct move_now n = m->now;
+
+	if (now->epoch < m->epoch)
+		return;
+	if (now->epoch == m->epoch && now->fwd.owner == FWD_SELF && !now->deleted) {
+		commit(c, m, old, now, &n);
+		n.holds = n.sought;
+		n.open = lists_sessions(c, n.from);
+	} else {
+		end(c, &n, MOVE_ABORTED, "overtaken");
 	}
-	return n;
+	move_set(c, m, &n);
 }
 
-static json_t *
-move_stored(struct core *c, const struct move *m)
+/* Committed, and something waits for it. */
+static void
+follow_active(struct core *c, struct move *m, const struct vm_state *now)
 {
-	char mac[MAC_TEXT];
+	bool ours = now->epoch == m->epoch && now->fwd.owner == FWD_SELF && !now->deleted;
+	struct move_now n = m->now;
 
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:I}", "segment",
-		segment_at(c, m->vm.segment)->name, "mac", mac_format(&m->vm.mac, mac), "epoch",
-		(json_int_t)m->epoch, "from", router_name(c, m->from), "to", router_name(c, m->to), "state",
-		m->done ? "done" : "draining", "started", (json_int_t)m->started_ms, "ended",
-		(json_int_t)m->ended_ms);
+	if (ours && (!n.sought || is_sought(now)))
+		return;
+	if (ours && n.at[MOVE_AT_HEARD] == 0)
+		n.at[MOVE_AT_HEARD] = env_call(c->env, wall_ms);
+	n.sought = n.holds = false;
+	n.open &= ours;
+	move_set(c, m, &n);
 }
 
-static json_t *
-time_json(int64_t wall_ms)
+static void
+follow_drains(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 {
-	time_t at = (time_t)(wall_ms / 1000);
-	char text[32];
-	struct tm tm;
+	struct move_now n;
+	struct move *m;
 
-	if (wall_ms == 0 || !gmtime_r(&at, &tm))
-		return json_null();
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	return json_string(text);
-}
-
-json_t *
-move_event_json(struct core *c, const struct move *m)
-{
-	json_t *v = move_stored(c, m);
-
-	json_object_set_new(v, "id", json_string(m->id));
-	json_object_set_new(v, "started", time_json(m->started_ms));
-	json_object_set_new(v, "ended", time_json(m->ended_ms));
-	return v;
-}
-
-json_t *
-move_json(struct core *c, const struct move *m)
-{
-	struct vm_obj *o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);
-	json_t *v = move_event_json(c, m);
-
-	if (!m->done)
-		json_object_set_new(v, "sessions", json_integer((json_int_t)move_sessions(c, m)));
-	for (unsigned int i = 0; o && i < o->now.fwd.n_drains; i++) {
-		const struct drain_time *t = &o->now.drain[i];
-
-		if (t->epoch != m->epoch || o->now.fwd.drains[i].home != FWD_SELF)
+	for (unsigned int i = 0; i < old->fwd.n_drains; i++) {
+		m = drains_epoch(&o->now, old->drain[i].epoch) ? NULL
+							       : move_find(c, &o->key, old->drain[i].epoch);
+		if (!m || m->now.state != MOVE_DRAINING)
 			continue;
-		json_object_set_new(v, "left-min", json_integer((json_int_t)drain_left(c, t->min_at)));
-		json_object_set_new(v, "left-max", json_integer((json_int_t)drain_left(c, t->max_at)));
+		n = m->now;
+		end(c, &n, MOVE_DONE, "");
+		move_set(c, m, &n);
 	}
-	return v;
 }
 
-size_t
-moves_rows(struct core *c, const struct vm_state *old, const struct vm_state *now, struct env_row *rows)
+/* A move that was not prepared; one with its name may have been, and was aborted before. */
+static void
+follow_begin(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 {
-	struct move begun, ended, *m;
-	size_t n = 0;
+	const struct vm_state *now = &o->now;
+	struct move_now n = {0};
+	struct move *m;
 
-	if (move_begins(c, old, now, &begun))
-		row_set(&rows[n++], "move", begun.id, move_stored(c, &begun));
-	for (unsigned int i = 0; old && i < old->fwd.n_drains; i++) {
-		m = move_ends(c, old, now, i);
-		if (!m)
-			continue;
-		ended = *m;
-		ended.done = true;
-		ended.ended_ms = env_call(c->env, wall_ms);
-		row_set(&rows[n++], "move", ended.id, move_stored(c, &ended));
-	}
-	return n;
+	if (old->deleted || now->deleted || now->epoch <= old->epoch)
+		return;
+	if (old->fwd.owner == now->fwd.owner && !drains_epoch(now, now->epoch))
+		return;
+	m = move_find(c, &o->key, now->epoch);
+	if (m && (m->now.state != MOVE_ABORTED || now->fwd.owner != FWD_SELF))
+		return;
+	if (!m)
+		m = move_new(c, &o->key, now->epoch);
+	m->to = now->fwd.owner;
+	commit(c, m, old, now, &n);
+	move_set(c, m, &n);
+}
+
+void
+moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old)
+{
+	struct move *m = move_active(c, &o->key);
+
+	if (m && move_open(m))
+		follow_open(c, m, old, &o->now);
+	else if (m)
+		follow_active(c, m, &o->now);
+	if (!old)
+		return;
+	follow_drains(c, o, old);
+	follow_begin(c, o, old);
+}
+
+/* ---- it is live ---- */
+
+static bool
+has_begun(const struct move_now *n)
+{
+	return n && (n->state == MOVE_DRAINING || n->state == MOVE_DONE);
+}
+
+static void
+tell(struct core *c, const struct move *m, const struct move_now *old)
+{
+	static const enum event_kind kinds[] = {
+		[MOVE_PREPARED] = EVENT_MOVE_PREPARED,
+		[MOVE_PAUSED] = EVENT_MOVE_PAUSED,
+		[MOVE_DRAINING] = EVENT_MOVE_BEGUN,
+		[MOVE_DONE] = EVENT_MOVE_DONE,
+		[MOVE_ABORTED] = EVENT_MOVE_ABORTED,
+	};
+
+	if (m->now.state == MOVE_DONE && !has_begun(old))
+		event_move(c, EVENT_MOVE_BEGUN, m);
+	event_move(c, kinds[m->now.state], m);
+	log_info("control: move %s from %s to %s: %s%s%s", m->id, router_name(c, m->now.from),
+		router_name(c, m->to), move_words[m->now.state], m->now.reason[0] ? ", " : "", m->now.reason);
+}
+
+void
+move_changed(struct core *c, struct move *m, const struct move_now *old)
+{
+	arriving_watch(c);
+	if (old && old->state == m->now.state)
+		return;
+	tell(c, m, old);
+	if (m->to == FWD_SELF && (move_open(m) || m->now.state == MOVE_ABORTED))
+		arriving_tell(c, m);
+}
+
+void
+vm_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present)
+{
+	drains_track(c, o);
+	if (was_present)
+		drains_release(c, old, &o->now);
+	location_changed(c, o, was_present ? old : NULL);
 }
 
 void
 moves_trim(struct core *c)
 {
-	size_t n = 0, over = c->n_moves_done > MOVES_KEPT ? c->n_moves_done - MOVES_KEPT : 0;
+	size_t n = 0, over = c->n_moves_ended > MOVES_KEPT ? c->n_moves_ended - MOVES_KEPT : 0;
 	struct move *m, *next, *gone = NULL;
 	struct env_row *rows;
 
@@ -173,147 +369,48 @@ moves_trim(struct core *c)
 	rows = zalloc(over * sizeof(*rows));
 	DL_FOREACH_SAFE(c->moves_list, m, next)
 	{
-		if (n == over || !m->done)
+		if (n == over || !has_ended(m))
 			continue;
-		HASH_DEL(c->moves, m);
-		DL_DELETE(c->moves_list, m);
+		move_put(c, m, &m->now, false);
 		DL_APPEND(gone, m);
 		rows[n++] = (struct env_row){"move", m->id, NULL};
 	}
 	commit_aside(c, rows, n);
-	c->n_moves_done -= n;
 	free(rows);
 	DL_FOREACH_SAFE(gone, m, next)
-	free(m);
+	move_free(m);
 }
 
-static void
-move_add(struct core *c, const struct move *from)
-{
-	struct move *m = zalloc(sizeof(*m));
-
-	*m = *from;
-	HASH_ADD_STR(c->moves, id, m);
-	DL_APPEND(c->moves_list, m);
-	c->n_moves_done += m->done;
-}
-
-static void
-move_end(struct core *c, struct move *m)
-{
-	m->done = true;
-	m->ended_ms = env_call(c->env, wall_ms);
-	c->n_moves_done++;
-	event_move(c, EVENT_MOVE_DONE, m);
-	log_info("control: move %s from %s to %s is done", m->id, router_name(c, m->from),
-		router_name(c, m->to));
-}
-
-static void
-moves_follow(struct core *c, const struct vm_state *old, const struct vm_state *now)
-{
-	struct move begun, *m;
-
-	for (unsigned int i = 0; old && i < old->fwd.n_drains; i++) {
-		m = move_ends(c, old, now, i);
-		if (m)
-			move_end(c, m);
-	}
-	if (move_begins(c, old, now, &begun)) {
-		move_add(c, &begun);
-		event_move(c, EVENT_MOVE_BEGUN, &begun);
-		if (begun.done)
-			event_move(c, EVENT_MOVE_DONE, &begun);
-		log_info("control: move %s from %s to %s%s", begun.id, router_name(c, begun.from),
-			router_name(c, begun.to), begun.done ? "" : ": old addresses drain");
-	}
-}
-
-/* ---- what follows from a change ---- */
-
-void
-moves_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present)
-{
-	drains_track(c, o);
-	moves_follow(c, was_present ? old : NULL, &o->now);
-	if (was_present)
-		drains_release(c, old, &o->now);
-	location_changed(c, o, was_present ? old : NULL);
-}
-
-int
-apply_move_finish(struct core *c, const struct move_finish_params *p, json_t *out, struct fail *f)
-{
-	int segment = segment_index(c, p->segment);
-	struct vm_obj *o = segment < 0 ? NULL : vm_find(c, (uint16_t)segment, &p->mac);
-	char mac[MAC_TEXT];
-	struct vm_state s;
-	bool elsewhere = false;
-
-	if (!vm_live(o))
-		return fail(f, RPC_NOT_FOUND, "no VM %s in segment %s", mac_format(&p->mac, mac), p->segment);
-	s = o->now;
-	for (unsigned int i = s.fwd.n_drains; i-- > 0;) {
-		if (p->epoch && s.drain[i].epoch != p->epoch)
-			continue;
-		if (s.fwd.owner == FWD_SELF || s.fwd.drains[i].home == FWD_SELF)
-			drain_remove(&s, i);
-		else
-			elsewhere = true;
-	}
-	if (s.fwd.n_drains == o->now.fwd.n_drains && elsewhere)
-		return fail(f, RPC_NOT_FOUND, "the VM is registered at router %s: tell that one",
-			router_name(c, s.fwd.owner));
-	json_object_set_new(out, "ended", json_integer(o->now.fwd.n_drains - s.fwd.n_drains));
-	if (s.fwd.n_drains != o->now.fwd.n_drains)
-		vm_set(c, &s);
-	return 0;
-}
-
-/* ---- start ---- */
-
-int
-move_load(struct core *c, const struct env_row *row, struct fail *f)
-{
-	const char *segment, *mac, *from, *to, *state;
-	json_int_t epoch, started, ended;
-	json_t *v = json_loads(row->value, 0, NULL);
-	struct move m = {0};
-	int s, a, b, rc = 0;
-
-	if (!v ||
-		json_unpack(v, "{s:s, s:s, s:I, s:s, s:s, s:s, s:I, s:I}", "segment", &segment, "mac", &mac,
-			"epoch", &epoch, "from", &from, "to", &to, "state", &state, "started", &started,
-			"ended", &ended) != 0 ||
-		mac_parse(mac, &m.vm.mac) != 0 || epoch < 1) {
-		json_decref(v);
-		return fail(f, RPC_INVALID_PARAMS, "not a move");
-	}
-	s = segment_index(c, segment);
-	a = router_index(c, from);
-	b = router_index(c, to);
-	if (s >= 0 && a >= 0 && b >= 0) { /* else a segment or router that the configuration has no more */
-		m.vm.segment = (uint16_t)s;
-		m.epoch = (uint64_t)epoch;
-		m.from = (uint8_t)a;
-		m.to = (uint8_t)b;
-		m.done = strcmp(state, "done") == 0;
-		m.started_ms = started;
-		m.ended_ms = ended;
-		move_id(c, &m.vm, m.epoch, m.id);
-		rc = row_check_key(row, m.id, f);
-		if (rc == 0)
-			move_add(c, &m);
-	}
-	json_decref(v);
-	return rc;
-}
+/* ---- start and stop ---- */
 
 /* Rows come in the order of their keys. */
 static int
 by_start(const struct move *a, const struct move *b)
 {
-	return a->started_ms < b->started_ms ? -1 : a->started_ms > b->started_ms;
+	int64_t x = a->now.at[a->plan ? MOVE_AT_PREPARED : MOVE_AT_COMMITTED];
+	int64_t y = b->now.at[b->plan ? MOVE_AT_PREPARED : MOVE_AT_COMMITTED];
+
+	return x < y ? -1 : x > y;
+}
+
+/* What became of its VM while it was not known here. */
+static void
+resume(struct core *c, struct move *m)
+{
+	struct vm_obj *o = vm_find(c, m->vm.segment, &m->vm.mac);
+	struct move_now old = m->now, n = old;
+
+	if (has_ended(m))
+		return;
+	n.since = now_ms(c);
+	if (n.state == MOVE_DRAINING && (!o || !drains_epoch(&o->now, m->epoch)))
+		end(c, &n, MOVE_DONE, "");
+	else if (move_open(m) && o && o->now.epoch >= m->epoch)
+		end(c, &n, MOVE_ABORTED, "overtaken");
+	move_put(c, m, &n, true);
+	move_changed(c, m, &old);
+	if (o)
+		o->now.fwd.flags = move_flags(c, &o->now);
 }
 
 void
@@ -331,11 +428,7 @@ moves_start(struct core *c)
 	}
 	DL_SORT(c->moves_list, by_start);
 	DL_FOREACH(c->moves_list, m)
-	{
-		o = m->done ? NULL : vm_find(c, m->vm.segment, &m->vm.mac);
-		if (!m->done && (!o || !drains_epoch(&o->now, m->epoch)))
-			move_end(c, m);
-	}
+	resume(c, m);
 	moves_trim(c);
 }
 
@@ -345,6 +438,8 @@ moves_init(struct core *c)
 	drains_init(c);
 	location_init(c);
 	evidence_init(c);
+	arriving_init(c);
+	departing_init(c);
 }
 
 void
@@ -354,10 +449,12 @@ moves_fini(struct core *c)
 
 	DL_FOREACH_SAFE(c->moves_list, m, next)
 	{
-		HASH_DEL(c->moves, m);
-		free(m);
+		move_put(c, m, &m->now, false);
+		move_free(m);
 	}
 	c->env->ops->timer_free(c->drain_timer);
 	c->env->ops->timer_free(c->probe_timer);
 	evidence_fini(c);
+	arriving_fini(c);
+	departing_fini(c);
 }

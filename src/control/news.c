@@ -120,4 +120,5 @@ sync_flush(struct core *c)
 {
 	tell_all(c, "sync.done", "drains", &c->news_drains);
 	tell_all(c, "sync.update", "vms", &c->news_vms);
+	arriving_flush(c);
 }

@@ -370,6 +370,7 @@ peer_down(struct core *c, struct session *s)
 		p->session = NULL;
 		p->next_try = TRY_NONE;
 		sync_stop(p);
+		arriving_down(p);
 		p->since_ms = now_ms(c);
 		event_note(c, EVENT_PEER_AWAY, p->conf->name, "");
 		if (p->stale_since == 0)
@@ -388,8 +389,10 @@ peer_exchanged(struct peer *p, bool whole)
 {
 	p->asked = true;
 	if (p->session && whole) {
-		if (p->state != PEER_SYNCED)
+		if (p->state != PEER_SYNCED) {
 			event_note(p->core, EVENT_PEER_SYNCED, p->conf->name, "");
+			arriving_up(p);
+		}
 		p->state = PEER_SYNCED;
 		p->stale_since = 0;
 	}

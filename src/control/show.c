@@ -178,6 +178,15 @@ with_revision(struct core *c, json_t *v)
 
 /* ---- moves: newest first, the cursor is how many were shown ---- */
 
+static void
+add_move(struct core *c, const struct move *m, json_t *rows)
+{
+	json_t *v = move_shown(c, m, true);
+
+	if (v)
+		json_array_append_new(rows, v);
+}
+
 static json_t *
 show_moves(struct core *c, const struct show_params *p)
 {
@@ -189,7 +198,7 @@ show_moves(struct core *c, const struct show_params *p)
 
 	for (; m && json_array_size(rows) < limit; i++) {
 		if (i >= skip)
-			json_array_append_new(rows, move_json(c, m));
+			add_move(c, m, rows);
 		m = m == c->moves_list ? NULL : m->prev;
 	}
 	if (m)
@@ -298,32 +307,34 @@ show_controllers(struct core *c)
 
 /* ---- status ---- */
 
-static size_t
-count_draining(struct core *c)
+static json_t *
+count_moves(struct core *c, enum move_state state)
 {
 	struct move *m;
-	size_t n = 0;
+	json_int_t n = 0;
 
 	DL_FOREACH(c->moves_list, m)
-	n += !m->done;
-	return n;
+	n += m->now.state == state;
+	return json_integer(n);
 }
 
 static json_t *
 show_status(struct core *c)
 {
-	json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}",
-		"name", c->conf->router.name, "site", c->conf->router.site, "version", NEARWAY_VERSION,
-		"uptime-ms", (json_int_t)(now_ms(c) - c->started_ms), "revision",
-		(json_int_t)c->live_revision, "ready", c->ready == NULL, "vms", (json_int_t)c->n_live,
-		"own-vms", (json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones,
-		"moves-draining", (json_int_t)count_draining(c), "evidence", "seen",
-		(json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
+	json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}", "name",
+		c->conf->router.name, "site", c->conf->router.site, "version", NEARWAY_VERSION, "uptime-ms",
+		(json_int_t)(now_ms(c) - c->started_ms), "revision", (json_int_t)c->live_revision, "ready",
+		c->ready == NULL, "vms", (json_int_t)c->n_live, "own-vms",
+		(json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones, "evidence",
+		"seen", (json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
 		(json_int_t)c->events_ignored, "gateway-conflicts", (json_int_t)c->events[FWD_GW_CONFLICT],
 		"loops", (json_int_t)c->events[FWD_LOOP]);
 	json_t *fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
 	char hash[CHAIN_HASH_TEXT];
 
+	json_object_set_new(v, "moves-prepared", count_moves(c, MOVE_PREPARED));
+	json_object_set_new(v, "moves-paused", count_moves(c, MOVE_PAUSED));
+	json_object_set_new(v, "moves-draining", count_moves(c, MOVE_DRAINING));
 	json_object_set_new(v, "store", storage_json(c));
 	json_object_set_new(v, "strangers",
 		json_pack("{s:I, s:I}", "refused", (json_int_t)c->strangers, "turned-away",

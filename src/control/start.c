@@ -81,7 +81,7 @@ start_forwarding(struct core *c, void (*done)(void *arg), void *arg)
 		if (!vm_live(o))
 			continue;
 		ch[n].op = FWD_VM_PUT;
-		ch[n++].vm = o->now.fwd;
+		vm_forwarding(&o->now, &ch[n++].vm);
 	}
 	start_range(s, ch, n);
 	free(ch);

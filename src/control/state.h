@@ -58,8 +58,20 @@ struct drain_time {		 /* beside fwd.drains[i] */
 	uint64_t quiet_at;	 /* from then on a table without sessions proves that none is left */
 };
 
+enum departs { DEPARTS_NOT, DEPARTS_PREPARED, DEPARTS_PAUSED };
+
+struct departure { /* of a VM of ours, by a move that its new router has told of; in memory alone: departing.c */
+	uint8_t phase; /* enum departs */
+	uint8_t to;    /* router index */
+	uint64_t epoch;
+	uint64_t until;	  /* boot clock: believed so long while that router is away */
+	uint64_t session; /* told in this one (peer.up_serial) */
+};
+
+/* What of it forwarding is told is vm_forwarding(). */
 struct vm_state {
-	struct fwd_vm fwd;
+	struct fwd_vm fwd; /* flags: vm_set() says them */
+	struct departure departure;
 	uint64_t epoch;
 	uint64_t revision; /* of the router when it became so: vm_set() says it */
 	bool deleted;
@@ -102,6 +114,7 @@ struct vm_obj {
 	struct vm_obj *tomb_prev, *tomb_next; /* in core.tombstones: one of ours */
 	uint64_t written_at, loaded_at;	      /* boot clock: of the stored row, and when it was read */
 	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
+	struct vm_obj *depart_prev, *depart_next; /* in core.departing, while it departs */
 	UT_hash_handle hh;
 };
 
@@ -133,15 +146,54 @@ struct route_obj {
 
 /* ---- moves ---- */
 
+enum move_state { MOVE_PREPARED, MOVE_PAUSED, MOVE_DRAINING, MOVE_DONE, MOVE_ABORTED };
+
+/* When it was first so. */
+enum move_time {
+	MOVE_AT_PREPARED,
+	MOVE_AT_PAUSED,
+	MOVE_AT_COMMITTED,
+	MOVE_AT_HEARD,
+	MOVE_AT_RELEASED,
+	MOVE_AT_LISTED,
+	MOVE_AT_DONE, /* or aborted */
+	MOVE_TIMES
+};
+
+struct move_now {	 /* what transactions change of it, by move_set() */
+	uint8_t state;	 /* enum move_state */
+	uint8_t from;	 /* router index */
+	bool arrived;	 /* committed because the VM was heard here */
+	bool sought;	 /* it came here, and was not heard yet */
+	bool holds;	 /* and what is for it waits so long */
+	bool open;	 /* and what is unknown is an old session, until the old router's list has ended */
+	char reason[12]; /* why it is aborted, or prepared again; "" = nothing to say */
+	uint64_t since;	 /* boot clock: of the state */
+	int64_t at[MOVE_TIMES]; /* wall clock; 0 = not */
+	uint64_t held, released, dropped, sessions;
+};
+
+struct reserved { /* a global address that a move will give its VM */
+	ip4 private_ip, global_ip;
+	struct move *move;
+	UT_hash_handle hh;
+};
+
 struct move {
 	char id[MOVE_ID_TEXT]; /* SEGMENT/MAC@EPOCH */
 	struct vm_key vm;
 	uint64_t epoch;
-	uint8_t from, to; /* router index */
-	bool done;
-	int64_t started_ms, ended_ms; /* wall clock */
-	struct move *prev, *next;
-	UT_hash_handle hh;
+	uint8_t to; /* router index */
+	struct move_now now;
+	/* up to here it is told by events */
+	bool present;  /* false: being made by a transaction that was undone */
+	bool arriving; /* a transaction that commits it is on its way */
+	json_t *plan;  /* the parameters of move.prepare; NULL: it was not prepared here */
+	uint8_t n_reserved;
+	struct reserved reserved[FWD_ADDRESSES_MAX]; /* in core.reserved while it is open */
+	struct touched touched;
+	struct move *prev, *next, *timed_prev, *timed_next;
+	UT_hash_handle hh, active_hh;
 };
 
 /* ---- transactions (txn.c) ---- */
@@ -171,7 +223,7 @@ struct txn {
 	size_t log_from, log_to; /* what it did to the model: core.log[from] to [to - 1] */
 };
 
-enum undo_kind { UNDO_VM, UNDO_ROUTE, UNDO_TERM };
+enum undo_kind { UNDO_VM, UNDO_ROUTE, UNDO_TERM, UNDO_MOVE };
 
 struct term {
 	uint64_t number;
@@ -186,9 +238,11 @@ struct undo {
 	union {
 		struct vm_obj *vm;
 		struct route_obj *route;
+		struct move *move;
 	};
 	union {
 		struct vm_state vm;
+		struct move_now move;
 		struct {
 			bool has_conf, has_run;
 			struct route conf, run;
@@ -198,7 +252,8 @@ struct undo {
 	} old;
 };
 
-struct group; /* txn.c */
+struct group;	   /* txn.c */
+struct pause_call; /* arriving.c */
 
 /* ---- sessions and peers ---- */
 
@@ -271,6 +326,8 @@ struct peer {
 	uint64_t stale_since;  /* boot clock; 0 = its VMs are as it says */
 	size_t claims_wait;    /* of its updates, not applied yet */
 	bool overrun;	       /* some were refused for that */
+	json_t *news_moves;    /* to be told: moves of VMs of its own to here; NULL when empty */
+	uint64_t words;	       /* messages of these */
 	bool asked;	       /* one exchange finished or failed since the start */
 };
 
@@ -308,7 +365,10 @@ struct core {
 	struct route_obj *routes;
 	struct move *moves;	 /* hash by id */
 	struct move *moves_list; /* in order of start */
-	size_t n_moves_done;
+	struct move *active;	 /* hash by VM: it is to come here, or is here and something waits for it */
+	struct move *timed;	 /* of these, who must go on by some time */
+	struct reserved *reserved;
+	size_t n_moves_ended;
 	struct term term;
 	uint64_t revision, stored_revision, /* the last one that the store has, */
 		seen_revision;		    /* and that a peer had seen when the store was older */
@@ -336,7 +396,11 @@ struct core {
 
 	/* moves */
 	struct env_timer *drain_timer, *probe_timer, *hint_timer;
-	struct vm_obj *draining, *hinted;
+	struct vm_obj *draining, *hinted, *departing;
+	struct env_timer *arriving_timer, *departing_timer;
+	bool arriving_on, departing_on; /* they run */
+	bool moves_due, departures_end; /* a transaction that ends some is on its way */
+	struct pause_call *pauses;
 	struct vm_obj *probing[PROBES]; /* that wait for the i-th probe, each list in the order of its time */
 	uint64_t checkpoint_at;
 	bool drains_end; /* a transaction that ends some is on its way */
@@ -399,6 +463,12 @@ void vm_strip(struct core *c, const struct vm_obj *o, ip4 which);
 void vm_forget(struct core *c, struct vm_obj *o);
 void vm_free(struct core *c, struct vm_obj *o);
 void vm_undo(struct core *c, struct vm_obj *o, const struct vm_state *old, bool present);
+/* The same state again: what its move makes of it has changed. */
+void vm_touch(struct core *c, const struct vm_obj *o);
+/* A VM of ours departs so, from now on. */
+void vm_depart(struct core *c, struct vm_obj *o, const struct departure *d);
+/* What forwarding is to have: while a move is paused the VM stands at its new router. */
+void vm_forwarding(const struct vm_state *s, struct fwd_vm *out);
 /* Equal but for where it was heard and what is left of drains. */
 bool vm_state_same(const struct vm_state *a, const struct vm_state *b);
 /* What of a VM the group must agree on, as a number of 63 bits. */
@@ -459,7 +529,7 @@ int check_own_global(struct core *c, uint16_t segment, ip4 a, struct fail *f);
 bool in_own_pool(struct core *c, ip4 a);
 /* Another VM that holds an address of `s`, and which. */
 struct vm_obj *vm_clash(struct core *c, const struct vm_state *s, ip4 *which);
-/* RPC_CONFLICT naming the holder, which is f->data. */
+/* RPC_CONFLICT naming the holder, VM or move, which is f->data. */
 int check_clash(struct core *c, const struct vm_state *s, struct fail *f);
 
 /* ---- txn.c ---- */
@@ -507,7 +577,6 @@ int apply_vm_unregister(struct core *c, const struct vm_key_params *p, json_t *o
 int apply_nat_set(struct core *c, const struct nat_set_params *p, json_t *out, struct fail *f);
 int apply_route_replace(struct core *c, const struct route *p, json_t *out, struct fail *f);
 int apply_route_delete(struct core *c, const struct route_key_params *p, json_t *out, struct fail *f);
-int apply_move_finish(struct core *c, const struct move_finish_params *p, json_t *out, struct fail *f);
 
 /* ---- apply_route.c ---- */
 
@@ -529,24 +598,86 @@ int route_load(struct core *c, const struct env_row *row, struct fail *f);
 void routes_free(struct core *c);
 struct prefix4 route_prefix(const struct route_obj *o);
 
-/* ---- moves.c ---- */
+/* ---- moves.c: moves as objects, and what a change of a VM makes of them ---- */
 
 void moves_init(struct core *c);
 void moves_fini(struct core *c);
-/* The rows of moves that a change of a VM begins and ends; called before the commit. At most 1 + FWD_DRAINS_MAX. */
-size_t moves_rows(
-	struct core *c, const struct vm_state *old, const struct vm_state *now, struct env_row *rows);
-/* The change is live: moves, timers, announcements, sessions of addresses that are gone. */
-void moves_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present);
-void moves_trim(struct core *c); /* forgets the oldest that are done, many at a time */
-int move_load(struct core *c, const struct env_row *row, struct fail *f);
+void move_id(struct core *c, const struct vm_key *vm, uint64_t epoch, char id[MOVE_ID_TEXT]);
+struct move *move_find(struct core *c, const struct vm_key *vm, uint64_t epoch);
+/* That is to come here, or is here and something waits for it: one for each VM. */
+struct move *move_active(struct core *c, const struct vm_key *vm);
+bool move_open(const struct move *m); /* neither committed nor aborted */
+/* One that nobody knows yet, to be filled; move_set() makes it known. */
+struct move *move_new(struct core *c, const struct vm_key *vm, uint64_t epoch);
+void move_free(struct move *m);
+/* The one way to change a move inside a transaction. vm_touch() its VM behind it. */
+void move_set(struct core *c, struct move *m, const struct move_now *now);
+void move_undo(struct core *c, struct move *m, const struct move_now *old, bool present);
+/* The same outside of transactions: at start, and for one that goes. */
+void move_put(struct core *c, struct move *m, const struct move_now *now, bool present);
+/* Inside vm_set(): what it makes of the VM's moves. old NULL: it was not known. */
+void moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old);
+/* FWD_VM_*, of a VM in this state. */
+uint8_t move_flags(struct core *c, const struct vm_state *s);
+/* Who will have this address once a move of another VM is committed, or NULL. */
+struct move *move_reserving(struct core *c, const struct vm_key *vm, ip4 global);
+/* The change of a VM is live: timers, announcements, sessions of addresses that are gone. */
+void vm_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present);
+/* That of a move. `old` NULL: it was not known. */
+void move_changed(struct core *c, struct move *m, const struct move_now *old);
+void moves_trim(struct core *c);  /* forgets the oldest that ended, many at a time */
 void moves_start(struct core *c); /* after the load: clocks of drains, moves that ended meanwhile */
-json_t *move_json(struct core *c, const struct move *m);
+
+/* ---- move_text.c ---- */
+
+extern const char *const move_words[];
+void move_row(struct core *c, const struct move *m, struct env_row *row);
+int move_load(struct core *c, const struct env_row *row, struct fail *f);
+/* As it is live and durable; NULL: not at all yet. `whole`: all times and counts. */
+json_t *move_shown(struct core *c, const struct move *m, bool whole);
 json_t *move_event_json(struct core *c, const struct move *m); /* as it was when the event was made */
+
+/* ---- prepared.c: a move to this router before it is committed ---- */
+
+int apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f);
+int apply_move_pause(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
+int apply_move_commit(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
+int apply_move_abort(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 
 /* ---- drains.c ---- */
 
 void drains_init(struct core *c);
+/* Inside transactions. */
+void move_change(struct core *c, struct move *m,
+	const struct move_now *now); /* and of what forwarding does with its VM */
+void move_time_out(struct core *c, struct move *m);
+/* Its VM was heard here: commits it. 0 or an RPC_ code. */
+int move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail *f);
+
+/* ---- arriving.c: open moves to this router, and their old routers ---- */
+
+void arriving_init(struct core *c);
+void arriving_fini(struct core *c);
+void arriving_watch(struct core *c);
+void arriving_tell(struct core *c, const struct move *m);
+void arriving_flush(struct core *c);
+void arriving_up(struct peer *p);
+void arriving_down(struct peer *p);
+/* True: the VM has come by a move, which it commits. */
+bool arriving_heard(struct core *c, const struct fwd_event *ev);
+void arriving_released(struct core *c, const struct fwd_event *ev);
+/* Answers move.pause once the old router has heard of it, is away, or has not answered in a second. */
+void pause_answer(
+	struct core *c, const void *params, bool changed, json_t *result_stolen, struct rpc_request *r);
+
+/* ---- departing.c: VMs of ours that are to move ---- */
+
+void departing_init(struct core *c);
+void departing_fini(struct core *c);
+void departing_watch(struct core *c);
+void departing_told(struct peer *p, struct rpc_request *r, json_t *moves);
+
+int apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 void drain_remove(struct vm_state *s, unsigned int i); /* the i-th */
 /* Keeps core.draining, and with it the clock of drains. */
 void drains_track(struct core *c, struct vm_obj *o);
@@ -703,7 +834,10 @@ enum event_kind {
 	EVENT_VM_UNREGISTERED,
 	EVENT_DRAIN_BEGUN,
 	EVENT_DRAIN_OVER,
+	EVENT_MOVE_PREPARED,
+	EVENT_MOVE_PAUSED,
 	EVENT_MOVE_BEGUN,
+	EVENT_MOVE_ABORTED,
 	EVENT_MOVE_DONE,
 	EVENT_ROUTE_REPLACED,
 	EVENT_ROUTE_DELETED,

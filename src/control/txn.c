@@ -73,6 +73,8 @@ touched_of(const struct undo *u)
 		return &u->vm->touched;
 	case UNDO_ROUTE:
 		return &u->route->touched;
+	case UNDO_MOVE:
+		return &u->move->touched;
 	default:
 		return NULL;
 	}
@@ -108,6 +110,9 @@ txn_rollback(struct core *c, size_t mark)
 			break;
 		case UNDO_TERM:
 			c->term = u->old.term;
+			break;
+		case UNDO_MOVE:
+			move_undo(c, u->move, &u->old.move, u->present);
 			break;
 		}
 	}
@@ -166,14 +171,16 @@ change_vm(struct group *g, const struct undo *first, bool deletions)
 	const struct vm_obj *o = first->vm;
 	bool was = in_fwd(&first->old.vm, first->present), is = in_fwd(&o->now, o->present);
 	struct fwd_change *ch = &g->changes[g->n_changes];
+	struct fwd_vm had;
 
 	if (is == deletions || (!was && !is))
 		return;
-	if (was && is && memcmp(&first->old.vm.fwd, &o->now.fwd, sizeof(o->now.fwd)) == 0)
-		return;
 	memset(ch, 0, sizeof(*ch));
+	vm_forwarding(&first->old.vm, &had);
+	vm_forwarding(&o->now, &ch->vm);
+	if (was && is && memcmp(&had, &ch->vm, sizeof(had)) == 0)
+		return;
 	ch->op = is ? FWD_VM_PUT : FWD_VM_DEL;
-	ch->vm = o->now.fwd;
 	g->n_changes++;
 }
 
@@ -204,6 +211,10 @@ rows_of(struct core *c, struct group *g, const struct undo *first)
 		route_row(first->route, &g->rows[g->n_rows++]);
 		return;
 	}
+	if (first->kind == UNDO_MOVE) {
+		move_row(c, first->move, &g->rows[g->n_rows++]);
+		return;
+	}
 	if (!o->present) {
 		vm_row_gone(c, o, &g->rows[g->n_rows++]);
 		return;
@@ -212,7 +223,6 @@ rows_of(struct core *c, struct group *g, const struct undo *first)
 		first->old.vm.revision == o->now.revision)
 		return;
 	vm_row(c, &o->now, &g->rows[g->n_rows++]);
-	g->n_rows += moves_rows(c, first->present ? &first->old.vm : NULL, &o->now, &g->rows[g->n_rows]);
 }
 
 /* Its last entry stands for an object: then what it takes has been freed by those before it. */
@@ -232,7 +242,7 @@ group_build(struct core *c, struct group *g)
 
 	audit_begin(c);
 	g->changes = zalloc((c->n_log + 1) * sizeof(*g->changes));
-	g->rows = zalloc((c->n_log * (2 + FWD_DRAINS_MAX + 1) + 1) * sizeof(*g->rows));
+	g->rows = zalloc((c->n_log + 1) * sizeof(*g->rows));
 	for (int deletions = 1; deletions >= 0; deletions--)
 		for (size_t i = 0; i < c->n_log; i++)
 			if ((u = first_of(c, i)) != NULL && u->kind == UNDO_VM)
@@ -304,6 +314,8 @@ group_live(struct core *c)
 			event_term(c, EVENT_CONTROLLER_TERM, c->term.name, c->term.number);
 		if (u && u->kind == UNDO_ROUTE)
 			event_route(c, u->route, c->log[i].revision);
+		if (u && u->kind == UNDO_MOVE)
+			move_changed(c, u->move, u->present ? &u->old.move : NULL);
 		if (!u || u->kind != UNDO_VM)
 			continue;
 		if (!u->vm->present) { /* forgotten: its last place in the log, nobody looks for it again */
@@ -311,7 +323,7 @@ group_live(struct core *c)
 			continue;
 		}
 		event_vm(c, u->present ? &u->old.vm : NULL, &u->vm->now, c->log[i].revision);
-		moves_changed(c, u->vm, &u->old.vm, u->present);
+		vm_changed(c, u->vm, &u->old.vm, u->present);
 		if (u->vm->now.fwd.owner == FWD_SELF &&
 			!(u->present && vm_state_same(&u->old.vm, &u->vm->now)))
 			sync_changed(c, &u->vm->now);

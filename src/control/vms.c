@@ -238,6 +238,12 @@ count(struct core *c, struct vm_obj *o, int by)
 	if (!o->present)
 		return;
 	digest_count(c, o, by);
+	if (o->now.departure.phase != DEPARTS_NOT) {
+		if (by > 0)
+			DL_APPEND2(c->departing, o, depart_prev, depart_next);
+		else
+			DL_DELETE2(c->departing, o, depart_prev, depart_next);
+	}
 	if (o->now.deleted)
 		tombstone_count(c, o, by);
 	else
@@ -271,29 +277,78 @@ vm_replace(struct core *c, struct vm_obj *o, const struct vm_state *s, bool pres
 		each_address(c, o, true);
 }
 
-struct vm_obj *
-vm_set(struct core *c, const struct vm_state *s)
+static struct vm_obj *
+vm_write(struct core *c, struct vm_obj *o, const struct vm_state *s, const struct departure *d)
 {
-	struct vm_key key = {s->fwd.segment, s->fwd.mac};
-	struct vm_obj *o = vm_find(c, key.segment, &key.mac);
-	struct vm_state new = *s;
-	struct undo *u;
+	struct vm_state old = o->now, new = *s;
+	bool was_present = o->present;
+	struct undo *u = txn_log(c);
 
-	if (!o)
-		o = vm_new(c, &key);
-	u = txn_log(c);
 	u->kind = UNDO_VM;
 	u->vm = o;
 	u->present = o->present;
 	u->old.vm = o->now;
 	txn_touch(c, &o->touched);
+	new.departure = *d;
 	new.revision = o->now.revision;
 	if (!o->present || !vm_state_same(&o->now, s)) {
 		new.revision = u->revision;
 		txn_count(c);
 	}
 	vm_replace(c, o, &new, true);
+	moves_follow(c, o, was_present ? &old : NULL);
+	o->now.fwd.flags = move_flags(c, &o->now);
 	return o;
+}
+
+/* It goes on while the VM is ours, and the move still to come. */
+static struct departure
+departure_left(const struct vm_state *old, const struct vm_state *now)
+{
+	struct departure none = {0};
+
+	if (now->deleted || now->fwd.owner != FWD_SELF || now->epoch >= old->departure.epoch)
+		return none;
+	return old->departure;
+}
+
+struct vm_obj *
+vm_set(struct core *c, const struct vm_state *s)
+{
+	struct vm_key key = {s->fwd.segment, s->fwd.mac};
+	struct vm_obj *o = vm_find(c, key.segment, &key.mac);
+	struct departure d;
+
+	if (!o)
+		o = vm_new(c, &key);
+	d = departure_left(&o->now, s);
+	return vm_write(c, o, s, &d);
+}
+
+void
+vm_touch(struct core *c, const struct vm_obj *o)
+{
+	struct vm_state s = o->now;
+
+	vm_set(c, &s);
+}
+
+void
+vm_depart(struct core *c, struct vm_obj *o, const struct departure *d)
+{
+	struct vm_state s = o->now;
+
+	vm_write(c, o, &s, d);
+}
+
+void
+vm_forwarding(const struct vm_state *s, struct fwd_vm *out)
+{
+	memcpy(out, &s->fwd, sizeof(*out)); /* compared as bytes */
+	if (s->departure.phase != DEPARTS_PAUSED)
+		return;
+	out->location = s->departure.to;
+	out->attachment = ATTACHMENT_ANY;
 }
 
 void

@@ -453,8 +453,9 @@ model_clear(struct node *n)
 static bool
 same_vm(const struct fwd_vm *a, const struct fwd_vm *b)
 {
-	if (a->owner != b->owner || a->location != b->location || a->attachment != b->attachment ||
-		a->n_addresses != b->n_addresses || a->n_drains != b->n_drains)
+	if (a->owner != b->owner || a->flags != b->flags || a->location != b->location ||
+		a->attachment != b->attachment || a->n_addresses != b->n_addresses ||
+		a->n_drains != b->n_drains)
 		return false;
 	for (unsigned int i = 0; i < a->n_addresses; i++)
 		if (a->addresses[i].private_ip != b->addresses[i].private_ip ||
@@ -477,16 +478,18 @@ model_is_true(struct node *n)
 
 	for (o = n->core->vms; o; o = o->hh.next) {
 		const struct fwd_vm *m = model_vm(n, o->key.segment, &o->key.mac);
+		struct fwd_vm want;
 
 		live += vm_live(o);
-		if ((m != NULL) == vm_live(o) && (!m || same_vm(m, &o->now.fwd)))
+		vm_forwarding(&o->now, &want);
+		if ((m != NULL) == vm_live(o) && (!m || same_vm(m, &want)))
 			continue;
 		world_broken(n->w,
-			"%s: forwarding of %s is not what the core wants: owner %d, location %d, %d drains; "
-			"it is %d, %d, %d",
-			n->name, mac_format(&o->key.mac, mac), vm_live(o) ? o->now.fwd.owner : -1,
-			o->now.fwd.location, o->now.fwd.n_drains, m ? m->owner : -1, m ? m->location : -1,
-			m ? m->n_drains : -1);
+			"%s: forwarding of %s is not what the core wants: owner %d, location %d, %d drains, "
+			"flags %d; it is %d, %d, %d, %d",
+			n->name, mac_format(&o->key.mac, mac), vm_live(o) ? want.owner : -1, want.location,
+			want.n_drains, want.flags, m ? m->owner : -1, m ? m->location : -1,
+			m ? m->n_drains : -1, m ? m->flags : -1);
 		return false;
 	}
 	if (live == model_count(n))

@@ -19,6 +19,9 @@ conf_common(struct node *n)
 	c->limits.vms = c->limits.tombstones = 200000;
 	c->drain.min_ms = 3600000;
 	c->drain.max_ms = 86400000;
+	c->hold.max_ms = 3000;
+	c->moves.prepared_max_ms = 3600000;
+	c->moves.paused_max_ms = 30000;
 	c->control.log_rows = 300;
 	snprintf(c->control.listen, sizeof(c->control.listen), "203.0.113.%u:7411", i + 1);
 	snprintf(c->control.socket, sizeof(c->control.socket), "/run/%s.sock", n->name);

@@ -56,7 +56,7 @@ static bool
 may_change(const char *path)
 {
 	static const char *const live[] = {"control.key-file", "control.controllers[", "control.observers[",
-		"drain.", "hold.bytes", "hold.packets-per-vm", "hold.max", "peers[", "routes[",
+		"drain.", "hold.bytes", "hold.packets-per-vm", "hold.max", "moves.", "peers[", "routes[",
 		"segments[0].gateway.peers["};
 
 	for (size_t i = 0; i < sizeof(live) / sizeof(live[0]); i++)

@@ -976,7 +976,7 @@ moves_are_in_order(struct node *r)
 	struct move *m;
 
 	DL_FOREACH(r->core->moves_list, m)
-	if (m->next && m->started_ms > m->next->started_ms)
+	if (m->next && m->now.at[MOVE_AT_COMMITTED] > m->next->now.at[MOVE_AT_COMMITTED])
 		return false;
 	return true;
 }
@@ -997,13 +997,13 @@ moves_done_are_kept_up_to_a_bound_over_restarts(void **state)
 		world_run(w, 30);
 	}
 	world_run(w, 1000);
-	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT + 19);
+	assert_int_equal(r[0]->core->n_moves_ended, MOVES_KEPT + 19);
 	assert_int_equal(stored_count(r[0], "move"), MOVES_KEPT + 19);
 	assert_int_equal(r[0]->n_commits - commits, MOVES_KEPT + MOVES_SLACK + 20 + 1);
 	node_crash(r[0]);
 	node_start(r[0]);
 	world_run(w, 1000);
-	assert_int_equal(r[0]->core->n_moves_done, MOVES_KEPT + 19);
+	assert_int_equal(r[0]->core->n_moves_ended, MOVES_KEPT + 19);
 	assert_true(moves_are_in_order(r[0])); /* which are the oldest is known again */
 	world_free(w);
 }

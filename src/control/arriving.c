@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* arriving.c - moves to this router that are open: what their old routers are told of them, their clocks, and the VM's own arrival.
+ *
+ *   sync.moves {moves: [{segment, mac, epoch, state, left}...]}   state: prepared, paused or aborted; left: so many milliseconds it
+ *                                   may last unless more is heard. {}: forwarding there is as told
+ *
+ * All that are open are told when a channel has come up: what is not, soon after, is no more.
+ */
+#include "sync.h"
+
+#include <common/log.h>
+
+#define TICK_MS	      100
+#define OPEN_MS	      5000 /* so long the old router's list of sessions is waited for */
+#define PAUSE_WAIT_MS 1000
+#define MOVES_MAX     1000 /* in one message */
+
+/* ---- telling ---- */
+
+static uint64_t
+left(struct core *c, const struct move *m)
+{
+	const struct conf_moves *conf = &c->conf->moves;
+	uint64_t max = m->now.state == MOVE_PAUSED ? conf->paused_max_ms : conf->prepared_max_ms;
+	uint64_t age = now_ms(c) - m->now.since;
+
+	return move_open(m) && age < max ? max - age : 0;
+}
+
+static json_t *
+as_told(struct core *c, const struct move *m)
+{
+	char mac[MAC_TEXT];
+
+	return json_pack("{s:s, s:s, s:I, s:s, s:I}", "segment", segment_at(c, m->vm.segment)->name, "mac",
+		mac_format(&m->vm.mac, mac), "epoch", (json_int_t)m->epoch, "state", move_words[m->now.state],
+		"left", (json_int_t)left(c, m));
+}
+
+struct pause_call { /* a call that waits until the old router has heard of it */
+	struct core *core;
+	struct rpc_request *request;
+	json_t *result;
+	struct env_timer *timer;
+	uint8_t peer;
+	uint64_t word; /* that tells it */
+	struct pause_call *prev, *next;
+};
+
+static void
+pause_end(struct pause_call *w, const char *old_router)
+{
+	struct core *c = w->core;
+
+	json_object_set_new(w->result, "old-router", json_string(old_router));
+	rpc_reply(w->request, w->result); /* steals it */
+	DL_DELETE(c->pauses, w);
+	c->env->ops->timer_free(w->timer);
+	free(w);
+}
+
+static void
+pause_late(void *arg)
+{
+	pause_end(arg, "away");
+}
+
+/* Words are answered in their order. */
+static void
+heard(void *arg, int code, json_t *v)
+{
+	struct reply_to *r = arg;
+	struct core *c = r->core;
+	struct pause_call *w, *next;
+
+	(void)v;
+	DL_FOREACH_SAFE(c->pauses, w, next)
+	if (w->peer == r->peer && w->word <= r->serial)
+		pause_end(w, code == 0 ? "ready" : "away");
+	free(r);
+}
+
+static void
+say(struct peer *p, json_t *moves)
+{
+	struct reply_to *r = reply_new(p, ++p->words);
+
+	if (rpc_call(p->session->rpc, "sync.moves", json_pack("{s:O}", "moves", moves), heard, r) != 0)
+		free(r); /* the channel is ending and will say so */
+}
+
+void
+arriving_tell(struct core *c, const struct move *m)
+{
+	struct peer *p = m->now.from == FWD_SELF ? NULL : &c->peers[m->now.from - 1];
+
+	if (!p || !p->session || !p->shared[m->vm.segment])
+		return;
+	if (!p->news_moves)
+		p->news_moves = json_array();
+	json_array_append_new(p->news_moves, as_told(c, m));
+	if (json_array_size(p->news_moves) >= MOVES_MAX)
+		arriving_flush(c);
+}
+
+void
+arriving_flush(struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct peer *p = &c->peers[i];
+
+		if (p->news_moves && p->session)
+			say(p, p->news_moves);
+		json_decref(p->news_moves);
+		p->news_moves = NULL;
+	}
+}
+
+/* All that are open and begin there. */
+void
+arriving_up(struct peer *p)
+{
+	const struct move *m;
+
+	DL_FOREACH2(p->core->timed, m, timed_next)
+	if (move_open(m) && m->now.from == p->index)
+		arriving_tell(p->core, m);
+	arriving_flush(p->core);
+}
+
+void
+arriving_down(struct peer *p)
+{
+	struct pause_call *w, *next;
+
+	json_decref(p->news_moves);
+	p->news_moves = NULL;
+	DL_FOREACH_SAFE(p->core->pauses, w, next)
+	if (w->peer == p->index)
+		pause_end(w, "away");
+}
+
+void
+pause_answer(struct core *c, const void *params, bool changed, json_t *result, struct rpc_request *r)
+{
+	const struct move_key_params *k = params;
+	struct vm_key key = {(uint16_t)segment_index(c, k->segment), k->mac};
+	const struct move *m = move_active(c, &key);
+	struct peer *p = m && m->now.from != FWD_SELF ? &c->peers[m->now.from - 1] : NULL;
+	struct pause_call *w;
+
+	if (!p || !p->session || m->now.state != MOVE_PAUSED) {
+		json_object_set_new(result, "old-router", json_string("away"));
+		rpc_reply(r, result);
+		return;
+	}
+	if (!changed) { /* it was told before, and whether that was heard nobody knows */
+		arriving_tell(c, m);
+		arriving_flush(c);
+	}
+	w = zalloc(sizeof(*w));
+	*w = (struct pause_call){
+		.core = c, .request = r, .result = result, .peer = p->index, .word = p->words};
+	w->timer = timer_new(c, pause_late, w);
+	timer_set(c, w->timer, PAUSE_WAIT_MS);
+	DL_APPEND(c->pauses, w);
+}
+
+/* ---- clocks ---- */
+
+static bool
+is_due(struct core *c, const struct move *m, struct move_now *n)
+{
+	uint64_t age = now_ms(c) - m->now.since;
+
+	*n = m->now;
+	if (n->holds && age >= c->conf->hold.max_ms)
+		n->holds = false;
+	if (n->open && (age >= OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
+		n->open = false;
+	return n->holds != m->now.holds || n->open != m->now.open || (move_open(m) && left(c, m) == 0);
+}
+
+static int
+due_apply(struct core *c, struct txn *t)
+{
+	struct move *m, *next;
+	struct move_now n;
+
+	(void)t;
+	DL_FOREACH_SAFE2(c->timed, m, next, timed_next)
+	{
+		if (!is_due(c, m, &n))
+			continue;
+		if (move_open(m))
+			move_time_out(c, m);
+		else
+			move_change(c, m, &n);
+	}
+	return 0;
+}
+
+static void
+due_done(struct core *c, struct txn *t, int code)
+{
+	c->moves_due = false;
+	if (code != 0)
+		log_warn("control: what moves wait for cannot be ended: %s", t->fail.text);
+	fail_clear(&t->fail);
+	free(t);
+}
+
+static void
+tick(void *arg)
+{
+	struct core *c = arg;
+	struct move_now n;
+	struct txn *t;
+	struct move *m;
+
+	c->arriving_on = false;
+	arriving_watch(c);
+	DL_FOREACH2(c->timed, m, timed_next)
+	{
+		if (c->moves_due || !is_due(c, m, &n))
+			continue;
+		c->moves_due = true;
+		t = zalloc(sizeof(*t));
+		t->apply = due_apply;
+		t->done = due_done;
+		txn_submit(c, t);
+	}
+}
+
+void
+arriving_watch(struct core *c)
+{
+	if (!c->timed || c->arriving_on)
+		return;
+	c->arriving_on = true;
+	timer_set(c, c->arriving_timer, TICK_MS);
+}
+
+/* ---- the VM itself ---- */
+
+struct arrival {
+	struct txn txn;
+	struct vm_key vm;
+	uint64_t epoch;
+	int16_t attachment;
+};
+
+static int
+arrival_apply(struct core *c, struct txn *t)
+{
+	struct arrival *x = (struct arrival *)t;
+	struct move *m = move_find(c, &x->vm, x->epoch);
+
+	return m && move_open(m) ? move_arrive(c, m, x->attachment, &t->fail) : 0;
+}
+
+static void
+arrival_audit(struct core *c, struct txn *t)
+{
+	audit_effects(c, t, "router", "arrival");
+}
+
+static void
+arrival_done(struct core *c, struct txn *t, int code)
+{
+	struct arrival *x = (struct arrival *)t;
+	struct move *m = move_find(c, &x->vm, x->epoch);
+
+	if (m)
+		m->arriving = false;
+	if (m && code != 0)
+		event_alarm(c, "", "the VM of move %s is here, and the move cannot be committed: %s", m->id,
+			t->fail.text);
+	fail_clear(&t->fail);
+	free(x);
+}
+
+bool
+arriving_heard(struct core *c, const struct fwd_event *ev)
+{
+	struct vm_key key = {ev->segment, ev->mac};
+	struct move *m = move_active(c, &key);
+	struct arrival *x;
+
+	if (!m || !move_open(m) || m->arriving || ev->location != FWD_SELF || ev->attachment < 0 ||
+		segment_at(c, ev->segment)->extension == EXTENSION_EXTERNAL)
+		return false;
+	m->arriving = true;
+	x = zalloc(sizeof(*x));
+	x->txn.apply = arrival_apply;
+	x->txn.audit = arrival_audit;
+	x->txn.done = arrival_done;
+	x->vm = key;
+	x->epoch = m->epoch;
+	x->attachment = ev->attachment;
+	txn_submit(c, &x->txn);
+	return true;
+}
+
+/* ---- what waited for it ---- */
+
+/* The one that something was held for: the last of the VM that came, or was to come, here. */
+static struct move *
+held_for(struct core *c, const struct vm_key *key)
+{
+	struct move *m = move_active(c, key);
+
+	if (m)
+		return m;
+	for (m = c->moves_list ? c->moves_list->prev : NULL; m; m = m == c->moves_list ? NULL : m->prev)
+		if (m->to == FWD_SELF && memcmp(&m->vm, key, sizeof(*key)) == 0)
+			return m;
+	return NULL;
+}
+
+void
+arriving_released(struct core *c, const struct fwd_event *ev)
+{
+	struct vm_key key = {ev->segment, ev->mac};
+	struct move *m = held_for(c, &key);
+
+	if (!m)
+		return;
+	m->now.held += ev->held;
+	m->now.released += ev->released;
+	m->now.dropped += ev->dropped;
+	m->now.at[MOVE_AT_RELEASED] = env_call(c->env, wall_ms);
+}
+
+/* ---- start and stop ---- */
+
+void
+arriving_init(struct core *c)
+{
+	c->arriving_timer = timer_new(c, tick, c);
+}
+
+void
+arriving_fini(struct core *c)
+{
+	struct pause_call *w, *next;
+
+	DL_FOREACH_SAFE(c->pauses, w, next)
+	pause_end(w, "away");
+	c->env->ops->timer_free(c->arriving_timer);
+}

@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Moves that are prepared: of VM 1, from router 0 to router 1; what happens to it at each step, and when a router goes. */
+#include "control.h"
+
+#define MS(s)	 ((uint64_t)(s)*1000)
+#define MINUTE	 MS(60)
+#define HOUR	 MS(3600)
+#define OLD	 vm_global(0, 1)
+#define NEW	 vm_global(1, 1)
+#define NOTES(w) assert_flags(w, FWD_VM_NOTES, 0)
+
+static struct world *
+at_home(void)
+{
+	struct world *w = routers(2);
+
+	assert_int_equal(vm_register(world_router(w, 0), 1, 1, OLD), 0);
+	world_run(w, 200);
+	return w;
+}
+
+static struct node *
+x(struct world *w)
+{
+	return world_router(w, 0);
+}
+
+static struct node *
+y(struct world *w)
+{
+	return world_router(w, 1);
+}
+
+/* The code, and the result or the error's data when somebody wants it. */
+static int
+say(struct node *r, const char *verb, json_t *params, json_t **result)
+{
+	char method[40];
+	json_t *v;
+	int code;
+
+	snprintf(method, sizeof(method), "move.%s", verb);
+	v = ask(r, &code, method, "o", params);
+	if (result)
+		*result = v;
+	else
+		json_decref(v);
+	return code;
+}
+
+static json_t *
+key_params(uint64_t epoch)
+{
+	json_t *v = vm_register_params(1, epoch, 0);
+
+	json_object_del(v, "addresses");
+	return v;
+}
+
+static int
+do_it(struct node *r, const char *verb, uint64_t epoch)
+{
+	return say(r, verb, key_params(epoch), NULL);
+}
+
+static int
+prepare(struct node *r, uint64_t epoch, ip4 global)
+{
+	return say(r, "prepare", vm_register_params(1, epoch, global), NULL);
+}
+
+static struct world *
+prepared(void)
+{
+	struct world *w = at_home();
+
+	assert_int_equal(prepare(y(w), 2, NEW), 0);
+	world_run(w, 200);
+	return w;
+}
+
+static struct world *
+paused(void)
+{
+	struct world *w = prepared();
+
+	assert_int_equal(do_it(y(w), "pause", 2), 0);
+	return w;
+}
+
+static void
+assert_flags(struct world *w, uint8_t at_x, uint8_t at_y)
+{
+	assert_int_equal(fwd_at(x(w), 1)->flags, at_x);
+	assert_int_equal(fwd_at(y(w), 1)->flags, at_y);
+}
+
+/* Nothing of it is left: neither in forwarding nor in the addresses. */
+static void
+assert_as_before(struct world *w)
+{
+	assert_flags(w, 0, 0);
+	assert_int_equal(fwd_at(x(w), 1)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(x(w), 1)->location, FWD_SELF);
+	assert_int_equal(fwd_at(y(w), 1)->owner, 1);
+	assert_int_equal(fwd_at(x(w), 1)->n_drains, 0);
+	assert_int_equal(vm_register(y(w), 2, 0, NEW), 0);
+	assert_int_equal(vm_unregister(y(w), 2, 0), 0);
+	world_run(w, 200);
+	assert_agreed(w, 2);
+}
+
+static void
+assert_moved(struct world *w)
+{
+	const struct fwd_vm *at_x = fwd_at(x(w), 1), *at_y = fwd_at(y(w), 1);
+
+	assert_int_equal(at_y->owner, FWD_SELF);
+	assert_int_equal(at_y->addresses[0].global_ip, NEW);
+	assert_int_equal(at_y->drains[0].global_ip, OLD);
+	assert_int_equal(at_x->owner, 1);
+	assert_int_equal(at_x->location, 1);
+	assert_int_equal(at_x->drains[0].home, FWD_SELF);
+	assert_int_equal(at_x->flags, 0);
+	assert_agreed(w, 2);
+}
+
+static json_t *
+move_row_at(struct node *r)
+{
+	json_t *v = get(r, "show.moves", "{}"), *row;
+
+	row = json_incref(json_array_get(json_object_get(v, "rows"), 0));
+	json_decref(v);
+	return row;
+}
+
+static void
+assert_state(struct node *r, const char *state, const char *reason)
+{
+	json_t *row = move_row_at(r);
+	const char *why = json_string_value(json_object_get(row, "reason"));
+
+	assert_string_equal(json_string_value(json_object_get(row, "state")), state);
+	assert_string_equal(why ? why : "", reason);
+	json_decref(row);
+}
+
+static void
+hear(struct node *r, enum fwd_event_kind kind)
+{
+	struct fwd_event ev = {
+		.kind = kind, .mac = vm_mac(1), .ip = vm_private(1), .location = FWD_SELF, .attachment = 0};
+
+	node_event(r, &ev);
+}
+
+/* ---- the steps ---- */
+
+static void
+a_prepared_move_reserves_and_notes_and_changes_nothing_else(void **state)
+{
+	struct world *w = prepared();
+
+	(void)state;
+	NOTES(w);
+	assert_int_equal(fwd_at(x(w), 1)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(x(w), 1)->location, FWD_SELF);
+	assert_int_equal(fwd_at(y(w), 1)->owner, 1);
+	assert_int_equal(vm_register(y(w), 2, 0, NEW), RPC_CONFLICT);
+	assert_int_equal(prepare(y(w), 2, NEW), 0); /* told again */
+	assert_int_equal(prepare(y(w), 2, vm_global(1, 7)), RPC_CONFLICT);
+	assert_int_equal(prepare(y(w), 3, NEW), RPC_CONFLICT);
+	assert_state(y(w), "prepared", "");
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
+what_vm_move_would_refuse_cannot_be_prepared(void **state)
+{
+	struct world *w = at_home();
+
+	(void)state;
+	assert_int_equal(prepare(y(w), 1, NEW), RPC_CONFLICT);
+	assert_int_equal(prepare(y(w), 2, OLD), RPC_INVALID_PARAMS);
+	assert_int_equal(vm_register(y(w), 3, 0, NEW), 0);
+	assert_int_equal(prepare(y(w), 2, NEW), RPC_CONFLICT);
+	assert_int_equal(prepare(x(w), 2, vm_global(0, 9)), RPC_CONFLICT); /* it is there */
+	assert_int_equal(do_it(y(w), "commit", 2), RPC_NOT_FOUND);
+	assert_flags(w, 0, 0);
+	world_free(w);
+}
+
+static void
+a_pause_is_acknowledged_when_the_old_router_sends_to_the_new_one(void **state)
+{
+	struct world *w = prepared();
+	json_t *v;
+
+	(void)state;
+	assert_int_equal(say(y(w), "pause", key_params(0), &v), 0);
+	assert_string_equal(json_string_value(json_object_get(v, "old-router")), "ready");
+	assert_string_equal(json_string_value(json_object_get(v, "state")), "paused");
+	json_decref(v);
+	assert_flags(w, FWD_VM_NOTES, FWD_VM_HOLDS);
+	assert_int_equal(fwd_at(x(w), 1)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(x(w), 1)->location, 1);
+	hear(x(w), FWD_VM_SEEN); /* it still speaks there, and that moves nothing */
+	world_run(w, 3000);
+	assert_int_equal(fwd_at(x(w), 1)->location, 1);
+	world_free(w);
+}
+
+static void
+a_pause_does_not_wait_for_an_old_router_that_is_away(void **state)
+{
+	struct world *w = prepared();
+	uint64_t before;
+	json_t *v;
+
+	(void)state;
+	node_crash(x(w));
+	world_run(w, 30000);
+	before = w->now;
+	assert_int_equal(say(y(w), "pause", key_params(2), &v), 0);
+	assert_string_equal(json_string_value(json_object_get(v, "old-router")), "away");
+	assert_true(w->now - before < 500);
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+a_pause_waits_a_second_for_an_old_router_that_does_not_answer(void **state)
+{
+	struct world *w = prepared();
+	uint64_t before;
+	json_t *v;
+
+	(void)state;
+	world_cut(w, 0, 1, true);
+	before = w->now;
+	assert_int_equal(say(y(w), "pause", key_params(2), &v), 0);
+	assert_string_equal(json_string_value(json_object_get(v, "old-router")), "away");
+	assert_in_range(w->now - before, 1000, 1500);
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+a_committed_move_is_what_vm_move_makes_and_holds_until_the_vm_is_heard(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_run(w, 200);
+	assert_moved(w);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, FWD_VM_HOLDS);
+	hear(y(w), FWD_VM_HEARD);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	assert_int_equal(fwd_at(y(w), 1)->attachment, 0);
+	world_run(w, 6000); /* nobody lists its sessions here */
+	assert_int_equal(fwd_at(y(w), 1)->flags, 0);
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	assert_int_equal(do_it(y(w), "abort", 2), RPC_COMMITTED);
+	assert_int_equal(prepare(y(w), 2, NEW), 0);
+	assert_state(y(w), "draining", "");
+	world_free(w);
+}
+
+static void
+a_vm_that_is_not_heard_holds_no_longer_than_hold_max(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_run(w, y(w)->core->conf->hold.max_ms - 100);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, FWD_VM_HOLDS);
+	world_run(w, 400);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	world_free(w);
+}
+
+static void
+a_vm_that_arrives_commits_its_move(void **state)
+{
+	struct world *w = paused();
+	json_t *row;
+
+	(void)state;
+	hear(y(w), FWD_VM_SEEN);
+	world_run(w, 200);
+	assert_moved(w);
+	assert_int_equal(fwd_at(y(w), 1)->attachment, 0);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	row = move_row_at(y(w));
+	assert_string_equal(json_string_value(json_object_get(row, "by")), "arrival");
+	json_decref(row);
+	assert_int_equal(do_it(y(w), "abort", 2), RPC_COMMITTED);
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_free(w);
+}
+
+static void
+a_vm_that_is_heard_without_a_prepared_move_commits_nothing(void **state)
+{
+	struct world *w = at_home();
+
+	(void)state;
+	hear(y(w), FWD_VM_SEEN);
+	world_run(w, 200);
+	assert_as_before(w);
+	world_free(w);
+}
+
+static void
+an_aborted_move_leaves_nothing_behind(void **state)
+{
+	for (int after_pause = 0; after_pause < 2; after_pause++) {
+		struct world *w = after_pause ? paused() : prepared();
+
+		(void)state;
+		assert_int_equal(do_it(y(w), "abort", 2), 0);
+		assert_int_equal(do_it(y(w), "abort", 2), 0);
+		world_run(w, 200);
+		assert_state(y(w), "aborted", "asked");
+		assert_int_equal(do_it(y(w), "commit", 2), RPC_ABORTED);
+		assert_int_equal(do_it(y(w), "pause", 2), RPC_ABORTED);
+		assert_int_equal(prepare(y(w), 2, NEW), RPC_ABORTED);
+		assert_as_before(w);
+		assert_int_equal(prepare(y(w), 3, NEW), 0);
+		world_free(w);
+	}
+}
+
+static void
+a_dry_run_of_each_step_changes_nothing(void **state)
+{
+	static const char *const verbs[] = {"pause", "commit", "abort"};
+	struct world *w = prepared();
+	json_t *params = vm_register_params(1, 3, NEW);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		json_t *key = key_params(2);
+
+		json_object_set_new(key, "dry-run", json_true());
+		assert_int_equal(say(y(w), verbs[i], key, NULL), 0);
+		assert_state(y(w), "prepared", "");
+	}
+	NOTES(w);
+	assert_int_equal(do_it(y(w), "abort", 2), 0);
+	json_object_set_new(params, "dry-run", json_true());
+	assert_int_equal(say(y(w), "prepare", params, NULL), 0);
+	assert_as_before(w);
+	world_free(w);
+}
+
+/* ---- time, and others ---- */
+
+static void
+a_pause_that_takes_too_long_is_over_and_the_move_goes_on(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	world_run(w, y(w)->core->conf->moves.paused_max_ms + 500);
+	assert_state(y(w), "prepared", "timeout");
+	NOTES(w);
+	assert_int_equal(fwd_at(x(w), 1)->location, FWD_SELF);
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_run(w, 200);
+	assert_moved(w);
+	world_free(w);
+}
+
+static void
+a_prepared_move_that_nobody_commits_is_aborted(void **state)
+{
+	struct world *w = prepared();
+
+	(void)state;
+	world_run(w, y(w)->core->conf->moves.prepared_max_ms + 500);
+	assert_state(y(w), "aborted", "timeout");
+	assert_as_before(w);
+	world_free(w);
+}
+
+static void
+a_vm_that_somebody_else_changes_ends_the_move(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	assert_int_equal(vm_register(x(w), 1, 2, vm_global(0, 5)), 0);
+	world_run(w, 200);
+	assert_state(y(w), "aborted", "overtaken");
+	assert_as_before(w);
+	world_free(w);
+}
+
+static void
+vm_move_at_the_same_epoch_commits_the_prepared_move(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	assert_int_equal(vm_move(y(w), 1, 2, NEW, HOUR, 2 * HOUR), 0);
+	world_run(w, 200);
+	assert_moved(w);
+	assert_state(y(w), "draining", "");
+	assert_int_equal(vm_register(y(w), 2, 0, vm_global(1, 2)), 0);
+	world_free(w);
+}
+
+/* ---- routers that go ---- */
+
+static void
+restart(struct world *w, struct node *n)
+{
+	node_crash(n);
+	world_run(w, 100);
+	node_start(n);
+	world_run(w, 90000);
+}
+
+static void
+each_step_outlives_a_restart_of_either_router(void **state)
+{
+	for (unsigned int who = 0; who < 2; who++) {
+		struct world *w = prepared();
+
+		(void)state;
+		restart(w, world_router(w, who));
+		assert_state(y(w), "prepared", "");
+		NOTES(w);
+		assert_int_equal(vm_register(y(w), 2, 0, NEW), RPC_CONFLICT);
+		assert_int_equal(do_it(y(w), "pause", 2), 0);
+		assert_flags(w, FWD_VM_NOTES, FWD_VM_HOLDS);
+		node_crash(world_router(w, who));
+		node_start(world_router(w, who));
+		world_run(w, 8000);
+		assert_state(y(w), "paused", "");
+		assert_flags(w, FWD_VM_NOTES, FWD_VM_HOLDS);
+		assert_int_equal(fwd_at(x(w), 1)->location, 1);
+		assert_int_equal(do_it(y(w), "commit", 2), 0);
+		restart(w, world_router(w, who));
+		assert_moved(w);
+		world_free(w);
+	}
+}
+
+/* Its abort was not heard at the old router. */
+static void
+what_a_new_router_does_not_tell_again_is_over(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	world_cut(w, 0, 1, true);
+	assert_int_equal(do_it(y(w), "abort", 2), 0);
+	node_crash(y(w));
+	world_cut(w, 0, 1, false);
+	node_start(y(w));
+	world_run(w, 90000);
+	assert_as_before(w);
+	world_free(w);
+}
+
+static void
+an_old_router_takes_its_vm_back_from_a_new_one_that_is_gone(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	node_crash(y(w));
+	world_run(w, 1000);
+	assert_int_equal(fwd_at(x(w), 1)->location, 1);
+	world_run(w, 60000);
+	assert_int_equal(fwd_at(x(w), 1)->location, FWD_SELF);
+	assert_int_equal(fwd_at(x(w), 1)->flags, 0);
+	world_free(w);
+}
+
+static void
+a_dead_old_router_keeps_nothing_from_moving(void **state)
+{
+	struct world *w = prepared();
+
+	(void)state;
+	node_crash(x(w));
+	world_run(w, 1000);
+	assert_int_equal(do_it(y(w), "pause", 2), 0);
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_run(w, 6000);
+	assert_int_equal(fwd_at(y(w), 1)->owner, FWD_SELF);
+	assert_int_equal(fwd_at(y(w), 1)->flags, 0);
+	node_start(x(w));
+	world_run(w, 90000);
+	assert_moved(w);
+	world_free(w);
+}
+
+/* ---- what a peer may say ---- */
+
+static json_t *
+told(const char *segment, unsigned int n, json_int_t epoch, const char *state, json_int_t left)
+{
+	struct mac mac = vm_mac(n);
+	char text[MAC_TEXT];
+
+	return json_pack("{s:[{s:s, s:s, s:I, s:s, s:I}]}", "moves", "segment", segment, "mac",
+		mac_format(&mac, text), "epoch", epoch, "state", state, "left", left);
+}
+
+static void
+a_peer_moves_only_what_is_ours_and_still_to_come(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct caller *k;
+
+	(void)state;
+	node_start(a);
+	world_run(w, 3000);
+	assert_int_equal(vm_register(a, 1, 5, OLD), 0);
+	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	assert_true(k->up);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 5, "paused", 1000)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 2, 9, "paused", 1000)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", told("lab", 1, 9, "paused", 1000)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 9, "gone", 1000)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 9, "paused", -1)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, INT64_MAX, "paused", 1)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", json_pack("{s:[n, i, {}]}", "moves", 3)), 0);
+	assert_int_equal(caller_call(k, "sync.moves", json_pack("{s:i}", "moves", 3)), RPC_NO_METHOD);
+	assert_int_equal(fwd_at(a, 1)->flags, 0);
+	assert_int_equal(fwd_at(a, 1)->location, FWD_SELF);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 6, "paused", INT64_MAX)), 0);
+	assert_int_equal(fwd_at(a, 1)->location, 1);
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 7, "aborted", 0)), 0);
+	assert_int_equal(fwd_at(a, 1)->location, 1); /* that is another move */
+	assert_int_equal(caller_call(k, "sync.moves", told("tenant-a", 1, 6, "aborted", 0)), 0);
+	assert_int_equal(fwd_at(a, 1)->location, FWD_SELF);
+	caller_free(k);
+	world_free(w);
+}
+
+/* ---- what is told of it ---- */
+
+static void
+the_record_has_each_steps_time_and_what_waited(void **state)
+{
+	static const char *const times[] = {"prepared", "paused", "committed", "heard", "released"};
+	struct fwd_event over = {
+		.kind = FWD_HOLD_OVER, .mac = vm_mac(1), .held = 12, .released = 11, .dropped = 1};
+	struct world *w = paused();
+	json_t *row;
+
+	(void)state;
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	hear(y(w), FWD_VM_HEARD);
+	world_run(w, 100);
+	node_event(y(w), &over);
+	row = move_row_at(y(w));
+	for (int i = 0; i < 5; i++)
+		assert_true(json_is_string(json_object_get(json_object_get(row, "times"), times[i])));
+	assert_int_equal(json_integer_value(json_object_get(row, "held")), 12);
+	assert_int_equal(json_integer_value(json_object_get(row, "released")), 11);
+	assert_int_equal(json_integer_value(json_object_get(row, "dropped")), 1);
+	json_decref(row);
+	world_free(w);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, control_setup)
+	const struct CMUnitTest tests[] = {
+		TEST(a_prepared_move_reserves_and_notes_and_changes_nothing_else),
+		TEST(what_vm_move_would_refuse_cannot_be_prepared),
+		TEST(a_pause_is_acknowledged_when_the_old_router_sends_to_the_new_one),
+		TEST(a_pause_does_not_wait_for_an_old_router_that_is_away),
+		TEST(a_pause_waits_a_second_for_an_old_router_that_does_not_answer),
+		TEST(a_committed_move_is_what_vm_move_makes_and_holds_until_the_vm_is_heard),
+		TEST(a_vm_that_is_not_heard_holds_no_longer_than_hold_max),
+		TEST(a_vm_that_arrives_commits_its_move),
+		TEST(a_vm_that_is_heard_without_a_prepared_move_commits_nothing),
+		TEST(an_aborted_move_leaves_nothing_behind),
+		TEST(a_dry_run_of_each_step_changes_nothing),
+		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
+		TEST(a_prepared_move_that_nobody_commits_is_aborted),
+		TEST(a_vm_that_somebody_else_changes_ends_the_move),
+		TEST(vm_move_at_the_same_epoch_commits_the_prepared_move),
+		TEST(each_step_outlives_a_restart_of_either_router),
+		TEST(what_a_new_router_does_not_tell_again_is_over),
+		TEST(an_old_router_takes_its_vm_back_from_a_new_one_that_is_gone),
+		TEST(a_dead_old_router_keeps_nothing_from_moving),
+		TEST(a_peer_moves_only_what_is_ours_and_still_to_come),
+		TEST(the_record_has_each_steps_time_and_what_waited),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
