@@ -124,6 +124,33 @@ struct fwd_traffic { /* through this router; bytes of Ethernet frames */
 	uint64_t from_packets, from_bytes, to_packets, to_bytes;
 };
 
+enum { /* of a TCP session: what its packets have told */
+	FWD_SESSION_FIN_FROM_VM = 1,
+	FWD_SESSION_FIN_TO_VM = 2,
+	FWD_SESSION_RST = 4,
+};
+
+struct fwd_session {	/* of a VM, and by which of its global addresses it goes */
+	uint32_t which; /* of the addresses that were asked for */
+	uint16_t segment;
+	uint8_t protocol, flags; /* FWD_SESSION_* */
+	ip4 private_ip, remote_ip, global_ip;
+	uint16_t port, remote_port; /* as in show.sessions */
+	uint32_t idle_s;
+};
+
+struct fwd_listed { /* whose sessions are asked for */
+	uint16_t segment;
+	ip4 private_ip;
+	uint32_t which; /* the asker's own number */
+};
+
+struct fwd_list; /* sessions that are being listed */
+
+struct fwd_learnt { /* what became of sessions that another router has noted */
+	size_t noted, known, no_room;
+};
+
 struct fwd_segment { /* of this router */
 	struct fwd_traffic traffic;
 	uint64_t macs, macs_moved,
@@ -208,6 +235,17 @@ struct env_ops {
 	bool (*fwd_sessions)(void *ctx, ip4 global_ip, uint64_t *n);
 	/* Frees the sessions of an address whose drain is done. */
 	void (*fwd_sessions_free)(void *ctx, ip4 global_ip);
+	/* Lists the noted sessions of some addresses in one walk over all sessions, in pages of about `limit`: a few hundred more
+	 * at most, fewer only in the last one. The addresses are copied. NULL: no memory. */
+	struct fwd_list *(*fwd_list_new)(void *ctx, const struct fwd_listed *of, size_t n, size_t limit);
+	/* The next page; `more` is false with the last one. The rows are valid during the call, which may free the list. One page at
+	 * a time. */
+	void (*fwd_list_next)(struct fwd_list *l,
+		void (*page)(void *arg, const struct fwd_session *rows, size_t n, bool more), void *arg);
+	void (*fwd_list_free)(struct fwd_list *l); /* at any time: no page comes any more */
+	/* Notes sessions that another router has noted; of those that are noted here, what is here stays. */
+	void (*fwd_sessions_learn)(
+		void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out);
 	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "stages",
 	 * "routes". Returns a new json_t reference {"rows": [...], "next": cursor or absent} or an object; NULL for an
 	 * unknown view. */

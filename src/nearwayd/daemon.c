@@ -11,6 +11,7 @@
 #include "eal.h"
 #include "explain.h"
 #include "fwd.h"
+#include "listing.h"
 #include "lock.h"
 #include "macs.h"
 #include "notify.h"
@@ -99,6 +100,22 @@ op_sessions_free(void *ctx, ip4 global_ip)
 	struct daemon *d = host_user(ctx);
 
 	census_forget(d->dp->census, rte_cpu_to_be_32(global_ip));
+}
+
+static struct fwd_list *
+op_list_new(void *ctx, const struct fwd_listed *of, size_t n, size_t limit)
+{
+	struct daemon *d = host_user(ctx);
+
+	return listing_new(d->dp, of, n, limit);
+}
+
+static void
+op_sessions_learn(void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out)
+{
+	struct daemon *d = host_user(ctx);
+
+	listing_learn(d->dp, rows, n, out);
 }
 
 static struct json_t *
@@ -221,6 +238,10 @@ add_ops(struct env_ops *ops)
 	ops->fwd_announce = op_announce;
 	ops->fwd_sessions = op_sessions;
 	ops->fwd_sessions_free = op_sessions_free;
+	ops->fwd_list_new = op_list_new;
+	ops->fwd_list_next = listing_next;
+	ops->fwd_list_free = listing_free;
+	ops->fwd_sessions_learn = op_sessions_learn;
 	ops->fwd_show = op_show;
 	ops->fwd_vm_traffic = op_vm_traffic;
 	ops->fwd_segment = op_segment;

@@ -245,6 +245,7 @@ op_sessions_free(void *ctx, ip4 global_ip)
 {
 	struct node *n = ctx;
 
+	model_sessions_free(n, global_ip);
 	if (n->n_freed < 256)
 		n->freed[n->n_freed++] = global_ip;
 }
@@ -422,6 +423,10 @@ const struct env_ops world_ops = {
 	.fwd_announce = op_announce,
 	.fwd_sessions = op_sessions,
 	.fwd_sessions_free = op_sessions_free,
+	.fwd_list_new = op_list_new,
+	.fwd_list_next = op_list_next,
+	.fwd_list_free = op_list_free,
+	.fwd_sessions_learn = op_sessions_learn,
 	.fwd_show = op_show,
 	.fwd_watch = op_watch,
 	.fwd_watched = op_watched,

@@ -180,6 +180,7 @@ node_stepped(struct node *n, enum node_step step)
 void
 node_reboot(struct node *n, int64_t wall_jump_ms)
 {
+	model_sessions_clear(n);
 	n->boot_base = n->w->now;
 	n->wall_offset += wall_jump_ms;
 	snprintf(n->boot_id, sizeof(n->boot_id), "boot-%u-%u", n->index, n->generation);
@@ -209,5 +210,6 @@ node_fini(struct node *n)
 	if (n->has_next)
 		kind_fini(&kind_config, &n->next);
 	stored_clear(n);
+	model_sessions_clear(n);
 	kind_fini(&kind_config, &n->conf);
 }

@@ -66,9 +66,12 @@ struct node {
 	unsigned int n_announced;
 	ip4 freed[256];
 	unsigned int n_freed;
-	bool watching;	   /* a trace or a capture is on */
-	uint64_t sessions; /* what fwd_sessions() tells of any address */
-	bool sessions_old; /* and that it counted them too long ago */
+	bool watching;	      /* a trace or a capture is on */
+	uint64_t sessions;    /* what fwd_sessions() tells of any address */
+	bool sessions_old;    /* and that it counted them too long ago */
+	size_t sessions_room; /* so many sessions can be noted; 0 = any number */
+	bool lists_fail;      /* there is no memory for a list of them */
+	unsigned int n_lists; /* that were begun */
 	uint64_t n_commits, n_prepares, n_publishes;
 	uint64_t n_rows; /* of the state, not of the log */
 	/* private */
@@ -76,6 +79,8 @@ struct node {
 	struct pending *pending;
 	struct model_vm *vms;
 	struct model_route *routes;
+	struct model_session *table;
+	size_t n_sessions;
 	void (*event)(void *arg, const struct fwd_event *ev);
 	void *event_arg;
 };
@@ -153,6 +158,10 @@ void node_event(struct node *n, const struct fwd_event *ev);
 const struct fwd_vm *model_vm(struct node *n, uint16_t segment, const struct mac *mac);
 const struct fwd_route *model_route(struct node *n, const char *prefix);
 unsigned int model_count(struct node *n);
+/* Sessions that a router has noted. Find: that with the same ends, or NULL. */
+void model_session_add(struct node *n, const struct fwd_session *s);
+const struct fwd_session *model_session(const struct node *n, const struct fwd_session *s);
+void model_sessions_clear(struct node *n);
 /* Is the model what the core wants, VM by VM? Else false and w->why. */
 bool model_is_true(struct node *n);
 /* Does the stored log verify, from one end to the other? Else false and w->why. */

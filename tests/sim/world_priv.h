@@ -3,6 +3,7 @@
  *
  *   world.c    events, clocks, timers, random      disk.c        rows and commits on their way
  *   streams.c  what is between the nodes           forwarding.c  the model of what a router was told
+ *   sessions.c that of its sessions
  *   nodes.c    configurations, starts, crashes     ask.c         calls over the local socket
  */
 #pragma once
@@ -56,6 +57,13 @@ void disk_crash(struct node *n); /* commits on their way: some of them, in order
 /* Rows come as from the store: ordered by kind and key. */
 void disk_load(struct node *n);
 void disk_free(struct node *n);
+
+struct fwd_list *op_list_new(void *ctx, const struct fwd_listed *of, size_t n, size_t limit);
+void op_list_next(struct fwd_list *l,
+	void (*page)(void *arg, const struct fwd_session *rows, size_t n, bool more), void *arg);
+void op_list_free(struct fwd_list *l);
+void op_sessions_learn(void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out);
+void model_sessions_free(struct node *n, ip4 home);
 
 extern const struct env_ops world_ops;
 void model_clear(struct node *n);

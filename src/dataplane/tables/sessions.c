@@ -236,6 +236,16 @@ sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 }
 
 enum session_result
+sessions_learn(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home)
+{
+	struct where w = hash(s, k);
+	struct cell *c;
+	uint64_t state;
+
+	return find_or_insert(&w, tick, flags & FLAGS_TCP, home, &c, &state);
+}
+
+enum session_result
 sessions_rehome(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home)
 {
@@ -366,24 +376,43 @@ sessions_walk(struct sessions *s, struct sessions_walk *walk, uint32_t buckets)
 	return walk->next <= s->mask;
 }
 
+/* The session in a cell, counted through all buckets; false: none, or it is being replaced right now. */
+static bool
+look(const struct sessions *s, uint32_t tick, uint32_t at, struct sessions_info *info)
+{
+	const struct bucket *b = &s->buckets[at / CELLS];
+	const struct cell *c = &b->cell[at % CELLS];
+	uint64_t key[2], state;
+
+	if (cell_of(head_load(b), at % CELLS) != LIVE || !cell_read(c, key, &state))
+		return false;
+	memcpy(&info->key, key, sizeof(info->key));
+	info->home = STATE_HOME(state);
+	info->flags = STATE_FLAGS(state);
+	info->idle_s = cell_idle(c, tick);
+	return true;
+}
+
 bool
 sessions_next(const struct sessions *s, uint32_t tick, uint32_t *next, struct sessions_info *info)
 {
-	for (; *next / CELLS <= s->mask; (*next)++) {
-		const struct bucket *b = &s->buckets[*next / CELLS];
-		const struct cell *c = &b->cell[*next % CELLS];
-		uint64_t key[2], state;
-
-		if (cell_of(head_load(b), *next % CELLS) != LIVE || !cell_read(c, key, &state))
-			continue; /* one that is being replaced right now may be left out */
-		memcpy(&info->key, key, sizeof(info->key));
-		info->home = STATE_HOME(state);
-		info->flags = STATE_FLAGS(state);
-		info->idle_s = cell_idle(c, tick);
-		(*next)++;
-		return true;
-	}
+	while (*next / CELLS <= s->mask)
+		if (look(s, tick, (*next)++, info))
+			return true;
 	return false;
+}
+
+bool
+sessions_look(const struct sessions *s, uint32_t tick, uint32_t *bucket, uint32_t buckets,
+	void (*seen)(void *arg, const struct sessions_info *info), void *arg)
+{
+	struct sessions_info info;
+
+	for (; buckets > 0 && *bucket <= s->mask; buckets--, (*bucket)++)
+		for (uint32_t i = 0; i < CELLS; i++)
+			if (look(s, tick, *bucket * CELLS + i, &info))
+				seen(arg, &info);
+	return *bucket <= s->mask;
 }
 
 uint32_t

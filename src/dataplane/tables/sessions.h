@@ -42,6 +42,8 @@ enum {
 	SESSION_RST = 4,
 };
 
+#define SESSIONS_A_BUCKET 14 /* at most */
+
 struct sessions;
 
 struct sessions_info { /* one session, for show and sweeps */
@@ -68,6 +70,9 @@ enum session_result sessions_note(
 /* Gives a session another home (UDP: the latest inbound decides; TCP: a session that had ended). */
 enum session_result sessions_rehome(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
+/* What another router has noted, with its last packet at `tick`: a session that is here stays as it is, for it has evidence. */
+enum session_result sessions_learn(
+	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
 /* Tells whether an existing TCP session has ended (FIN both ways or RST), so that a new SYN may take its key. */
 bool sessions_ended(struct sessions *s, const struct session_key *k);
 void sessions_prefetch(const struct sessions *s, const struct session_key *k);
@@ -91,3 +96,7 @@ struct sessions_walk {
 /* Looks at so many buckets more; false at the table's end. */
 bool sessions_walk(struct sessions *s, struct sessions_walk *walk, uint32_t buckets);
 bool sessions_next(const struct sessions *s, uint32_t tick, uint32_t *next, struct sessions_info *info);
+/* Tells of the sessions in so many buckets from *bucket on; false at the table's end. What is noted or freed meanwhile may be
+ * left out. */
+bool sessions_look(const struct sessions *s, uint32_t tick, uint32_t *bucket, uint32_t buckets,
+	void (*seen)(void *arg, const struct sessions_info *info), void *arg);

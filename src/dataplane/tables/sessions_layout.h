@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#define CELLS	   14
+#define CELLS	   SESSIONS_A_BUCKET
 #define FILE_MAGIC UINT64_C(0x31305353454e574e) /* "NWNESS01": change it with the layout */
 
 /* state, 64 bits: | generation 24 | flags 8 | home 32 |. The generation changes whenever a cell is written anew. */

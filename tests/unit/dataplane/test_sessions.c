@@ -141,7 +141,7 @@ random_operation(struct sessions *s, struct model *m, uint32_t i, uint32_t tick,
 	uint8_t flags = proto_of(i) == IPPROTO_TCP && rng_below(rng, 4) == 0 ? (uint8_t)rng_below(rng, 8) : 0;
 	enum session_result want = m[i].in ? SESSION_FOUND : SESSION_ABSENT;
 
-	switch (rng_below(rng, 4)) {
+	switch (rng_below(rng, 5)) {
 	case 0:
 	case 1:
 		assert_int_equal(
@@ -153,6 +153,11 @@ random_operation(struct sessions *s, struct model *m, uint32_t i, uint32_t tick,
 		assert_int_equal(sessions_find(s, &k, tick, flags, &got), want);
 		assert_int_equal(got, m[i].in ? m[i].home : home);
 		break;
+	case 4: /* another router's word changes nothing */
+		assert_int_equal(sessions_learn(s, &k, tick - 5, flags, home),
+			m[i].in ? SESSION_FOUND : SESSION_NOTED);
+		m[i] = m[i].in ? m[i] : (struct model){true, home, tick - 5, flags};
+		return;
 	case 3:
 		assert_int_equal(sessions_rehome(s, &k, tick, flags, home), want);
 		m[i].home = home;
@@ -203,6 +208,41 @@ walk_in_steps_frees_ages_and_counts_as_one_would(void **state)
 	sessions_walk(s, &walk, UINT32_MAX);
 	assert_int_equal(kept_of[1] + kept_of[3], sessions_count(s, 0));
 	assert_in_range(sessions_count(s, 0), 2900, 3000); /* TCP */
+	sessions_free(s);
+}
+
+static void
+count_looked_at(void *arg, const struct sessions_info *info)
+{
+	uint8_t *times = arg;
+
+	assert_int_equal(info->idle_s, 7);
+	assert_int_equal(info->home, 1 + (info->key.remote - 0x08000000) % 3);
+	times[info->key.remote - 0x08000000]++;
+}
+
+static void
+looking_in_steps_sees_each_session_once_and_changes_none(void **state)
+{
+	struct sessions *s = sessions_new(NULL, 10000, "boot", NULL);
+	uint32_t bucket = 0, steps = 1, noted = 0;
+	uint8_t times[9000] = {0};
+
+	(void)state;
+	for (uint32_t i = 0; i < 9000; i++) {
+		struct session_key k = key(i, IPPROTO_TCP);
+		rte_be32_t home = 1 + i % 3;
+
+		noted += sessions_note(s, &k, 1000, 0, &home) == SESSION_NOTED;
+	}
+	for (; sessions_look(s, 1007, &bucket, 100, count_looked_at, times); steps++)
+		;
+	assert_true(steps > 10);
+	for (uint32_t i = 0; i < 9000; i++)
+		noted -= times[i];
+	assert_int_equal(noted, 0);
+	for (uint32_t i = 0; i < 9000; i++)
+		assert_in_range(times[i], 0, 1);
 	sessions_free(s);
 }
 
@@ -616,6 +656,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(walk_in_steps_frees_ages_and_counts_as_one_would),
+		cmocka_unit_test(looking_in_steps_sees_each_session_once_and_changes_none),
 		cmocka_unit_test(random_operations_agree_with_a_plain_array),
 		cmocka_unit_test(a_bucket_holds_fourteen_sessions_however_often_they_change),
 		cmocka_unit_test(hardly_any_session_is_refused_before_the_size_is_reached),

@@ -7,6 +7,7 @@
 #include <nearwayd/census.h>
 #include <nearwayd/frames.h>
 #include <nearwayd/fwd.h>
+#include <nearwayd/listing.h>
 #include <nearwayd/loop.h>
 #include <nearwayd/macs.h>
 #include <nearwayd/neighs.h>
@@ -504,6 +505,159 @@ sessions_are_counted_when_asked_for_and_shown_as_old_until_then(void **state)
 	assert_int_equal(sessions_count(bench->tables.sessions, 0), 0);
 }
 
+/* What the new router gets of the old one's table, page by page. */
+static struct listed {
+	struct fwd_session rows[1000];
+	size_t n;
+	unsigned int pages;
+	bool more;
+} listed;
+
+static void
+take_page(void *arg, const struct fwd_session *rows, size_t n, bool more)
+{
+	struct listed *l = arg;
+
+	assert_in_range(l->n + n, 0, 1000);
+	memcpy(&l->rows[l->n], rows, n * sizeof(*rows));
+	l->n += n;
+	l->pages++;
+	l->more = more;
+}
+
+static void
+note_at(uint32_t vni, ip4 vm, uint16_t port, uint8_t flags)
+{
+	struct session_key k = {.vm = rte_cpu_to_be_32(vm),
+		.remote = RTE_BE32(0x08080808),
+		.vm_port = rte_cpu_to_be_16(port),
+		.remote_port = RTE_BE16(443),
+		.vni_proto = vni << 8 | 6};
+	rte_be32_t home = RTE_BE32(0xcb007105);
+
+	sessions_note(
+		bench->tables.sessions, &k, (uint32_t)(env_call(bench->env, now_ms) / 1000), flags, &home);
+}
+
+static void
+forget_sessions(void)
+{
+	rte_be32_t home = RTE_BE32(0xcb007105);
+
+	sessions_free_homes(bench->tables.sessions, &home, 1);
+}
+
+static void
+list_all(struct fwd_list *l)
+{
+	listed = (struct listed){.more = true};
+	for (unsigned int i = 0; i < 10000 && listed.more; i++) {
+		unsigned int before = listed.pages;
+
+		listing_next(l, take_page, &listed);
+		assert_int_equal(listed.pages, before); /* never from inside the call */
+		for (; listed.pages == before; i++)
+			bench_advance(1);
+	}
+	assert_false(listed.more);
+}
+
+static void
+sessions_of_the_vms_that_are_asked_for_are_listed_in_pages_and_no_others(void **state)
+{
+	const uint32_t web = bench->topo->segments[0].vni, db = bench->topo->segments[1].vni;
+	const struct fwd_listed of[] = {{0, 0x0a000005, 40}, {1, 0x0a000005, 41}, {0, 0x0a000007, 42}};
+	struct fwd_list *l = listing_new(bench, of, 3, 50);
+	size_t count[3] = {0};
+
+	(void)state;
+	for (uint16_t i = 0; i < 300; i++) {
+		note_at(web, 0x0a000005, i, 0);
+		note_at(db, 0x0a000005, i, SESSION_FIN_TO_VM);
+		note_at(web, 0x0a000006, i, 0);
+	}
+	bench_advance(3000);
+	list_all(l);
+	assert_in_range(listed.pages, 2, 12);
+	for (size_t i = 0; i < listed.n; i++) {
+		const struct fwd_session *r = &listed.rows[i];
+
+		assert_in_range(r->which, 40, 41);
+		assert_int_equal(r->segment, r->which - 40);
+		assert_int_equal(r->flags, r->segment == 1 ? FWD_SESSION_FIN_TO_VM : 0);
+		assert_int_equal(r->protocol, 6);
+		assert_int_equal(r->private_ip, 0x0a000005);
+		assert_int_equal(r->remote_ip, 0x08080808);
+		assert_int_equal(r->remote_port, 443);
+		assert_int_equal(r->global_ip, 0xcb007105);
+		assert_int_equal(r->idle_s, 3);
+		count[r->which - 40]++;
+	}
+	assert_int_equal(count[0], 300);
+	assert_int_equal(count[1], 300);
+	listing_free(l);
+	forget_sessions();
+}
+
+static void
+list_that_is_freed_in_the_middle_tells_nothing_more(void **state)
+{
+	const struct fwd_listed of[] = {{0, 0x0a000005, 0}};
+	struct fwd_list *l = listing_new(bench, of, 1, 10);
+
+	(void)state;
+	listed = (struct listed){.more = true};
+	listing_next(l, take_page, &listed);
+	listing_free(l);
+	bench_advance(1000);
+	assert_int_equal(listed.pages, 0);
+}
+
+static void
+sessions_of_another_router_are_noted_as_idle_as_they_were_and_what_is_here_stays(void **state)
+{
+	const struct fwd_listed of[] = {{0, 0x0a000005, 0}};
+	struct fwd_session rows[2] = {
+		{.segment = 0,
+			.protocol = 6,
+			.private_ip = 0x0a000005,
+			.remote_ip = 0x08080808,
+			.global_ip = 0xcb007106,
+			.port = 1,
+			.remote_port = 443,
+			.idle_s = 100},
+		{.segment = 0,
+			.protocol = 6,
+			.flags = FWD_SESSION_RST,
+			.private_ip = 0x0a000005,
+			.remote_ip = 0x08080808,
+			.global_ip = 0xcb007105,
+			.port = 2,
+			.remote_port = 443,
+			.idle_s = 200},
+	};
+	struct fwd_list *l = listing_new(bench, of, 1, 10);
+	struct fwd_learnt n;
+
+	(void)state;
+	note_at(bench->topo->segments[0].vni, 0x0a000005, 1, 0);
+	listing_learn(bench, rows, 2, &n);
+	assert_int_equal(n.noted, 1);
+	assert_int_equal(n.known, 1);
+	assert_int_equal(n.no_room, 0);
+	list_all(l);
+	assert_int_equal(listed.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		bool learnt = listed.rows[i].port == 2;
+
+		assert_int_equal(listed.rows[i].global_ip, 0xcb007105); /* first evidence won */
+		assert_in_range(listed.rows[i].idle_s, learnt ? 200 : 0, learnt ? 201 : 1);
+		assert_int_equal(listed.rows[i].flags, learnt ? FWD_SESSION_RST : 0);
+	}
+	listing_free(l);
+	forget_sessions();
+}
+
 /* ---- events ---- */
 
 static struct fwd_event told;
@@ -732,6 +886,12 @@ main(void)
 		cmocka_unit_test_setup(announcements_beyond_the_bound_are_counted, clean),
 		cmocka_unit_test_setup(
 			sessions_are_counted_when_asked_for_and_shown_as_old_until_then, clean),
+		cmocka_unit_test_setup(
+			sessions_of_the_vms_that_are_asked_for_are_listed_in_pages_and_no_others, clean),
+		cmocka_unit_test_setup(list_that_is_freed_in_the_middle_tells_nothing_more, clean),
+		cmocka_unit_test_setup(
+			sessions_of_another_router_are_noted_as_idle_as_they_were_and_what_is_here_stays,
+			clean),
 		cmocka_unit_test_setup(vm_that_waits_to_be_heard_is_heard_not_seen, clean),
 		cmocka_unit_test_setup(a_hold_that_is_over_is_told_with_its_counts, clean),
 		cmocka_unit_test_setup(news_about_what_does_not_exist_is_ignored, clean),
