@@ -306,6 +306,11 @@ sync_request(struct session *s, struct rpc_request *r, const char *method, json_
 		done_new(p, r, json_object_get(params, "drains"));
 	} else if (strcmp(method, "sync.moves") == 0 && has_list(params, "moves", CLAIMS_MAX)) {
 		departing_told(p, r, json_object_get(params, "moves"));
+	} else if (strcmp(method, "sync.sessions") == 0 && has_list(params, "vms", LIST_VMS)) {
+		listing_ask(p, r, json_object_get(params, "vms"));
+	} else if (strcmp(method, "sync.sessions") == 0 &&
+		   json_is_integer(json_object_get(params, "cursor"))) {
+		listing_go_on(p, r, json_integer_value(json_object_get(params, "cursor")));
 	} else if (strcmp(method, "sync.again") == 0) {
 		rpc_reply(r, json_object());
 		sync_start(p);

@@ -355,6 +355,7 @@ vm_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool wa
 	if (was_present)
 		drains_release(c, old, &o->now);
 	location_changed(c, o, was_present ? old : NULL);
+	handover_follow(c, o);
 }
 
 void
@@ -430,6 +431,7 @@ moves_start(struct core *c)
 	DL_FOREACH(c->moves_list, m)
 	resume(c, m);
 	moves_trim(c);
+	handover_start(c);
 }
 
 void

@@ -336,6 +336,7 @@ peer_up(struct core *c, struct session *s)
 	p->session = NULL;
 	if (old) {
 		sync_stop(p);
+		handover_down(p);
 		old->peer = NULL;
 		session_close(old);
 	}
@@ -354,6 +355,7 @@ peer_up(struct core *c, struct session *s)
 	c->env->ops->timer_stop(p->timer);
 	event_note(c, EVENT_PEER_UP, p->conf->name, "");
 	sync_start(p);
+	handover_up(p);
 }
 
 void
@@ -371,6 +373,7 @@ peer_down(struct core *c, struct session *s)
 		p->next_try = TRY_NONE;
 		sync_stop(p);
 		arriving_down(p);
+		handover_down(p);
 		p->since_ms = now_ms(c);
 		event_note(c, EVENT_PEER_AWAY, p->conf->name, "");
 		if (p->stale_since == 0)
@@ -433,6 +436,7 @@ peer_add(struct core *c)
 	p->shared = zalloc(c->conf->segments.n + 1);
 	p->mine = zalloc(sizeof(*p->mine));
 	p->theirs = zalloc(sizeof(*p->theirs));
+	handover_init(p);
 	peer_is(p, list_at(c->conf->peers, const struct conf_peer, p->index - 1));
 }
 
@@ -558,12 +562,14 @@ peers_fini(struct core *c)
 		c->env->ops->listener_close(c->local);
 	for (size_t i = 0; i < c->n_peers; i++) {
 		sync_stop(&c->peers[i]);
+		handover_down(&c->peers[i]);
 		c->peers[i].session = NULL;
 		c->env->ops->timer_free(c->peers[i].timer);
 		c->env->ops->timer_free(c->peers[i].deadline);
 	}
 	sessions_fini(c);
 	for (size_t i = 0; i < c->n_peers; i++) {
+		handover_fini(&c->peers[i]);
 		free(c->peers[i].shared);
 		digest_clear(c->peers[i].mine);
 		digest_clear(c->peers[i].theirs);

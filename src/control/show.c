@@ -273,8 +273,9 @@ peer_row(struct core *c, const struct peer *p)
 {
 	static const char *const state[] = {"away", "dialling", "syncing", "synced"};
 	char vtep[IP4_TEXT], mac[MAC_TEXT];
+	json_t *v;
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
+	v = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "name",
 		p->conf->name, "address", p->conf->address, "vtep", ip4_format(p->conf->vtep, vtep), "mac",
 		mac_format(&p->conf->mac, mac), "state", state[p->state], "stale", p->stale_since != 0,
 		"since-ms", (json_int_t)(now_ms(c) - (p->since_ms ? p->since_ms : c->started_ms)), "agrees",
@@ -282,6 +283,11 @@ peer_row(struct core *c, const struct peer *p)
 		(json_int_t)p->differing, "vms", (json_int_t)count_vms(c, -1, p->index), "accepted",
 		(json_int_t)p->accepted, "refused", (json_int_t)p->refused, "unacknowledged",
 		(json_int_t)p->unacked);
+	json_object_set_new(v, "sessions-noted", number(p->sessions.noted));
+	json_object_set_new(v, "sessions-known", number(p->sessions.known));
+	json_object_set_new(v, "sessions-no-room", number(p->sessions.no_room));
+	json_object_set_new(v, "sessions-refused", number(p->sessions_refused));
+	return v;
 }
 
 static json_t *

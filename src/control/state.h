@@ -115,6 +115,9 @@ struct vm_obj {
 	uint64_t written_at, loaded_at;	      /* boot clock: of the stored row, and when it was read */
 	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
 	struct vm_obj *depart_prev, *depart_next; /* in core.departing, while it departs */
+	uint8_t hand_from;    /* the peer that is to list its sessions, in whose list it waits; 0 = none */
+	uint64_t handed_over; /* the move (its epoch) whose list of sessions was whole */
+	struct vm_obj *hand_prev, *hand_next;
 	UT_hash_handle hh;
 };
 
@@ -319,16 +322,20 @@ struct peer {
 	bool told_unsure; /* that we have not yet */
 	bool is_sure;	  /* it has learnt what we have as its own: by its last answer on this session */
 	bool agrees;	  /* by the last check: the same VMs of either here and there */
-	uint64_t agrees_since; /* boot clock of its last change */
-	size_t differing;      /* of its VMs, after the last exchange */
-	uint64_t took_at;      /* boot clock: it had all of ours then; 0 = not since it came up */
-	uint64_t revision;     /* the highest that it told of itself */
-	uint64_t stale_since;  /* boot clock; 0 = its VMs are as it says */
-	size_t claims_wait;    /* of its updates, not applied yet */
-	bool overrun;	       /* some were refused for that */
-	json_t *news_moves;    /* to be told: moves of VMs of its own to here; NULL when empty */
-	uint64_t words;	       /* messages of these */
-	bool asked;	       /* one exchange finished or failed since the start */
+	uint64_t agrees_since;	    /* boot clock of its last change */
+	size_t differing;	    /* of its VMs, after the last exchange */
+	uint64_t took_at;	    /* boot clock: it had all of ours then; 0 = not since it came up */
+	uint64_t revision;	    /* the highest that it told of itself */
+	uint64_t stale_since;	    /* boot clock; 0 = its VMs are as it says */
+	size_t claims_wait;	    /* of its updates, not applied yet */
+	bool overrun;		    /* some were refused for that */
+	struct handover *handover;  /* sessions that it is to list */
+	struct listing *listing;    /* and those that it asks for */
+	struct fwd_learnt sessions; /* that it has listed */
+	uint64_t sessions_refused;
+	json_t *news_moves; /* to be told: moves of VMs of its own to here; NULL when empty */
+	uint64_t words;	    /* messages of these */
+	bool asked;	    /* one exchange finished or failed since the start */
 };
 
 struct audit {				/* the log in the store: audit.c */
@@ -507,6 +514,8 @@ void vms_forget(struct core *c, uint8_t router);
 bool vm_has_own_drain(const struct vm_state *s);
 bool vm_has_private(const struct vm_state *s, ip4 private);
 bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
+/* Is this global address, live or draining, one of the private one? */
+bool vm_has_home(const struct vm_state *s, ip4 private, ip4 home);
 /* Live global addresses that lived or drained before are as old as they were; the others keep the age that they have. */
 void vm_keep_ages(const struct vm_state *old, struct vm_state *s);
 
@@ -769,6 +778,17 @@ void sync_request(struct session *s, struct rpc_request *r, const char *method, 
 void sync_changed(struct core *c, const struct vm_state *s);
 void sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch);
 void sync_flush(struct core *c);
+
+/* ---- handover.c: the sessions of VMs that came here, as their old routers know them ---- */
+
+void handover_init(struct peer *p);
+void handover_fini(struct peer *p);
+void handover_start(struct core *c); /* after the load */
+/* A change of a VM is live: does it wait for a list, and from whom? */
+void handover_follow(struct core *c, struct vm_obj *o);
+void handover_forget(struct core *c, struct vm_obj *o);
+void handover_up(struct peer *p); /* its channel, and down */
+void handover_down(struct peer *p);
 
 /* ---- tombstones.c: deletions, remembered until nobody can be wrong about them ---- */
 

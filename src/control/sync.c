@@ -14,6 +14,7 @@
  *   sync.update {vms: [vm...]}       -> {}            these of mine have changed
  *   sync.done   {drains: [{segment, mac, global, epoch}...]} -> {}   these old addresses of mine are gone
  *   sync.again  {}                   -> {}            I left updates out, or am sure now: ask me
+ *   sync.sessions                     handover.c: the sessions of VMs that I took over from you
  *
  * Two routers that agree exchange one question and its answer: at each connection, each minute, and after claims that were
  * refused. One stream carries all of it in order, so what a router last said of its VM is the newest it said.

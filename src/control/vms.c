@@ -209,6 +209,20 @@ vm_has_private(const struct vm_state *s, ip4 private)
 }
 
 bool
+vm_has_home(const struct vm_state *s, ip4 private, ip4 home)
+{
+	if (!home)
+		return false;
+	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
+		if (s->fwd.addresses[i].private_ip == private && s->fwd.addresses[i].global_ip == home)
+			return true;
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		if (s->fwd.drains[i].private_ip == private && s->fwd.drains[i].global_ip == home)
+			return true;
+	return false;
+}
+
+bool
 vm_has_global(const struct vm_state *s, ip4 global)
 {
 	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
@@ -390,6 +404,7 @@ vm_forget(struct core *c, struct vm_obj *o)
 void
 vm_free(struct core *c, struct vm_obj *o)
 {
+	handover_forget(c, o);
 	HASH_DEL(c->vms, o);
 	digest_leave(c, o);
 	free(c->sorted);

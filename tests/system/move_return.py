@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 r"""A VM moves from X to Y and back: sessions that said nothing all the while, and so were noted nowhere, go on when either
-end wakes them; so does one that was opened at Y.
+end wakes them; so do those that were opened at Y, for Y lists them: UDP and TCP, also when the VM is first to speak.
 
     user --- wan (BCP 38) ---20 ms--- rx --- dcx
                \                       ||        \
@@ -20,7 +20,9 @@ from measure import key, vm_globals, wait_owner
 from sites import USER, VM, VM_MAC, Sites
 
 AT_X, AT_Y = '203.0.113.10', '203.0.113.74'
-IDLE = [(f'{opener} opened, {waker} wakes', opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
+WAYS = [(f'{opener} opened, {waker} wakes', opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
+IDLE = [(f'idle over both moves: {name}', *ends) for name, *ends in WAYS]
+OF_Y = [(f'opened at Y: {name}', *ends) for name, *ends in WAYS]
 lab = Sites('return')
 r = lab.routers()
 x, y = r['x'], r['y']
@@ -60,23 +62,40 @@ def move(router, site, name):
     wait_owner((x, y), VM_MAC, f'r-{site}')
 
 
+def listed():
+    """Sessions that X has from Y's list."""
+    return next(p['sessions-noted'] + p['sessions-known'] for p in x.call('show.peers')['rows'] if p['name'] == 'r-y')
+
+
+def senders():
+    """By which addresses the user has seen the UDP session."""
+    return {s.split(':')[0] for s in agents['user'].call('stats')['echo'][str(flow)]}
+
+
 for name, opener, _ in IDLE:
     opened(name, opener, AT_X)
 move(y, 'y', {'global': AT_Y})
 time.sleep(0.5)
-opened('opened at Y', 'user', AT_Y)
+for name, opener, _ in OF_Y:
+    opened(name, opener, AT_Y)
+flow = agents['vm'].call('open', name='udp', kind='udp', to=USER)['flow']
+wait_for('UDP of the VM at Y', lambda: agents['vm'].call('stats')['flows']['udp']['answered'] > 10)
+agents['vm'].call('pause', name='udp')
 move(x, 'x', {})
-time.sleep(0.5)
+wait_for('the list of Y', lambda: listed() >= len(OF_Y) + 1, 5)
 
 with case('the VM has its first address back, and that of Y drains'):
     expect(vm_globals(x, VM_MAC) == ([AT_X], [AT_Y]), f'{vm_globals(x, VM_MAC)}')
 
-for name, opener, waker in IDLE:
-    with case(f'idle over both moves: {name}'):
+for name, opener, waker in IDLE + OF_Y:
+    with case(name):
         goes_on(name, opener, waker)
 
-with case('the session that was opened at Y goes on through Y'):
-    goes_on('opened at Y', 'user', 'user')
+with case('UDP that the VM opened at Y, and wakes at X, goes on by its address of Y'):
+    agents['vm'].call('mark')
+    agents['vm'].call('pause', name='udp', paused=False)
+    wait_for('answers', lambda: agents['vm'].call('stats')['flows']['udp']['answered'] > 10, 5)
+    expect(senders() == {AT_Y}, f'{senders()}')
 
 with case('the WAN had nothing to filter: no packet left by the wrong site'):
     expect(lab.filtered() == 0, f'{lab.filtered()} packets')

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* handover.c - a VM came here: its old router is asked for the VM's sessions, so that those that nobody has seen here yet go on
+ * by the addresses that they have. The other side is listing.c.
+ *
+ *   sync.sessions {vms: [[segment, mac, epoch]...]}  -> {sessions, unknown, next}
+ *   sync.sessions {cursor}                           -> {sessions, next}   the answer without `next` is the end of the list
+ *
+ *   a session: [vm, protocol, address, port, remote, remote port, home, flags, idle seconds], vm: which of those asked for
+ *   unknown:   which of them the router does not have at that epoch; they are asked for again
+ *
+ * One list at a time from each peer, of all VMs that wait for it. A VM waits while it is ours and drains, until its list has
+ * ended: over the loss of the channel, and again after a restart, for what was noted may have been lost. Sessions that are
+ * noted here already have evidence, and stay as they are.
+ *
+ * What a peer says is believed of the VMs that it was asked for, and of homes that are theirs.
+ */
+#include "sync.h"
+
+#include <common/log.h>
+
+#define RETRY_MIN_MS 1000
+#define RETRY_MAX_MS 60000
+#define IDLE_MAX_S   (24 * 3600) /* no session is kept for so long */
+#define TCP	     6
+#define FLAGS_TCP    (FWD_SESSION_FIN_FROM_VM | FWD_SESSION_FIN_TO_VM | FWD_SESSION_RST)
+#define ROWS_MAX     (UINT64_C(1) << 25) /* more than any table holds */
+
+struct asked {
+	struct vm_key vm;
+	uint64_t move; /* epoch of the newest drain */
+	bool unknown;
+};
+
+struct handover { /* of a peer's */
+	struct env_timer *timer;
+	struct vm_obj *wanted; /* the first of them are those that are asked for */
+	uint64_t retry_ms;
+	uint64_t serial; /* of the question on its way */
+	bool waits;	 /* for its answer */
+	struct asked *asked;
+	size_t n_asked;
+	struct fwd_learnt learnt; /* of this list */
+	uint64_t rows, refused;
+};
+
+/* ---- who waits for whom ---- */
+
+/* The newest move that brought the VM here while it drains elsewhere: its epoch, and the router that it came from. 0: none. */
+static uint64_t
+last_move(const struct vm_obj *o, uint8_t *from)
+{
+	uint64_t epoch = 0;
+
+	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF)
+		return 0;
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
+		if (o->now.fwd.drains[i].home == FWD_SELF || o->now.drain[i].epoch <= epoch)
+			continue;
+		epoch = o->now.drain[i].epoch;
+		*from = o->now.fwd.drains[i].home;
+	}
+	return epoch;
+}
+
+static struct handover *
+handover_of(struct core *c, uint8_t router)
+{
+	return c->peers[router - 1].handover;
+}
+
+static void
+soon(struct peer *p, uint64_t after_ms)
+{
+	if (p->session && !p->handover->waits && p->handover->wanted)
+		timer_set(p->core, p->handover->timer, after_ms);
+}
+
+void
+handover_forget(struct core *c, struct vm_obj *o)
+{
+	if (!o->hand_from)
+		return;
+	DL_DELETE2(handover_of(c, o->hand_from)->wanted, o, hand_prev, hand_next);
+	o->hand_from = 0;
+}
+
+void
+handover_follow(struct core *c, struct vm_obj *o)
+{
+	uint8_t from = 0;
+	uint64_t move = last_move(o, &from);
+
+	if (move == 0 || move == o->handed_over)
+		from = 0;
+	if (from == o->hand_from)
+		return;
+	handover_forget(c, o);
+	if (from == 0)
+		return;
+	o->hand_from = from;
+	DL_APPEND2(handover_of(c, from)->wanted, o, hand_prev, hand_next);
+	soon(&c->peers[from - 1], 0);
+}
+
+/* ---- one session of a list ---- */
+
+/* The VM that was asked for, if it still waits for this list. */
+static struct vm_obj *
+still_waits(struct peer *p, const struct asked *a)
+{
+	struct vm_obj *o = vm_find(p->core, a->vm.segment, &a->vm.mac);
+	uint8_t from;
+
+	return o && o->hand_from == p->index && last_move(o, &from) == a->move ? o : NULL;
+}
+
+enum row { ROW_WRONG, ROW_LATE, ROW_GOOD };
+
+static enum row
+read_row(struct peer *p, const json_t *row, struct fwd_session *s)
+{
+	json_int_t which, protocol, port, remote_port, flags, idle;
+	const struct handover *h = p->handover;
+	const char *private, *remote, *home;
+	const struct vm_obj *o;
+
+	memset(s, 0, sizeof(*s));
+	if (json_unpack((json_t *)(uintptr_t)row, "[I, I, s, I, s, I, s, I, I!]", &which, &protocol, &private,
+		    &port, &remote, &remote_port, &home, &flags, &idle) != 0 ||
+		which < 0 || (uint64_t)which >= h->n_asked || protocol < 0 || protocol > UINT8_MAX ||
+		port < 0 || port > UINT16_MAX || remote_port < 0 || remote_port > UINT16_MAX || flags < 0 ||
+		flags > (protocol == TCP ? FLAGS_TCP : 0) || idle < 0 || idle > IDLE_MAX_S ||
+		ip4_parse(private, &s->private_ip) != 0 || ip4_parse(remote, &s->remote_ip) != 0 ||
+		ip4_parse(home, &s->global_ip) != 0)
+		return ROW_WRONG;
+	o = still_waits(p, &h->asked[which]);
+	if (!o || h->asked[which].unknown)
+		return o ? ROW_WRONG : ROW_LATE;
+	s->segment = o->key.segment;
+	s->protocol = (uint8_t)protocol;
+	s->port = (uint16_t)port;
+	s->remote_port = (uint16_t)remote_port;
+	s->flags = (uint8_t)flags;
+	s->idle_s = (uint32_t)idle;
+	return vm_has_home(&o->now, s->private_ip, s->global_ip) ? ROW_GOOD : ROW_WRONG;
+}
+
+static void
+take_rows(struct peer *p, const json_t *rows)
+{
+	struct fwd_session *good = zalloc((json_array_size(rows) + 1) * sizeof(*good));
+	struct handover *h = p->handover;
+	struct fwd_learnt learnt;
+	size_t n = 0, i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+	{
+		enum row what = read_row(p, row, &good[n]);
+
+		n += what == ROW_GOOD;
+		h->refused += what == ROW_WRONG;
+	}
+	env_call(p->core->env, fwd_sessions_learn, good, n, &learnt);
+	h->learnt.noted += learnt.noted;
+	h->learnt.known += learnt.known;
+	h->learnt.no_room += learnt.no_room;
+	h->rows += i;
+	free(good);
+}
+
+static void
+take_unknown(struct handover *h, const json_t *unknown)
+{
+	const json_t *which;
+	size_t i;
+
+	json_array_foreach(unknown, i, which)
+	{
+		json_int_t n = json_is_integer(which) ? json_integer_value(which) : -1;
+
+		if (n >= 0 && (uint64_t)n < h->n_asked)
+			h->asked[n].unknown = true;
+	}
+}
+
+/* ---- a list ends ---- */
+
+static void
+tell(struct peer *p, size_t vms)
+{
+	struct handover *h = p->handover;
+
+	p->sessions.noted += h->learnt.noted;
+	p->sessions.known += h->learnt.known;
+	p->sessions.no_room += h->learnt.no_room;
+	p->sessions_refused += h->refused;
+	if (h->refused > 0)
+		peer_alarm(p,
+			"%" PRIu64
+			" sessions that it lists are refused: they are of no VM that moved from there",
+			h->refused);
+	if (h->learnt.no_room > 0)
+		log_warn("control: %zu sessions that %s lists find no room (limits.sessions is %" PRIu64 ")",
+			h->learnt.no_room, p->conf->name, p->core->conf->limits.sessions);
+	if (vms > 0)
+		log_info("control: %s has listed the sessions of %zu VMs: %zu noted, %zu known already",
+			p->conf->name, vms, h->learnt.noted, h->learnt.known);
+}
+
+/* Of those whose list has ended nothing more is asked; what is unknown there goes to the end of those that wait. */
+static size_t
+take_ends(struct peer *p)
+{
+	struct handover *h = p->handover;
+	size_t listed = 0;
+
+	for (size_t i = 0; i < h->n_asked; i++) {
+		struct vm_obj *o = still_waits(p, &h->asked[i]);
+
+		if (!o)
+			continue;
+		if (h->asked[i].unknown) {
+			DL_DELETE2(h->wanted, o, hand_prev, hand_next);
+			DL_APPEND2(h->wanted, o, hand_prev, hand_next);
+			continue;
+		}
+		o->handed_over = h->asked[i].move;
+		handover_forget(p->core, o);
+		listed++;
+	}
+	return listed;
+}
+
+static void
+list_end(struct peer *p, bool whole)
+{
+	struct handover *h = p->handover;
+	size_t listed = whole ? take_ends(p) : 0;
+	bool all = whole && (!h->wanted || listed == h->n_asked);
+
+	tell(p, listed);
+	h->waits = false;
+	h->n_asked = 0;
+	if (listed > 0)
+		h->retry_ms = RETRY_MIN_MS;
+	soon(p, all ? 0 : h->retry_ms);
+	if (listed == 0)
+		h->retry_ms = 2 * h->retry_ms < RETRY_MAX_MS ? 2 * h->retry_ms : RETRY_MAX_MS;
+}
+
+/* ---- asking ---- */
+
+static void page_came(void *arg, int code, json_t *v);
+
+static void
+ask(struct peer *p, json_t *params)
+{
+	struct reply_to *r = reply_new(p, ++p->handover->serial);
+
+	p->handover->waits = true;
+	if (rpc_call(p->session->rpc, "sync.sessions", params, page_came, r) != 0)
+		free(r); /* the channel is ending and will say so */
+}
+
+static void
+page_came(void *arg, int code, json_t *v)
+{
+	struct reply_to *r = arg;
+	struct peer *p = &r->core->peers[r->peer - 1];
+	struct handover *h = p->handover;
+	const json_t *rows = json_object_get(v, "sessions"), *next = json_object_get(v, "next");
+	bool mine = h->serial == r->serial;
+
+	free(r);
+	if (!mine)
+		return;
+	if (code == 0) {
+		take_unknown(h, json_object_get(v, "unknown"));
+		take_rows(p, rows);
+	}
+	if (code != 0 || !json_is_array(rows))
+		list_end(p, false);
+	else if (!next)
+		list_end(p, true);
+	else if (!json_is_integer(next) || json_array_size(rows) == 0 || h->rows > ROWS_MAX || !p->session)
+		list_end(p, false); /* a list that leads nowhere */
+	else
+		ask(p, json_pack("{s:O}", "cursor", next));
+}
+
+static void
+ask_first(void *arg)
+{
+	struct peer *p = arg;
+	struct handover *h = p->handover;
+	json_t *vms;
+	struct vm_obj *o;
+	char mac[MAC_TEXT];
+	uint8_t from;
+
+	if (!p->session || h->waits || !h->wanted)
+		return;
+	vms = json_array();
+	h->learnt = (struct fwd_learnt){0};
+	h->rows = h->refused = h->n_asked = 0;
+	DL_FOREACH2(h->wanted, o, hand_next)
+	{
+		if (h->n_asked == LIST_VMS)
+			break;
+		h->asked[h->n_asked++] = (struct asked){o->key, last_move(o, &from), false};
+		json_array_append_new(vms, json_pack("[s, s, I]", segment_at(p->core, o->key.segment)->name,
+						   mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch));
+	}
+	ask(p, json_pack("{s:o}", "vms", vms));
+}
+
+void
+handover_up(struct peer *p)
+{
+	p->handover->retry_ms = RETRY_MIN_MS;
+	soon(p, 0);
+}
+
+void
+handover_down(struct peer *p)
+{
+	struct handover *h = p->handover;
+
+	h->serial++; /* no answer is waited for any more */
+	h->waits = false;
+	h->n_asked = 0;
+	p->core->env->ops->timer_stop(h->timer);
+	listing_end(p);
+}
+
+void
+handover_start(struct core *c)
+{
+	for (struct vm_obj *o = c->vms; o; o = o->hh.next)
+		handover_follow(c, o);
+}
+
+void
+handover_init(struct peer *p)
+{
+	p->handover = zalloc(sizeof(*p->handover));
+	p->handover->timer = timer_new(p->core, ask_first, p);
+	p->handover->retry_ms = RETRY_MIN_MS;
+	p->handover->asked = zalloc(LIST_VMS * sizeof(*p->handover->asked));
+	listing_init(p);
+}
+
+void
+handover_fini(struct peer *p)
+{
+	while (p->handover->wanted)
+		handover_forget(p->core, p->handover->wanted);
+	listing_fini(p);
+	p->core->env->ops->timer_free(p->handover->timer);
+	free(p->handover->asked);
+	free(p->handover);
+}
