@@ -13,6 +13,7 @@
 #define TICK_MS	      100
 #define OPEN_MS	      5000 /* so long the old router's list of sessions is waited for */
 #define PAUSE_WAIT_MS 1000
+#define BACK_MS	      1000 /* and so long that it has heard of the end of a pause */
 #define MOVES_MAX     1000 /* in one message */
 
 /* ---- telling ---- */
@@ -65,6 +66,66 @@ pause_late(void *arg)
 	pause_end(arg, "away");
 }
 
+/* The old router sends nothing of them here any more. */
+struct back {
+	struct txn txn;
+	uint8_t peer;
+	uint64_t word;
+};
+
+static bool
+is_back(const struct move *m, uint8_t peer, uint64_t word)
+{
+	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED) && m->now.from == peer &&
+	       m->word <= word;
+}
+
+static int
+back_apply(struct core *c, struct txn *t)
+{
+	struct back *x = (struct back *)t;
+	struct move *m, *next;
+	struct move_now n;
+
+	DL_FOREACH_SAFE2(c->timed, m, next, timed_next)
+	{
+		if (!is_back(m, x->peer, x->word))
+			continue;
+		n = m->now;
+		n.holds = false;
+		move_change(c, m, &n);
+	}
+	return 0;
+}
+
+static void
+back_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	(void)code; /* what is left ends by its time */
+	fail_clear(&t->fail);
+	free(t);
+}
+
+static void
+send_back(struct core *c, uint8_t peer, uint64_t word)
+{
+	const struct move *m;
+	struct back *x;
+
+	DL_FOREACH2(c->timed, m, timed_next)
+	if (is_back(m, peer, word))
+		break;
+	if (!m)
+		return;
+	x = zalloc(sizeof(*x));
+	x->txn.apply = back_apply;
+	x->txn.done = back_done;
+	x->peer = peer;
+	x->word = word;
+	txn_submit(c, &x->txn);
+}
+
 /* Words are answered in their order. */
 static void
 heard(void *arg, int code, json_t *v)
@@ -77,6 +138,8 @@ heard(void *arg, int code, json_t *v)
 	DL_FOREACH_SAFE(c->pauses, w, next)
 	if (w->peer == r->peer && w->word <= r->serial)
 		pause_end(w, code == 0 ? "ready" : "away");
+	if (code == 0)
+		send_back(c, r->peer, r->serial);
 	free(r);
 }
 
@@ -90,7 +153,7 @@ say(struct peer *p, json_t *moves)
 }
 
 void
-arriving_tell(struct core *c, const struct move *m)
+arriving_tell(struct core *c, struct move *m)
 {
 	struct peer *p = m->now.from == FWD_SELF ? NULL : &c->peers[m->now.from - 1];
 
@@ -99,6 +162,7 @@ arriving_tell(struct core *c, const struct move *m)
 	if (!p->news_moves)
 		p->news_moves = json_array();
 	json_array_append_new(p->news_moves, as_told(c, m));
+	m->word = p->words + 1;
 	if (json_array_size(p->news_moves) >= MOVES_MAX)
 		arriving_flush(c);
 }
@@ -120,7 +184,7 @@ arriving_flush(struct core *c)
 void
 arriving_up(struct peer *p)
 {
-	const struct move *m;
+	struct move *m;
 
 	DL_FOREACH2(p->core->timed, m, timed_next)
 	if (move_open(m) && m->now.from == p->index)
@@ -145,7 +209,7 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 {
 	const struct move_key_params *k = params;
 	struct vm_key key = {(uint16_t)segment_index(c, k->segment), k->mac};
-	const struct move *m = move_active(c, &key);
+	struct move *m = move_active(c, &key);
 	struct peer *p = m && m->now.from != FWD_SELF ? &c->peers[m->now.from - 1] : NULL;
 	struct pause_call *w;
 
@@ -174,7 +238,7 @@ is_due(struct core *c, const struct move *m, struct move_now *n)
 	uint64_t age = now_ms(c) - m->now.since;
 
 	*n = m->now;
-	if (n->holds && age >= c->conf->hold.max_ms)
+	if (n->holds && age >= (move_open(m) || n->state == MOVE_ABORTED ? BACK_MS : c->conf->hold.max_ms))
 		n->holds = false;
 	if (n->open && (age >= OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
 		n->open = false;
@@ -192,7 +256,7 @@ due_apply(struct core *c, struct txn *t)
 	{
 		if (!is_due(c, m, &n))
 			continue;
-		if (move_open(m))
+		if (move_open(m) && left(c, m) == 0)
 			move_time_out(c, m);
 		else
 			move_change(c, m, &n);

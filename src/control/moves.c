@@ -303,7 +303,7 @@ moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 
 	if (m && move_open(m))
 		follow_open(c, m, old, &o->now);
-	else if (m)
+	else if (m && m->now.state != MOVE_ABORTED)
 		follow_active(c, m, &o->now);
 	if (!old)
 		return;

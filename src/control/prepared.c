@@ -39,6 +39,14 @@ go_on(struct core *c, struct move_now *n, enum move_state state, enum move_time 
 	n->reason[0] = '\0';
 	n->since = now_ms(c);
 	n->at[at] = env_call(c->env, wall_ms);
+	n->holds = false;
+}
+
+/* A pause that came to nothing: what the old router sends until it hears so would find nobody here. */
+static bool
+holds_on(struct core *c, const struct move *m)
+{
+	return m->now.state == MOVE_PAUSED && m->now.from != FWD_SELF && c->peers[m->now.from - 1].session;
 }
 
 static void
@@ -47,6 +55,7 @@ give_up(struct core *c, struct move *m, const char *reason)
 	struct move_now n = m->now;
 
 	go_on(c, &n, MOVE_ABORTED, MOVE_AT_DONE);
+	n.holds = holds_on(c, m);
 	snprintf(n.reason, sizeof(n.reason), "%s", reason);
 	move_change(c, m, &n);
 }
@@ -61,6 +70,7 @@ move_time_out(struct core *c, struct move *m)
 		return;
 	}
 	go_on(c, &n, MOVE_PREPARED, MOVE_AT_PREPARED);
+	n.holds = holds_on(c, m);
 	n.at[MOVE_AT_PREPARED] = m->now.at[MOVE_AT_PREPARED];
 	snprintf(n.reason, sizeof(n.reason), "timeout");
 	move_change(c, m, &n);
@@ -203,6 +213,16 @@ prepare_again(struct core *c, struct move *m, const struct vm_move_params *p, js
 	return 0;
 }
 
+/* It is of the past, whatever the old router has heard. */
+static void
+hold_no_more(struct core *c, struct move *m)
+{
+	struct move_now n = m->now;
+
+	n.holds = false;
+	move_change(c, m, &n);
+}
+
 static int
 prepare_new(struct core *c, const struct vm_key *key, uint64_t epoch, const struct vm_move_params *p,
 	json_t *out, struct fail *f)
@@ -248,6 +268,8 @@ apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *out, 
 		return fail(f, RPC_INVALID_PARAMS, "segment %s is not in this router's configuration",
 			p->segment);
 	m = move_active(c, &key);
+	if (m && m->now.state == MOVE_ABORTED)
+		hold_no_more(c, m);
 	if (m && !move_open(m))
 		m = NULL;
 	if (m && p->epoch && p->epoch != m->epoch)

@@ -163,12 +163,14 @@ enum move_time {
 	MOVE_TIMES
 };
 
-struct move_now {	 /* what transactions change of it, by move_set() */
-	uint8_t state;	 /* enum move_state */
-	uint8_t from;	 /* router index */
-	bool arrived;	 /* committed because the VM was heard here */
-	bool sought;	 /* it came here, and was not heard yet */
-	bool holds;	 /* and what is for it waits so long */
+struct move_now {      /* what transactions change of it, by move_set() */
+	uint8_t state; /* enum move_state */
+	uint8_t from;  /* router index */
+	bool arrived;  /* committed because the VM was heard here */
+	bool sought;   /* it came here, and was not heard yet */
+	/* And what is for it waits so long. Or its pause came to nothing, and the old router, which has still to hear so,
+	 * sends it here. */
+	bool holds;
 	bool open;	 /* and what is unknown is an old session, until the old router's list has ended */
 	char reason[12]; /* why it is aborted, or prepared again; "" = nothing to say */
 	uint64_t since;	 /* boot clock: of the state */
@@ -191,6 +193,7 @@ struct move {
 	/* up to here it is told by events */
 	bool present;  /* false: being made by a transaction that was undone */
 	bool arriving; /* a transaction that commits it is on its way */
+	uint64_t word; /* of those to its old router, the one that tells its state */
 	json_t *plan;  /* the parameters of move.prepare; NULL: it was not prepared here */
 	uint8_t n_reserved;
 	struct reserved reserved[FWD_ADDRESSES_MAX]; /* in core.reserved while it is open */
@@ -668,7 +671,7 @@ int move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail 
 void arriving_init(struct core *c);
 void arriving_fini(struct core *c);
 void arriving_watch(struct core *c);
-void arriving_tell(struct core *c, const struct move *m);
+void arriving_tell(struct core *c, struct move *m);
 void arriving_flush(struct core *c);
 void arriving_up(struct peer *p);
 void arriving_down(struct peer *p);

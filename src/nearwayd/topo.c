@@ -222,8 +222,6 @@ build_segment(const struct config *c, const struct conf_segment *from, struct to
 	return 0;
 }
 
-#define PAUSED_MS 30000 /* a pause ends by then, or control is gone */
-
 static struct topo_hold
 hold(const struct config *c)
 {
@@ -233,7 +231,8 @@ hold(const struct config *c)
 		.vm_packets = (uint32_t)h->vm_packets,
 		.bytes = h->bytes,
 		.vm_bytes = h->vm_bytes,
-		.most_ms = (uint32_t)(h->max_ms + PAUSED_MS)};
+		.most_ms = (uint32_t)(c->moves.paused_max_ms +
+				      h->max_ms)}; /* by then a pause has ended, or control is gone */
 }
 
 int

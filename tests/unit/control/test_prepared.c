@@ -336,6 +336,44 @@ an_aborted_move_leaves_nothing_behind(void **state)
 	}
 }
 
+/* What it sends until then would find nobody at the new site. */
+static void
+what_waits_goes_back_once_the_old_router_has_heard_of_the_end(void **state)
+{
+	for (int silent = 0; silent < 2; silent++) {
+		struct world *w = paused();
+
+		(void)state;
+		world_stall(w, 0, 1, silent ? 60000 : 50);
+		assert_int_equal(do_it(y(w), "abort", 2), 0);
+		world_run(w, 20);
+		assert_int_equal(fwd_at(x(w), 1)->location, 1);
+		assert_int_equal(fwd_at(y(w), 1)->flags, FWD_VM_HOLDS);
+		world_run(w, silent ? 900 : 300);
+		assert_int_equal(fwd_at(y(w), 1)->flags, silent ? FWD_VM_HOLDS : 0);
+		world_run(w, 300);
+		assert_int_equal(fwd_at(y(w), 1)->flags, 0);
+		world_free(w);
+	}
+}
+
+static void
+another_move_may_be_prepared_while_what_waited_goes_back(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	world_stall(w, 0, 1, 50);
+	assert_int_equal(do_it(y(w), "abort", 2), 0);
+	assert_int_equal(prepare(y(w), 3, NEW), 0);
+	assert_int_equal(do_it(y(w), "pause", 3), 0);
+	assert_flags(w, FWD_VM_NOTES, FWD_VM_HOLDS);
+	assert_int_equal(do_it(y(w), "commit", 3), 0);
+	world_run(w, 200);
+	assert_moved(w);
+	world_free(w);
+}
+
 static void
 a_dry_run_of_each_step_changes_nothing(void **state)
 {
@@ -590,6 +628,8 @@ main(void)
 		TEST(a_vm_that_arrives_commits_its_move),
 		TEST(a_vm_that_is_heard_without_a_prepared_move_commits_nothing),
 		TEST(an_aborted_move_leaves_nothing_behind),
+		TEST(what_waits_goes_back_once_the_old_router_has_heard_of_the_end),
+		TEST(another_move_may_be_prepared_while_what_waited_goes_back),
 		TEST(a_dry_run_of_each_step_changes_nothing),
 		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
 		TEST(a_prepared_move_that_nobody_commits_is_aborted),
