@@ -292,12 +292,21 @@ do_disk_late(struct sim *s)
 	router_disturbed(s, n, n->told_after);
 }
 
+/* Of one VM: at one epoch two routers may have it, each as its own. */
+static bool
+is_copy(const json_t *v, const json_t *other)
+{
+	json_int_t a = json_integer_value(json_object_get(v, "epoch")),
+		   b = json_integer_value(json_object_get(other, "epoch"));
+
+	return b > a || (b == a && json_equal(json_object_get(v, "owner"), json_object_get(other, "owner")));
+}
+
 /* Does another router's disk have the VM of this row, as new or newer? */
 static bool
 has_copy(struct sim *s, const struct node *n, const char *key, const char *value)
 {
 	json_t *v = json_loads(value, 0, NULL), *other;
-	json_int_t epoch = json_integer_value(json_object_get(v, "epoch"));
 	bool found = false;
 
 	for (unsigned int i = 0; i < s->n_routers && !found; i++) {
@@ -305,7 +314,7 @@ has_copy(struct sim *s, const struct node *n, const char *key, const char *value
 		const char *row = o == n ? NULL : stored_row(o, "vm", key);
 
 		other = row ? json_loads(row, 0, NULL) : NULL;
-		found = other && json_integer_value(json_object_get(other, "epoch")) >= epoch;
+		found = other && is_copy(v, other);
 		json_decref(other);
 	}
 	json_decref(v);

@@ -381,8 +381,8 @@ sum_kept(const struct digest *d)
 
 	for (unsigned int b = 0; b < DIGEST_FAN; b++) {
 		sum += d->branch[b];
-		for (unsigned int l = 0; l < DIGEST_FAN; l++)
-			leaves += digest_leaves(d, (uint8_t)b)[l];
+		for (unsigned int l = 0; l < DIGEST_FAN && d->leaves[b]; l++)
+			leaves += d->leaves[b][l];
 	}
 	return sum == leaves ? sum : ~sum;
 }
