@@ -27,7 +27,8 @@
 
 struct asked {
 	struct vm_key vm;
-	uint64_t move; /* epoch of the newest drain */
+	uint64_t move;	   /* epoch of the newest drain */
+	uint64_t sessions; /* listed and good */
 	bool unknown;
 };
 
@@ -136,6 +137,7 @@ read_row(struct peer *p, const json_t *row, struct fwd_session *s)
 	o = still_waits(p, &h->asked[which]);
 	if (!o || h->asked[which].unknown)
 		return o ? ROW_WRONG : ROW_LATE;
+	s->which = (uint32_t)which;
 	s->segment = o->key.segment;
 	s->protocol = (uint8_t)protocol;
 	s->port = (uint16_t)port;
@@ -158,7 +160,8 @@ take_rows(struct peer *p, const json_t *rows)
 	{
 		enum row what = read_row(p, row, &good[n]);
 
-		n += what == ROW_GOOD;
+		if (what == ROW_GOOD)
+			h->asked[good[n++].which].sessions++;
 		h->refused += what == ROW_WRONG;
 	}
 	env_call(p->core->env, fwd_sessions_learn, good, n, &learnt);
@@ -208,6 +211,61 @@ tell(struct peer *p, size_t vms)
 			p->conf->name, vms, h->learnt.noted, h->learnt.known);
 }
 
+/* The moves whose lists have ended: from now on what is unknown is new. */
+struct listed_txn {
+	struct txn txn;
+	size_t n;
+	struct asked item[];
+};
+
+static int
+listed_apply(struct core *c, struct txn *t)
+{
+	struct listed_txn *x = (struct listed_txn *)t;
+
+	for (size_t i = 0; i < x->n; i++) {
+		struct move *m = move_find(c, &x->item[i].vm, x->item[i].move);
+		struct move_now n;
+
+		if (!m || m->to != FWD_SELF || move_open(m) || m->now.state == MOVE_ABORTED)
+			continue;
+		n = m->now;
+		n.open = false;
+		n.sessions = x->item[i].sessions;
+		n.at[MOVE_AT_LISTED] = env_call(c->env, wall_ms);
+		if (m->now.open)
+			move_change(c, m, &n);
+		else
+			move_set(c, m, &n);
+	}
+	return 0;
+}
+
+static void
+listed_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	if (code != 0)
+		log_warn("control: the end of a list of sessions cannot be noted: %s", t->fail.text);
+	fail_clear(&t->fail);
+	free(t);
+}
+
+static void
+note_listed(struct peer *p, const struct asked *listed, size_t n)
+{
+	struct listed_txn *x;
+
+	if (n == 0)
+		return;
+	x = zalloc(sizeof(*x) + n * sizeof(x->item[0]));
+	x->txn.apply = listed_apply;
+	x->txn.done = listed_done;
+	x->n = n;
+	memcpy(x->item, listed, n * sizeof(x->item[0]));
+	txn_submit(p->core, &x->txn);
+}
+
 /* Of those whose list has ended nothing more is asked; what is unknown there goes to the end of those that wait. */
 static size_t
 take_ends(struct peer *p)
@@ -227,8 +285,9 @@ take_ends(struct peer *p)
 		}
 		o->handed_over = h->asked[i].move;
 		handover_forget(p->core, o);
-		listed++;
+		h->asked[listed++] = h->asked[i];
 	}
+	note_listed(p, h->asked, listed);
 	return listed;
 }
 
@@ -308,7 +367,7 @@ ask_first(void *arg)
 	{
 		if (h->n_asked == LIST_VMS)
 			break;
-		h->asked[h->n_asked++] = (struct asked){o->key, last_move(o, &from), false};
+		h->asked[h->n_asked++] = (struct asked){.vm = o->key, .move = last_move(o, &from)};
 		json_array_append_new(vms, json_pack("[s, s, I]", segment_at(p->core, o->key.segment)->name,
 						   mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch));
 	}

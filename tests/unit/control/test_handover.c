@@ -101,6 +101,71 @@ sessions_of_a_vm_that_moved_are_noted_at_its_new_router_as_they_are(void **state
 	world_free(w);
 }
 
+static json_t *
+record_of(struct node *r, const char *name)
+{
+	json_t *v = get(r, "show.moves", "{}");
+	json_t *row = json_array_get(json_object_get(v, "rows"), 0), *found = json_object_get(row, name);
+
+	json_incref(found);
+	json_decref(v);
+	return found;
+}
+
+static void
+end_of_the_list_is_in_the_record_of_the_move(void **state)
+{
+	struct world *w = with_session();
+	struct node *b = world_router(w, 1);
+	json_t *v, *at;
+
+	(void)state;
+	has(world_router(w, 0), 1, 81, vm_global(0, 1));
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	v = record_of(b, "listed");
+	assert_int_equal(json_integer_value(v), 2);
+	json_decref(v);
+	v = record_of(b, "times");
+	at = json_object_get(v, "listed");
+	assert_true(json_is_string(at));
+	json_decref(v);
+	world_free(w);
+}
+
+/* By one call for VM 1 that is prepared at router b. */
+static void
+prepare_and_commit(struct node *b)
+{
+	char *text = json_dumps(vm_register_params(1, 2, vm_global(1, 1)), 0);
+
+	assert_int_equal(call(b, "move.prepare", text), 0);
+	free(text);
+	assert_int_equal(call(b, "move.commit",
+				 "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": 2}"),
+		0);
+}
+
+static void
+what_is_unknown_is_old_until_the_list_has_ended_and_no_longer(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	a->lists_fail = true;
+	prepare_and_commit(b);
+	assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	world_run(w, 500);
+	assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	a->lists_fail = false;
+	world_run(w, 1500); /* asked again, and long before the move's own bound of 5 s */
+	assert_int_equal(home_of(b, 1, 80), vm_global(0, 1));
+	assert_false(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	assert_true(model_is_true(b));
+	world_free(w);
+}
+
 static void
 what_the_new_router_has_noted_itself_stays(void **state)
 {
@@ -215,6 +280,10 @@ list_that_was_whole_is_not_asked_for_again_when_the_channel_is_another(void **st
 	(void)state;
 	assert_int_equal(move(b, 1, 1), 0);
 	world_run(w, 200);
+	node_event(b, &(struct fwd_event){.kind = FWD_VM_HEARD, .mac = vm_mac(1), .ip = vm_private(1)});
+	world_run(w, 200); /* the VM has changed */
+	assert_int_equal(fwd_at(b, 1)->attachment, 0);
+	assert_int_equal(a->n_lists, 1);
 	world_reset(w, 0, 1);
 	world_run(w, MS(70));
 	assert_int_equal(a->n_lists, 1);
@@ -637,6 +706,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(
 			sessions_of_a_vm_that_moved_are_noted_at_its_new_router_as_they_are, control_setup),
+		cmocka_unit_test_setup(end_of_the_list_is_in_the_record_of_the_move, control_setup),
+		cmocka_unit_test_setup(
+			what_is_unknown_is_old_until_the_list_has_ended_and_no_longer, control_setup),
 		cmocka_unit_test_setup(what_the_new_router_has_noted_itself_stays, control_setup),
 		cmocka_unit_test_setup(vm_that_returns_learns_the_sessions_of_its_stay, control_setup),
 		cmocka_unit_test_setup(
