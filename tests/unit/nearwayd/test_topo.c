@@ -276,6 +276,7 @@ what_may_wait_for_vms_is_taken_over(void **state)
 	(void)state;
 	c.hold = (struct conf_hold){
 		.packets = 10, .bytes = 5000000000, .vm_packets = 3, .vm_bytes = 700, .max_ms = 4000};
+	c.moves.paused_max_ms = 30000;
 	assert_int_equal(topo_build(&c, &t, &e), 0);
 	assert_int_equal(t.hold.packets, 10);
 	assert_int_equal(t.hold.bytes, 5000000000);
