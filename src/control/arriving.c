@@ -135,6 +135,8 @@ heard(void *arg, int code, json_t *v)
 	struct pause_call *w, *next;
 
 	(void)v;
+	if (code == 0)
+		c->peers[r->peer - 1].words_heard = r->serial;
 	DL_FOREACH_SAFE(c->pauses, w, next)
 	if (w->peer == r->peer && w->word <= r->serial)
 		pause_end(w, code == 0 ? "ready" : "away");
@@ -213,7 +215,7 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 	struct peer *p = m && m->now.from != FWD_SELF ? &c->peers[m->now.from - 1] : NULL;
 	struct pause_call *w;
 
-	if (!p || !p->session || m->now.state != MOVE_PAUSED) {
+	if (!p || !p->session || !p->shared[key.segment] || m->now.state != MOVE_PAUSED) {
 		json_object_set_new(result, "old-router", json_string("away"));
 		rpc_reply(r, result);
 		return;
@@ -222,9 +224,14 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 		arriving_tell(c, m);
 		arriving_flush(c);
 	}
+	if (p->words_heard >= m->word) { /* sooner than our own grace period was over */
+		json_object_set_new(result, "old-router", json_string("ready"));
+		rpc_reply(r, result);
+		return;
+	}
 	w = zalloc(sizeof(*w));
 	*w = (struct pause_call){
-		.core = c, .request = r, .result = result, .peer = p->index, .word = p->words};
+		.core = c, .request = r, .result = result, .peer = p->index, .word = m->word};
 	w->timer = timer_new(c, pause_late, w);
 	timer_set(c, w->timer, PAUSE_WAIT_MS);
 	DL_APPEND(c->pauses, w);
@@ -265,6 +272,12 @@ due_apply(struct core *c, struct txn *t)
 }
 
 static void
+due_audit(struct core *c, struct txn *t)
+{
+	audit_effects(c, t, "router", "move");
+}
+
+static void
 due_done(struct core *c, struct txn *t, int code)
 {
 	c->moves_due = false;
@@ -273,6 +286,8 @@ due_done(struct core *c, struct txn *t, int code)
 	fail_clear(&t->fail);
 	free(t);
 }
+
+static void arrive_again(struct core *c);
 
 static void
 tick(void *arg)
@@ -284,6 +299,8 @@ tick(void *arg)
 
 	c->arriving_on = false;
 	arriving_watch(c);
+	if (c->storage.rc == 0)
+		arrive_again(c);
 	DL_FOREACH2(c->timed, m, timed_next)
 	{
 		if (c->moves_due || !is_due(c, m, &n))
@@ -291,6 +308,7 @@ tick(void *arg)
 		c->moves_due = true;
 		t = zalloc(sizeof(*t));
 		t->apply = due_apply;
+		t->audit = due_audit;
 		t->done = due_done;
 		txn_submit(c, t);
 	}
@@ -337,11 +355,39 @@ arrival_done(struct core *c, struct txn *t, int code)
 
 	if (m)
 		m->arriving = false;
-	if (m && code != 0)
+	if (m && code != RPC_STORE)
+		m->stands = ATTACHMENT_ANY;
+	if (m && code != 0 && code != RPC_STORE)
 		event_alarm(c, "", "the VM of move %s is here, and the move cannot be committed: %s", m->id,
 			t->fail.text);
 	fail_clear(&t->fail);
 	free(x);
+}
+
+static void
+arrive(struct core *c, struct move *m)
+{
+	struct arrival *x = zalloc(sizeof(*x));
+
+	x->txn.apply = arrival_apply;
+	x->txn.audit = arrival_audit;
+	x->txn.done = arrival_done;
+	x->vm = m->vm;
+	x->epoch = m->epoch;
+	x->attachment = m->stands;
+	m->arriving = true;
+	txn_submit(c, &x->txn);
+}
+
+/* The store refused it, and a silent VM says no more. */
+static void
+arrive_again(struct core *c)
+{
+	struct move *m;
+
+	DL_FOREACH2(c->timed, m, timed_next)
+	if (move_open(m) && m->stands != ATTACHMENT_ANY && !m->arriving)
+		arrive(c, m);
 }
 
 bool
@@ -349,31 +395,26 @@ arriving_heard(struct core *c, const struct fwd_event *ev)
 {
 	struct vm_key key = {ev->segment, ev->mac};
 	struct move *m = move_active(c, &key);
-	struct arrival *x;
 
 	if (!m || !move_open(m) || m->arriving || ev->location != FWD_SELF || ev->attachment < 0 ||
 		segment_at(c, ev->segment)->extension == EXTENSION_EXTERNAL)
 		return false;
-	m->arriving = true;
-	x = zalloc(sizeof(*x));
-	x->txn.apply = arrival_apply;
-	x->txn.audit = arrival_audit;
-	x->txn.done = arrival_done;
-	x->vm = key;
-	x->epoch = m->epoch;
-	x->attachment = ev->attachment;
-	txn_submit(c, &x->txn);
+	m->stands = ev->attachment;
+	arrive(c, m);
 	return true;
 }
 
 /* ---- what waited for it ---- */
 
-/* The one that something was held for: the last of the VM that came, or was to come, here. */
+/* The one that something was held for: the last of the VM that came here, or was to come and was aborted. */
 static struct move *
 held_for(struct core *c, const struct vm_key *key)
 {
+	const struct vm_obj *o = vm_find(c, key->segment, &key->mac);
 	struct move *m = move_active(c, key);
 
+	if (!m && o && o->now.fwd.owner == FWD_SELF)
+		m = move_find(c, key, o->now.epoch);
 	if (m)
 		return m;
 	for (m = c->moves_list ? c->moves_list->prev : NULL; m; m = m == c->moves_list ? NULL : m->prev)

@@ -66,6 +66,7 @@ move_new(struct core *c, const struct vm_key *vm, uint64_t epoch)
 
 	m->vm = *vm;
 	m->epoch = epoch;
+	m->stands = ATTACHMENT_ANY;
 	move_id(c, vm, epoch, m->id);
 	return m;
 }
@@ -135,7 +136,8 @@ move_put(struct core *c, struct move *m, const struct move_now *now, bool presen
 static bool
 is_stored(const struct move *m, const struct move_now *now)
 {
-	return !m->present || m->now.state != now->state || m->now.arrived != now->arrived;
+	return !m->present || m->now.state != now->state || m->now.arrived != now->arrived ||
+	       m->now.from != now->from;
 }
 
 void
@@ -229,9 +231,11 @@ follow_open(struct core *c, struct move *m, const struct vm_state *old, const st
 {
 	struct move_now n = m->now;
 
-	if (now->epoch < m->epoch)
+	if (now->epoch < m->epoch && (now->deleted || now->fwd.owner == n.from))
 		return;
-	if (now->epoch == m->epoch && now->fwd.owner == FWD_SELF && !now->deleted) {
+	if (now->epoch < m->epoch) {
+		n.from = now->fwd.owner; /* it went on before: that one is told from now on */
+	} else if (now->epoch == m->epoch && now->fwd.owner == FWD_SELF && !now->deleted) {
 		commit(c, m, old, now, &n);
 		n.holds = n.sought;
 		n.open = lists_sessions(c, n.from);
@@ -341,9 +345,10 @@ void
 move_changed(struct core *c, struct move *m, const struct move_now *old)
 {
 	arriving_watch(c);
-	if (old && old->state == m->now.state)
+	if (old && old->state == m->now.state && old->from == m->now.from)
 		return;
-	tell(c, m, old);
+	if (!old || old->state != m->now.state)
+		tell(c, m, old);
 	if (m->to == FWD_SELF && (move_open(m) || m->now.state == MOVE_ABORTED))
 		arriving_tell(c, m);
 }

@@ -194,7 +194,8 @@ struct move {
 	bool present;  /* false: being made by a transaction that was undone */
 	bool arriving; /* a transaction that commits it is on its way */
 	uint64_t word; /* of those to its old router, the one that tells its state */
-	json_t *plan;  /* the parameters of move.prepare; NULL: it was not prepared here */
+	int16_t stands; /* the attachment where its VM was heard, until the move is committed; else ATTACHMENT_ANY */
+	json_t *plan; /* the parameters of move.prepare; NULL: it was not prepared here */
 	uint8_t n_reserved;
 	struct reserved reserved[FWD_ADDRESSES_MAX]; /* in core.reserved while it is open */
 	struct touched touched;
@@ -336,9 +337,10 @@ struct peer {
 	struct listing *listing;    /* and those that it asks for */
 	struct fwd_learnt sessions; /* that it has listed */
 	uint64_t sessions_refused;
-	json_t *news_moves; /* to be told: moves of VMs of its own to here; NULL when empty */
-	uint64_t words;	    /* messages of these */
-	bool asked;	    /* one exchange finished or failed since the start */
+	json_t *news_moves;   /* to be told: moves of VMs of its own to here; NULL when empty */
+	uint64_t words;	      /* messages of these */
+	uint64_t words_heard; /* up to this one it has answered that forwarding is as told */
+	bool asked;	      /* one exchange finished or failed since the start */
 };
 
 struct audit {				/* the log in the store: audit.c */

@@ -217,7 +217,7 @@ op_publish(void *ctx, struct fwd_txn *x, void (*retired)(void *arg), void *arg)
 	x->changes = NULL;
 	x->retired = retired;
 	x->arg = arg;
-	world_at(n->w, n->w->now + world_random(n->w, 3), retire, x, 0);
+	world_at(n->w, n->w->now + n->grace_ms + world_random(n->w, 3), retire, x, 0);
 	node_stepped(n, STEP_PUBLISH);
 }
 

@@ -58,6 +58,7 @@ struct node {
 	uint64_t told_after; /* commits are durable at once, but nobody hears of it before this moment */
 	bool prepare_fails;
 	size_t prepare_limit;	  /* more changes at once are refused; 0 = none */
+	uint64_t grace_ms;	  /* a grace period lasts so much longer */
 	uint64_t slow_until;	  /* reads little at a time */
 	enum node_step crash_on;  /* kill -9 right after this step, */
 	unsigned int crash_after; /* when it has come so many times more */

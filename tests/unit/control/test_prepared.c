@@ -587,6 +587,85 @@ a_peer_moves_only_what_is_ours_and_still_to_come(void **state)
 	world_free(w);
 }
 
+static void
+a_pause_is_answered_though_the_old_router_was_quicker_than_our_own_grace_period(void **state)
+{
+	struct world *w = prepared();
+	uint64_t before = w->now;
+	json_t *v;
+
+	(void)state;
+	y(w)->grace_ms = 100;
+	assert_int_equal(say(y(w), "pause", key_params(2), &v), 0);
+	assert_string_equal(json_string_value(json_object_get(v, "old-router")), "ready");
+	assert_true(w->now - before < 500);
+	json_decref(v);
+	world_free(w);
+}
+
+/* It is not with whom it was when its move was prepared. */
+static void
+a_vm_that_went_on_meanwhile_is_asked_for_where_it_is(void **state)
+{
+	struct world *w = routers(3);
+	struct node *z = world_router(w, 2);
+	json_t *v;
+
+	(void)state;
+	assert_int_equal(vm_register(x(w), 1, 1, OLD), 0);
+	world_run(w, 200);
+	assert_int_equal(prepare(y(w), 5, NEW), 0);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(x(w), 1)->flags, FWD_VM_NOTES);
+	assert_int_equal(vm_move(z, 1, 2, vm_global(2, 1), HOUR, HOUR), 0);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(x(w), 1)->flags, 0);
+	assert_int_equal(fwd_at(z, 1)->flags, FWD_VM_NOTES);
+	assert_int_equal(say(y(w), "pause", key_params(5), &v), 0);
+	assert_string_equal(json_string_value(json_object_get(v, "old-router")), "ready");
+	json_decref(v);
+	assert_int_equal(router_index(z->core, "r-b"), fwd_at(z, 1)->location);
+	assert_int_equal(do_it(y(w), "abort", 5), 0);
+	world_run(w, 200);
+	assert_int_equal(fwd_at(z, 1)->location, FWD_SELF);
+	assert_int_equal(fwd_at(z, 1)->flags, 0);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+static void
+a_vm_that_arrives_while_the_disk_refuses_is_taken_once_it_does_not(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	y(w)->commits_to_fail = 1;
+	hear(y(w), FWD_VM_SEEN);
+	world_run(w, 1000);
+	assert_int_equal(fwd_at(y(w), 1)->owner, 1);
+	world_run(w, MS(9)); /* the store is asked again; the VM says no more */
+	assert_moved(w);
+	world_free(w);
+}
+
+static void
+a_move_that_time_ends_is_in_the_log_of_changes(void **state)
+{
+	struct world *w = prepared();
+	json_t *v, *row;
+	bool found = false;
+	size_t i;
+
+	(void)state;
+	world_run(w, HOUR + MS(2));
+	v = get(y(w), "show.log", "{}");
+	json_array_foreach(json_object_get(v, "rows"), i, row) found |=
+		strcmp(json_string_value(json_object_get(row, "what")), "move") == 0;
+	assert_true(found);
+	json_decref(v);
+	world_free(w);
+}
+
 /* ---- what is told of it ---- */
 
 static void
@@ -640,6 +719,10 @@ main(void)
 		TEST(an_old_router_takes_its_vm_back_from_a_new_one_that_is_gone),
 		TEST(a_dead_old_router_keeps_nothing_from_moving),
 		TEST(a_peer_moves_only_what_is_ours_and_still_to_come),
+		TEST(a_pause_is_answered_though_the_old_router_was_quicker_than_our_own_grace_period),
+		TEST(a_vm_that_went_on_meanwhile_is_asked_for_where_it_is),
+		TEST(a_vm_that_arrives_while_the_disk_refuses_is_taken_once_it_does_not),
+		TEST(a_move_that_time_ends_is_in_the_log_of_changes),
 		TEST(the_record_has_each_steps_time_and_what_waited),
 	};
 
