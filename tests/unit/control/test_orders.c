@@ -4,7 +4,7 @@
 
 #define EVENTS 100
 #define VMS    10
-#define ORDERS 500 /* of 100 events each */
+static unsigned int orders = 500; /* of 100 events each; the first argument */
 
 struct event {
 	unsigned int vm, router;
@@ -101,7 +101,7 @@ events_in_any_order_end_in_the_same_state(void **state)
 	struct event events[EVENTS], last[VMS] = {0};
 
 	(void)state;
-	for (unsigned int order = 0; order < ORDERS; order++) {
+	for (unsigned int order = 0; order < orders; order++) {
 		struct world *w = routers(2);
 		struct caller *k[2];
 
@@ -181,7 +181,7 @@ a_refused_claim_is_taken_once_its_address_is_free(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(events_in_any_order_end_in_the_same_state, control_setup),
@@ -189,5 +189,7 @@ main(void)
 		cmocka_unit_test_setup(a_refused_claim_is_taken_once_its_address_is_free, control_setup),
 	};
 
+	if (argc == 2)
+		orders = (unsigned int)atoi(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

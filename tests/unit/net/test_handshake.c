@@ -147,40 +147,6 @@ a_hello_that_is_not_that_of_the_key_is_refused(void **state)
 	}
 }
 
-/* C-08: a thousand times, a thousandth of what the case names: each costs the same and leaves nothing behind. */
-static void
-message_one_replayed_a_thousand_times_changes_nothing(void **state)
-{
-	uint8_t one[NOISE_IK_MSG1];
-	struct world w;
-	struct end up;
-
-	(void)state;
-	world_init(&w);
-	connect_world(&w);
-	memcpy(one, buf_head(&w.sent[0]) + 2, sizeof(one));
-	up = w.b;
-	for (int i = 0; i < 1000; i++) {
-		struct hand h = {0};
-
-		memset(&w.b, 0, sizeof(w.b));
-		h.s = env_call(&w.f.env, dial, ADDRESS, &hand_ops, &h);
-		hand_write(&w, &h, one, sizeof(one));
-		assert_int_equal(w.b.up, 0);
-		hand_fini(&w, &h);
-		assert_int_equal(w.b.down, 1);
-		assert_int_equal(fake_streams(&w.f), 2);
-		w.sent[0].tail = w.sent[0].head = w.sent[1].tail = w.sent[1].head = 0;
-	}
-	w.b = up; /* the session that is up is not displaced */
-	send_text(w.a.c, 5, 0);
-	send_text(w.b.c, 6, 0);
-	fake_run(&w.f);
-	assert_int_equal(w.b.last_len, 5);
-	assert_int_equal(w.a.last_len, 6);
-	world_fini(&w);
-}
-
 static void
 hand_accepted(void *arg, struct env_stream *s, const struct env_peer_id *id)
 {
@@ -304,7 +270,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(another_version_or_responder_in_the_prologue_is_refused),
 		cmocka_unit_test(a_hello_that_is_not_that_of_the_key_is_refused),
-		cmocka_unit_test(message_one_replayed_a_thousand_times_changes_nothing),
 		cmocka_unit_test(an_answer_by_another_key_ends_it_before_any_data),
 		cmocka_unit_test(message_two_of_another_session_is_refused),
 		cmocka_unit_test(own_bytes_reflected_are_refused),
