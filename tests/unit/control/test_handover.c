@@ -137,9 +137,11 @@ end_of_the_list_is_in_the_record_of_the_move(void **state)
 static void
 prepare_and_commit(struct node *b)
 {
-	char *text = json_dumps(vm_register_params(1, 2, vm_global(1, 1)), 0);
+	json_t *params = vm_register_params(1, 2, vm_global(1, 1));
+	char *text = json_dumps(params, 0);
 
 	assert_int_equal(call(b, "move.prepare", text), 0);
+	json_decref(params);
 	free(text);
 	assert_int_equal(call(b, "move.commit",
 				 "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": 2}"),
