@@ -126,6 +126,15 @@ send_back(struct core *c, uint8_t peer, uint64_t word)
 	txn_submit(c, &x->txn);
 }
 
+static void
+tell_again(struct peer *p, json_t *moves)
+{
+	if (!p->untold)
+		p->untold = json_array();
+	json_array_extend(p->untold, moves);
+	arriving_watch(p->core);
+}
+
 /* Words are answered in their order. */
 static void
 heard(void *arg, int code, json_t *v)
@@ -134,9 +143,14 @@ heard(void *arg, int code, json_t *v)
 	struct core *c = r->core;
 	struct pause_call *w, *next;
 
+	struct peer *p = &c->peers[r->peer - 1];
+
 	(void)v;
 	if (code == 0)
-		c->peers[r->peer - 1].words_heard = r->serial;
+		p->words_heard = r->serial;
+	else if (code > 0 && p->session) /* other changes with it were refused: it would keep what is over */
+		tell_again(p, r->answer);
+	json_decref(r->answer);
 	DL_FOREACH_SAFE(c->pauses, w, next)
 	if (w->peer == r->peer && w->word <= r->serial)
 		pause_end(w, code == 0 ? "ready" : "away");
@@ -150,8 +164,11 @@ say(struct peer *p, json_t *moves)
 {
 	struct reply_to *r = reply_new(p, ++p->words);
 
-	if (rpc_call(p->session->rpc, "sync.moves", json_pack("{s:O}", "moves", moves), heard, r) != 0)
-		free(r); /* the channel is ending and will say so */
+	r->answer = json_incref(moves);
+	if (rpc_call(p->session->rpc, "sync.moves", json_pack("{s:O}", "moves", moves), heard, r) == 0)
+		return;
+	json_decref(r->answer); /* the channel is ending and will say so */
+	free(r);
 }
 
 void
@@ -182,6 +199,37 @@ arriving_flush(struct core *c)
 	}
 }
 
+/* As they are by now; who was committed is told of by sync.update. */
+static void
+tell_untold(struct peer *p)
+{
+	json_t *moves = p->untold, *v;
+	struct vm_key key = {0};
+	struct move *m;
+	size_t i;
+
+	p->untold = NULL;
+	json_array_foreach(moves, i, v)
+	{
+		key.segment =
+			(uint16_t)segment_index(p->core, json_string_value(json_object_get(v, "segment")));
+		mac_parse(json_string_value(json_object_get(v, "mac")), &key.mac);
+		m = move_find(p->core, &key, (uint64_t)json_integer_value(json_object_get(v, "epoch")));
+		if (m && m->now.from == p->index && (move_open(m) || m->now.state == MOVE_ABORTED))
+			arriving_tell(p->core, m);
+	}
+	json_decref(moves);
+}
+
+static bool
+has_untold(const struct core *c)
+{
+	for (size_t i = 0; i < c->n_peers; i++)
+		if (c->peers[i].untold)
+			return true;
+	return false;
+}
+
 /* All that are open and begin there. */
 void
 arriving_up(struct peer *p)
@@ -200,7 +248,8 @@ arriving_down(struct peer *p)
 	struct pause_call *w, *next;
 
 	json_decref(p->news_moves);
-	p->news_moves = NULL;
+	json_decref(p->untold);
+	p->news_moves = p->untold = NULL;
 	DL_FOREACH_SAFE(p->core->pauses, w, next)
 	if (w->peer == p->index)
 		pause_end(w, "away");
@@ -301,6 +350,9 @@ tick(void *arg)
 	arriving_watch(c);
 	if (c->storage.rc == 0)
 		arrive_again(c);
+	for (size_t i = 0; i < c->n_peers; i++)
+		tell_untold(&c->peers[i]);
+	arriving_flush(c);
 	DL_FOREACH2(c->timed, m, timed_next)
 	{
 		if (c->moves_due || !is_due(c, m, &n))
@@ -317,7 +369,7 @@ tick(void *arg)
 void
 arriving_watch(struct core *c)
 {
-	if (!c->timed || c->arriving_on)
+	if ((!c->timed && !has_untold(c)) || c->arriving_on)
 		return;
 	c->arriving_on = true;
 	timer_set(c, c->arriving_timer, TICK_MS);
@@ -450,6 +502,8 @@ arriving_fini(struct core *c)
 {
 	struct pause_call *w, *next;
 
+	for (size_t i = 0; i < c->n_peers; i++)
+		json_decref(c->peers[i].untold);
 	DL_FOREACH_SAFE(c->pauses, w, next)
 	pause_end(w, "away");
 	c->env->ops->timer_free(c->arriving_timer);

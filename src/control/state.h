@@ -339,6 +339,7 @@ struct peer {
 	uint64_t sessions_refused;
 	json_t *news_moves;   /* to be told: moves of VMs of its own to here; NULL when empty */
 	uint64_t words;	      /* messages of these */
+	json_t *untold;	      /* of these, what it refused: told again with the next tick; NULL when empty */
 	uint64_t words_heard; /* up to this one it has answered that forwarding is as told */
 	bool asked;	      /* one exchange finished or failed since the start */
 };
