@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "clc.h"
+#include "clc_priv.h"
 #include "look.h"
-#include "tell.h"
 
 #include <api/methods.h>
 #include <errno.h>
@@ -11,8 +10,8 @@
 
 /* ---- parameters of methods ---- */
 
-static json_t *
-key_params(const struct clc_vm *vm, uint64_t epoch)
+json_t *
+clc_key_params(const struct clc_vm *vm, uint64_t epoch)
 {
 	char mac[MAC_TEXT];
 
@@ -23,7 +22,7 @@ key_params(const struct clc_vm *vm, uint64_t epoch)
 static json_t *
 register_params(const struct clc_vm *vm)
 {
-	json_t *v = key_params(vm, vm->epoch);
+	json_t *v = clc_key_params(vm, vm->epoch);
 
 	json_object_set_new(v, "addresses", field_write(kind_field(&kind_clc_vm, "addresses"), vm));
 	return v;
@@ -63,10 +62,10 @@ old_addresses(const struct clc *c, const struct clc_vm *vm)
 	return list;
 }
 
-static json_t *
-move_params(const struct clc *c, const struct clc_vm *vm)
+json_t *
+clc_move_params(const struct clc *c, const struct clc_vm *vm)
 {
-	json_t *v = key_params(vm, vm->to_epoch);
+	json_t *v = clc_key_params(vm, vm->to_epoch);
 
 	json_object_set_new(v, "addresses", field_write(kind_field(&kind_clc_vm, "to-addresses"), vm));
 	json_object_set_new(v, "old", old_addresses(c, vm));
@@ -93,7 +92,9 @@ route_params(const struct prefix4 *prefix, ip4 via)
 static const struct inv_site *
 gateway_site(const struct clc *c, const struct clc_vm *vm)
 {
-	return inventory_site(c->inv, vm->step == VM_MOVING ? vm->to : vm->site);
+	bool there = vm->step == VM_MOVING || vm->step == VM_COMMITTING;
+
+	return inventory_site(c->inv, there ? vm->to : vm->site);
 }
 
 static bool
@@ -122,9 +123,8 @@ route_changes(struct clc *c, struct clc_vm **vms, size_t n, ip4 via, struct chan
 	return k;
 }
 
-/* Tells the routers on the user's side that the VMs stand at the site. */
-static int
-tell_routes(struct clc *c, const struct inv_site *site, struct clc_vm **vms, size_t n, struct err *e)
+int
+clc_tell_routes(struct clc *c, const struct inv_site *site, struct clc_vm **vms, size_t n, struct err *e)
 {
 	int rc = 0;
 
@@ -193,7 +193,7 @@ take_view(struct clc *c, const struct inv_site *site, const struct sight *view, 
 		vm = state_find_id(&c->state, s->vm.segment, &s->vm.mac);
 		if (vm == NULL)
 			adopt_unknown(c, &s->vm, n);
-		else
+		else if (!vm_arrived(c->inv, vm, &s->vm))
 			n->adopted += vm_adopt(c->inv, vm, &s->vm);
 		n->vms++;
 	}
@@ -225,10 +225,8 @@ clc_look(struct clc *c, const struct inv_site *site, struct seen_count *n, struc
 	return rc;
 }
 
-/* What the router said when our epoch was too low. Taken over as it is; a VM that was deleted there is gone.
- */
-static void
-take_current(struct clc *c, struct clc_vm *vm, const json_t *current)
+void
+clc_take_current(struct clc *c, struct clc_vm *vm, const json_t *current)
 {
 	struct vm seen;
 
@@ -243,14 +241,29 @@ take_current(struct clc *c, struct clc_vm *vm, const json_t *current)
 	kind_fini(&kind_vm, &seen);
 }
 
-static const struct inv_site *
-need_site(struct clc *c, const char *name, struct err *e)
+const struct inv_site *
+clc_need_site(struct clc *c, const char *name, struct err *e)
 {
 	const struct inv_site *site = inventory_site(c->inv, name);
 
 	if (site == NULL)
 		err_set(e, ENOENT, "no site %s in the inventory", name);
 	return site;
+}
+
+int
+clc_busy(const struct clc_vm *vm, struct err *e)
+{
+	static const char *const what[] = {
+		[VM_CREATING] = "is being created: finish that first (sync)",
+		[VM_MOVING] = "is moving: finish that first (move, sync)",
+		[VM_DELETING] = "is being deleted: finish that first (delete, sync)",
+		[VM_PREPARED] = "has a move that is prepared: commit or abort it first",
+		[VM_COMMITTING] = "has a move that is being committed: finish that first (commit, sync)",
+		[VM_ABORTING] = "has a move that is being aborted: finish that first (abort, sync)",
+	};
+
+	return err_set(e, EBUSY, "VM %s %s", vm->name, what[vm->step]);
 }
 
 /* ---- create ---- */
@@ -284,7 +297,7 @@ tell_register(
 		rc = tell(&c->links, site->router, ch, 1, e);
 		*outcome = ch->outcome;
 		if (ch->outcome == TOLD_STALE)
-			take_current(c, vm, ch->current);
+			clc_take_current(c, vm, ch->current);
 		changes_free(ch, 1);
 		if (!vm->gone || vm->step != VM_CREATING)
 			break;
@@ -300,7 +313,7 @@ tell_register(
 static int
 finish_create(struct clc *c, struct clc_vm *vm, bool fresh, struct err *e)
 {
-	const struct inv_site *site = need_site(c, vm->site, e);
+	const struct inv_site *site = clc_need_site(c, vm->site, e);
 	enum outcome outcome = TOLD_NOT;
 	int rc = site != NULL ? tell_register(c, vm, site, &outcome, e) : e->code;
 
@@ -313,7 +326,7 @@ finish_create(struct clc *c, struct clc_vm *vm, bool fresh, struct err *e)
 		return rc;
 	}
 	if (rc == 0)
-		rc = tell_routes(c, gateway_site(c, vm), &vm, 1, e);
+		rc = clc_tell_routes(c, gateway_site(c, vm), &vm, 1, e);
 	if (rc != 0)
 		return rc;
 	vm->step = VM_ACTIVE;
@@ -401,7 +414,7 @@ check_name(const struct clc *c, const char *name, struct err *e)
 int
 clc_create(struct clc *c, const struct create_params *p, struct err *e)
 {
-	const struct inv_site *site = need_site(c, p->site, e);
+	const struct inv_site *site = clc_need_site(c, p->site, e);
 	const struct inv_segment *seg = inventory_segment(c->inv, p->segment);
 	struct clc_vm *vm = state_find(&c->state, p->name);
 	struct seen_count n = {0};
@@ -440,9 +453,8 @@ begin_moves(struct clc *c, struct mover *m, size_t n, const struct inv_site *to,
 		struct clc_vm *vm = m[i].vm;
 		bool there = strcmp(vm->step == VM_MOVING ? vm->to : vm->site, to->name) == 0;
 
-		if (vm->step == VM_CREATING || vm->step == VM_DELETING)
-			return err_set(e, EBUSY, "VM %s is being %s: finish that first (sync)", vm->name,
-				vm->step == VM_CREATING ? "created" : "deleted");
+		if (vm->step != VM_ACTIVE && vm->step != VM_MOVING)
+			return clc_busy(vm, e);
 		if (there)
 			continue;
 		m[i].fresh = vm->step == VM_ACTIVE;
@@ -474,14 +486,14 @@ tell_moves(struct clc *c, struct mover *m, size_t n, const struct inv_site *to, 
 			continue;
 		of[k] = i;
 		ch[k++] = (struct change){
-			.method = "vm.move", .params = move_params(c, m[i].vm), .vm = m[i].vm};
+			.method = "vm.move", .params = clc_move_params(c, m[i].vm), .vm = m[i].vm};
 	}
 	rc = k > 0 ? tell(&c->links, to->router, ch, k, e) : 0;
 	for (size_t i = 0; i < k; i++) {
 		struct mover *x = &m[of[i]];
 
 		if (ch[i].outcome == TOLD_STALE)
-			take_current(c, x->vm, ch[i].current);
+			clc_take_current(c, x->vm, ch[i].current);
 		else if (x->fresh && (ch[i].outcome == TOLD_REFUSED || ch[i].outcome == TOLD_NOT))
 			vm_undo_move(x->vm);
 		x->told = ch[i].outcome == TOLD_DONE;
@@ -506,7 +518,7 @@ tell_new_routes(struct clc *c, struct mover *m, size_t n, const struct inv_site 
 		if (!m[i].vm->gone &&
 			(m[i].told || (m[i].vm->step == VM_ACTIVE && gateway_site(c, m[i].vm) == to)))
 			vms[k++] = m[i].vm;
-	rc = k > 0 ? tell_routes(c, to, vms, k, e) : 0;
+	rc = k > 0 ? clc_tell_routes(c, to, vms, k, e) : 0;
 	free(vms);
 	return rc;
 }
@@ -541,7 +553,7 @@ make_movers(struct clc_vm **vms, size_t n)
 int
 clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e)
 {
-	const struct inv_site *to = need_site(c, p->to, e);
+	const struct inv_site *to = clc_need_site(c, p->to, e);
 	struct seen_count seen = {0};
 	struct mover *m;
 	int rc;
@@ -573,7 +585,8 @@ tell_unregister(struct clc *c, struct clc_vm *vm, const struct inv_site *site, s
 		json_t *data = NULL;
 		struct vm seen;
 
-		rc = link_call(&c->links, site->router, "vm.unregister", key_params(vm, vm->epoch), &data, e);
+		rc = link_call(
+			&c->links, site->router, "vm.unregister", clc_key_params(vm, vm->epoch), &data, e);
 		if (rc == RPC_NOT_FOUND)
 			rc = 0;
 		if (rc != RPC_STALE_EPOCH || vm_from_json(data, &seen) != 0) {
@@ -598,7 +611,7 @@ tell_unregister(struct clc *c, struct clc_vm *vm, const struct inv_site *site, s
 static int
 finish_delete(struct clc *c, struct clc_vm *vm, struct err *e)
 {
-	const struct inv_site *site = need_site(c, vm->site, e);
+	const struct inv_site *site = clc_need_site(c, vm->site, e);
 	int rc = site != NULL ? tell_unregister(c, vm, site, e) : e->code;
 
 	if (rc == 0)
@@ -661,7 +674,7 @@ register_lost(struct clc *c, const struct inv_site *site, const struct sight *vi
 	int rc = 0;
 
 	HASH_ITER (by_name, c->state.vms, vm, next) {
-		if (vm->step != VM_ACTIVE || strcmp(vm->site, site->name) != 0 ||
+		if ((vm->step != VM_ACTIVE && vm->step != VM_PREPARED) || strcmp(vm->site, site->name) != 0 ||
 			view_find(view, vm->id) != NULL)
 			continue;
 		rc = tell_register(c, vm, site, &outcome, e);
@@ -722,6 +735,8 @@ clc_sync(struct clc *c, const struct inv_site *site, struct seen_count *n, struc
 		rc = register_lost(c, site, view, n, e);
 	if (rc == 0)
 		rc = finish_moves(c, site, n, e);
+	if (rc == 0)
+		rc = clc_finish_prepared(c, site, n, e);
 	if (rc == 0)
 		rc = finish_rest(c, site, n, e);
 	view_free(&view);

@@ -31,6 +31,14 @@ struct move_params {
 
 /* All of them, told to the new router in as few transactions as fit. */
 int clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e);
+/* A move that is prepared before the VM goes, told step by step; each is stored before the router is told, and may be
+ * given again. The new router decides: an answer that says the opposite is taken over, and is an error here. */
+int clc_prepare(struct clc *c, struct clc_vm *vm, const struct move_params *p, struct err *e);
+/* *old_router (new reference): "ready" once the old router sends what comes for the VM to the new one, which holds it; "away"
+ * when it cannot be told. */
+int clc_pause(struct clc *c, struct clc_vm *vm, json_t **old_router, struct err *e);
+int clc_commit(struct clc *c, struct clc_vm *vm, struct err *e);
+int clc_abort(struct clc *c, struct clc_vm *vm, struct err *e);
 int clc_delete(struct clc *c, const char *name, struct err *e);
 
 struct route_write {

@@ -55,6 +55,10 @@ struct command {
 
 static int cmd_create(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_prepare(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_pause(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_commit(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_abort(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_delete(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_route(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_list(struct clc *c, const struct args *a, json_t **out, struct err *e);
@@ -71,6 +75,15 @@ static const struct command commands[] = {
 		"move VM... --to SITE | move --all --from SITE --to SITE  [--drain-min TIME] [--drain-max "
 		"TIME]",
 		"make the site's router the gateway of VMs that moved there"},
+	{"prepare", 1, 1, O_TO | O_DRAIN, O_TO, cmd_prepare,
+		"prepare VM --to SITE [--drain-min TIME] [--drain-max TIME]",
+		"make the site's router ready for a VM that will move there"},
+	{"pause", 1, 1, 0, 0, cmd_pause, "pause VM",
+		"let the new router hold what comes for the VM, just before it is stopped to move"},
+	{"commit", 1, 1, O_TO, 0, cmd_commit, "commit VM [--to SITE]",
+		"it has moved: the new router is its gateway"},
+	{"abort", 1, 1, O_TO, 0, cmd_abort, "abort VM [--to SITE]",
+		"it does not move: all is as before prepare"},
 	{"route", 1, 1, O_ROUTER | O_VIA | O_IF_REVISION, O_ROUTER | O_VIA, cmd_route,
 		"route PREFIX --router ROUTER --via IP [--if-revision N]",
 		"write a route into a router on the user's side"},
@@ -126,7 +139,7 @@ pick_all(struct clc *c, const char *site, struct clc_vm **vms, size_t *n)
 	struct clc_vm *vm, *next;
 
 	HASH_ITER (by_name, c->state.vms, vm, next)
-		if ((vm->step == VM_ACTIVE || vm->step == VM_MOVING) && strcmp(vm->site, site) == 0)
+		if (vm->step != VM_CREATING && vm->step != VM_DELETING && strcmp(vm->site, site) == 0)
 			vms[(*n)++] = vm;
 	return 0;
 }
@@ -219,6 +232,72 @@ cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	free(names);
 	free(vms);
 	return rc;
+}
+
+static struct clc_vm *
+need_vm(struct clc *c, const char *name, struct err *e)
+{
+	struct clc_vm *vm = state_find(&c->state, name);
+
+	if (vm == NULL)
+		err_set(e, ENOENT, "no VM %s", name);
+	return vm;
+}
+
+static int
+cmd_prepare(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	struct clc_vm *vm = need_vm(c, a->words[0], e);
+	struct move_params p = {.to = a->to};
+	int rc = vm == NULL ? e->code : read_drain(a->drain, &p, e);
+
+	if (rc == 0)
+		rc = clc_prepare(c, vm, &p, e);
+	if (rc == 0)
+		*out = print_vm(c, state_find(&c->state, a->words[0]));
+	return rc;
+}
+
+static int
+cmd_pause(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	struct clc_vm *vm = need_vm(c, a->words[0], e);
+	json_t *old_router = NULL;
+	int rc = vm == NULL ? e->code : clc_pause(c, vm, &old_router, e);
+
+	if (rc != 0)
+		return rc;
+	*out = print_vm(c, vm);
+	json_object_set_new(*out, "old-router", old_router);
+	return 0;
+}
+
+static int
+end_move(struct clc *c, const struct args *a, int (*how)(struct clc *, struct clc_vm *, struct err *),
+	json_t **out, struct err *e)
+{
+	struct clc_vm *vm = need_vm(c, a->words[0], e);
+	int rc = vm == NULL ? e->code : 0;
+
+	if (rc == 0 && a->to != NULL && vm_is_leaving(vm) && strcmp(a->to, vm->to) != 0)
+		rc = err_set(e, ENOENT, "VM %s moves to site %s, not to %s", vm->name, vm->to, a->to);
+	if (rc == 0)
+		rc = how(c, vm, e);
+	if (rc == 0)
+		*out = print_vm(c, state_find(&c->state, a->words[0]));
+	return rc;
+}
+
+static int
+cmd_commit(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	return end_move(c, a, clc_commit, out, e);
+}
+
+static int
+cmd_abort(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	return end_move(c, a, clc_abort, out, e);
 }
 
 static int

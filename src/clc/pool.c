@@ -249,12 +249,21 @@ hold_target(struct clc_vm *vm, uint64_t epoch)
 	}
 }
 
+/* Above all that a router may have heard of it. */
+static uint64_t
+epoch_known(const struct clc_vm *vm)
+{
+	uint64_t known = vm->ended_epoch > vm->epoch ? vm->ended_epoch : vm->epoch;
+
+	return vm->step == VM_MOVING && vm->to_epoch > known ? vm->to_epoch : known;
+}
+
 int
 vm_begin_move(struct state *s, struct clc_vm *vm, const struct inv_site *to, struct err *e)
 {
 	const struct inv_segment *seg = inventory_segment(s->inv, vm->segment);
 	bool turned = vm->step == VM_MOVING;
-	uint64_t epoch = epoch_after(turned && vm->to_epoch > vm->epoch ? vm->to_epoch : vm->epoch, e);
+	uint64_t epoch = epoch_after(epoch_known(vm), e);
 
 	if (epoch == 0)
 		return e->code;
@@ -300,6 +309,40 @@ vm_undo_move(struct clc_vm *vm)
 	clear_move(vm);
 }
 
+bool
+vm_is_leaving(const struct clc_vm *vm)
+{
+	return vm->step == VM_MOVING || vm->step == VM_PREPARED || vm->step == VM_COMMITTING ||
+	       vm->step == VM_ABORTING;
+}
+
+static void
+end_prepared(struct clc_vm *vm, enum vm_ended how)
+{
+	vm->ended = how;
+	vm->ended_epoch = vm->to_epoch;
+}
+
+void
+vm_end_abort(struct clc_vm *vm)
+{
+	end_prepared(vm, ENDED_ABORTED);
+	clear_move(vm);
+}
+
+bool
+vm_arrived(const struct inventory *inv, struct clc_vm *vm, const struct vm *seen)
+{
+	const struct inv_site *site = inventory_site_of(inv, seen->owner);
+
+	if ((vm->step != VM_PREPARED && vm->step != VM_ABORTING) || seen->epoch != vm->to_epoch ||
+		site == NULL || strcmp(site->name, vm->to) != 0)
+		return false;
+	vm->step = VM_COMMITTING;
+	vm->dirty = true;
+	return true;
+}
+
 static void
 drop_live_holds(struct clc_vm *vm)
 {
@@ -313,6 +356,8 @@ vm_end_move(struct clc_vm *vm)
 {
 	struct list old = vm->addresses;
 
+	if (vm->step == VM_COMMITTING)
+		end_prepared(vm, ENDED_COMMITTED);
 	vm->addresses = vm->to_addresses;
 	vm->to_addresses = (struct list){0};
 	for (size_t i = 0; i < old.n; i++) {
@@ -334,9 +379,9 @@ vm_adopt(const struct inventory *inv, struct clc_vm *vm, const struct vm *seen)
 	const struct inv_site *site = inventory_site_of(inv, seen->owner);
 
 	if (site == NULL || seen->epoch <= vm->epoch || vm->step == VM_DELETING ||
-		(vm->step == VM_MOVING && seen->epoch <= vm->to_epoch))
+		(vm_is_leaving(vm) && seen->epoch <= vm->to_epoch))
 		return false;
-	if (vm->step == VM_MOVING)
+	if (vm_is_leaving(vm))
 		hold_target(vm, seen->epoch);
 	for (size_t i = 0; i < vm->addresses.n; i++) {
 		const struct vm_address *a = list_at(vm->addresses, struct vm_address, i);

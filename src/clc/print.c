@@ -16,8 +16,12 @@ print_vm(const struct clc *c, const struct clc_vm *vm)
 		return json_null();
 	site = inventory_site(c->inv, vm->site);
 	v = vm_row(vm);
-	if (vm->step != VM_MOVING)
+	if (!vm_is_leaving(vm))
 		json_object_del(v, "to-epoch");
+	if (vm->ended == ENDED_NONE) {
+		json_object_del(v, "ended");
+		json_object_del(v, "ended-epoch");
+	}
 	json_object_set_new(v, "router", json_string(site != NULL ? site->router : ""));
 	return v;
 }
@@ -133,6 +137,8 @@ result_text(const char *command, const json_t *v)
 	} else if (json_object_get(v, "name") != NULL) {
 		vm_head();
 		vm_text(v);
+		if (json_object_get(v, "old-router") != NULL)
+			printf("old router: %s\n", text(v, "old-router"));
 	} else if (strcmp(command, "delete") == 0) {
 		printf("deleted %s\n", text(v, "deleted"));
 	} else if (strcmp(command, "route") == 0) {

@@ -11,7 +11,9 @@
 
 #define LOCK_WAIT_MS 10000 /* another command may be at work */
 
-static const char *const words_step[] = {"active", "creating", "moving", "deleting", NULL};
+static const char *const words_step[] = {
+	"active", "creating", "moving", "deleting", "prepared", "committing", "aborting", NULL};
+static const char *const words_ended[] = {"none", "committed", "aborted", NULL};
 
 static const struct field fields_held[] = {
 	{"private", F_IP4, REQ, AT(held, private_ip), .help = "address of the VM in its segment"},
@@ -43,6 +45,10 @@ static const struct field fields_vm[] = {
 		.help = "least time that old addresses work, as asked"},
 	{"drain-max", F_DURATION, FIELD_UNSET, AT(clc_vm, drain_max_ms), 0, UINT64_C(30) * 86400000,
 		.help = "most time that old addresses work, as asked"},
+	{"ended", F_ENUM, 0, AT(clc_vm, ended), .def = "none", .words = words_ended,
+		.help = "how its last prepared move ended"},
+	{"ended-epoch", F_INT, 0, AT(clc_vm, ended_epoch), 0, INT64_MAX, "0",
+		.help = "epoch of the last prepared move that ended"},
 	END,
 };
 const struct kind kind_clc_vm = {"vm", sizeof(struct clc_vm), fields_vm, "a VM as the controller knows it"};
@@ -319,7 +325,9 @@ state_commit(struct state *s, struct err *e)
 	HASH_ITER (by_name, s->vms, vm, next) {
 		if (vm->gone) {
 			add_row(&r, "vm", vm->name, NULL);
-			add_row(&r, "tombstone", vm->id, json_pack("{s:I}", "epoch", (json_int_t)vm->epoch));
+			if (vm->epoch > 0) /* else no router has ever had it */
+				add_row(&r, "tombstone", vm->id,
+					json_pack("{s:I}", "epoch", (json_int_t)vm->epoch));
 		} else if (vm->dirty) {
 			add_row(&r, "vm", vm->name, vm_row(vm));
 		}

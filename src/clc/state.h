@@ -15,7 +15,17 @@
 
 #define HELD_MAX 1024 /* old addresses of a VM: far more than routers let drain */
 
-enum vm_step { VM_ACTIVE, VM_CREATING, VM_MOVING, VM_DELETING };
+enum vm_step {
+	VM_ACTIVE,
+	VM_CREATING,
+	VM_MOVING,
+	VM_DELETING,
+	VM_PREPARED,   /* its move is prepared or paused, or about to be */
+	VM_COMMITTING, /* the router shall commit it, or has done so by itself: the VM has arrived */
+	VM_ABORTING,
+};
+
+enum vm_ended { ENDED_NONE, ENDED_COMMITTED, ENDED_ABORTED };
 
 struct held { /* an old global address that may still be translated, and must not be given to another VM */
 	ip4 private_ip, global_ip;
@@ -32,11 +42,14 @@ struct clc_vm {
 	int step;	       /* enum vm_step */
 	struct list addresses; /* vm_address */
 	struct list held;      /* held */
-	/* VM_MOVING: what it will be */
+	/* VM_MOVING, VM_PREPARED, VM_COMMITTING, VM_ABORTING: what it will be */
 	char to[NAME_LEN + 1];
 	uint64_t to_epoch;
 	struct list to_addresses;
 	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = as the router has it */
+	/* How the last prepared move ended, so that commit and abort may be given again. */
+	int ended; /* enum vm_ended */
+	uint64_t ended_epoch;
 
 	bool dirty, gone;		  /* to be written, to be removed with the next state_commit() */
 	char id[NAME_LEN + 1 + MAC_TEXT]; /* SEGMENT/MAC */
@@ -103,7 +116,13 @@ bool pool_has(const struct inv_site *site, ip4 a);
 /* Begins a move, or turns one that is under way; new global addresses are allocated. */
 int vm_begin_move(struct state *s, struct clc_vm *vm, const struct inv_site *to, struct err *e);
 void vm_undo_move(struct clc_vm *vm);
-void vm_end_move(struct clc_vm *vm); /* the router has acknowledged it */
+void vm_end_move(struct clc_vm *vm);  /* the router has acknowledged it */
+void vm_end_abort(struct clc_vm *vm); /* the router has: its epoch is used up */
+/* A router shows that a prepared move has been committed, as it is when the VM arrives: to be finished like a commit. True when
+ * that is news. */
+bool vm_arrived(const struct inventory *inv, struct clc_vm *vm, const struct vm *seen);
+/* Its router is, or is about to be, that of `to`. */
+bool vm_is_leaving(const struct clc_vm *vm);
 void vm_hold(struct clc_vm *vm, ip4 private_ip, ip4 global_ip, const char *site, uint64_t epoch);
 /* What a router says of a VM: taken over when its epoch is higher than ours. True when something changed. */
 bool vm_adopt(const struct inventory *inv, struct clc_vm *vm, const struct vm *seen);

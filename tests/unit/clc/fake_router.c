@@ -73,6 +73,101 @@ drains_after(const json_t *old, const json_t *params)
 	return drains;
 }
 
+/* ---- prepared moves ---- */
+
+static json_t *
+move_of(const struct fake_group *g, const char *id, json_int_t epoch)
+{
+	char key[96];
+
+	snprintf(key, sizeof(key), "%s@%" JSON_INTEGER_FORMAT, id, epoch);
+	return json_object_get(g->moves, key);
+}
+
+const char *
+fake_move_state(const struct fake_group *g, const char *id, json_int_t epoch)
+{
+	return text(move_of(g, id, epoch), "state");
+}
+
+void
+fake_time_out(struct fake_group *g, const char *id, json_int_t epoch)
+{
+	json_object_set_new(move_of(g, id, epoch), "state", json_string("aborted"));
+	json_object_set_new(move_of(g, id, epoch), "reason", json_string("timeout"));
+}
+
+void
+fake_forget_moves(struct fake_group *g)
+{
+	json_object_clear(g->moves);
+}
+
+static int change(struct fake_router *r, const char *method, const json_t *params, json_t **data);
+
+void
+fake_arrive(struct fake_group *g, const char *id, json_int_t epoch)
+{
+	json_t *m = move_of(g, id, epoch), *data;
+
+	for (size_t i = 0; i < FAKE_ROUTERS; i++)
+		if (strcmp(g->r[i].name, text(m, "router")) == 0)
+			assert(change(&g->r[i], "vm.move", json_object_get(m, "plan"), &data) == 0);
+	json_object_set_new(m, "state", json_string("draining"));
+}
+
+static int
+move_prepare(struct fake_router *r, const char *id, const json_t *params, json_t *m, json_t **data)
+{
+	json_int_t epoch = number(params, "epoch");
+	json_t *vm = fake_vm(r->group, id);
+	char key[96];
+
+	if (m != NULL && strcmp(text(m, "state"), "aborted") == 0) {
+		*data = json_deep_copy(m);
+		return RPC_ABORTED;
+	}
+	if (m != NULL)
+		return strcmp(text(m, "state"), "draining") == 0 ? RPC_COMMITTED : 0;
+	if (number(vm, "epoch") >= epoch) {
+		*data = json_deep_copy(vm);
+		return RPC_STALE_EPOCH;
+	}
+	snprintf(key, sizeof(key), "%s@%" JSON_INTEGER_FORMAT, id, epoch);
+	json_object_set_new(r->group->moves, key,
+		json_pack("{s:s, s:o, s:s}", "state", "prepared", "plan", json_deep_copy(params), "router",
+			r->name));
+	return 0;
+}
+
+static int
+move_change(struct fake_router *r, const char *method, const json_t *params, json_t **data)
+{
+	json_t *m;
+	char id[64];
+
+	id_of(params, id);
+	m = move_of(r->group, id, number(params, "epoch"));
+	if (strcmp(method, "move.prepare") == 0)
+		return move_prepare(r, id, params, m, data);
+	if (m == NULL)
+		return RPC_NOT_FOUND;
+	if (number(fake_vm(r->group, id), "epoch") > number(params, "epoch"))
+		json_object_set_new(m, "state", json_string("aborted"));
+	if (strcmp(text(m, "state"), "aborted") == 0 && strcmp(method, "move.abort") != 0) {
+		*data = json_deep_copy(m);
+		return RPC_ABORTED;
+	}
+	if (strcmp(text(m, "state"), "draining") == 0)
+		return strcmp(method, "move.commit") == 0 ? 0 : RPC_COMMITTED;
+	if (strcmp(method, "move.commit") == 0)
+		fake_arrive(r->group, id, number(params, "epoch"));
+	else
+		json_object_set_new(
+			m, "state", json_string(strcmp(method, "move.abort") == 0 ? "aborted" : "paused"));
+	return 0;
+}
+
 /* 0 or an RPC error; *data is new. */
 static int
 change(struct fake_router *r, const char *method, const json_t *params, json_t **data)
@@ -88,6 +183,8 @@ change(struct fake_router *r, const char *method, const json_t *params, json_t *
 		return json_object_set(r->routes, text(params, "prefix"), json_object_get(params, "via"));
 	if (strcmp(method, "route.delete") == 0)
 		return json_object_del(r->routes, text(params, "prefix")) == 0 ? 0 : RPC_NOT_FOUND;
+	if (strncmp(method, "move.", 5) == 0)
+		return move_change(r, method, params, data);
 	id_of(params, id);
 	old = fake_vm(r->group, id);
 	if (old != NULL && number(params, "epoch") <= number(old, "epoch")) {
@@ -225,7 +322,7 @@ static void
 answer(struct fake_router *r, struct rpc_request *q, int rc, json_t *data)
 {
 	if (rc == 0)
-		rpc_reply(q, json_pack("{s:i}", "revision", 1));
+		rpc_reply(q, json_pack("{s:i, s:s}", "revision", 1, "old-router", "ready"));
 	else
 		rpc_fail(q, rc, data, "fake refusal %d", rc);
 	(void)r;
@@ -252,12 +349,16 @@ some_vm(struct fake_router *r)
 	return json_object();
 }
 
+/* Of a copy: what it has stays as it is. */
 static json_t *
-damaged(json_t *v)
+damaged(json_t *given_stolen)
 {
 	static const char *const others[] = {
 		"[]", "null", "7", "\"\"", "{}", "[[[[]]]]", "{\"rows\": 7}", "1e99"};
 
+	json_t *v = json_deep_copy(given_stolen);
+
+	json_decref(given_stolen);
 	if (mutate_random(6) == 0) {
 		json_decref(v);
 		return json_loads(others[mutate_random(8)], JSON_DECODE_ANY, NULL);
@@ -424,6 +525,7 @@ fake_group_init(struct fake_group *g)
 	fake_init(&g->f);
 	group_of_find = g;
 	g->vms = json_object();
+	g->moves = json_object();
 	g->controller = (struct channel_identity){.name = "clc", .role = ROLE_CONTROLLER};
 	for (int i = 0; i < FAKE_ROUTERS; i++) {
 		struct fake_router *r = &g->r[i];
@@ -449,6 +551,7 @@ fake_group_fini(struct fake_group *g)
 		json_decref(g->r[i].last);
 	}
 	json_decref(g->vms);
+	json_decref(g->moves);
 	fake_run(&g->f);
 	fake_fini(&g->f);
 }

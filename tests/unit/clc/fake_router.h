@@ -50,7 +50,8 @@ struct fake_group {
 	struct channel_identity controller;
 	struct fake_router r[FAKE_ROUTERS]; /* r-x, r-y, r-u */
 	json_t *vms;			    /* "segment/mac" -> kind_vm */
-	unsigned int page;		    /* rows of show.vms, 0 = as asked */
+	json_t *moves;	   /* "segment/mac@epoch" -> {"state", "plan", "router"} of prepared moves */
+	unsigned int page; /* rows of show.vms, 0 = as asked */
 };
 
 /* Keys are made; `controller_key` is the public one that the routers pin. */
@@ -62,4 +63,10 @@ void fake_router_up(struct fake_router *r);
 void fake_tell(struct fake_router *r, const char *cursor, json_int_t number);
 /* The drains of a VM end. */
 void fake_end_drains(struct fake_group *g, const char *id);
+/* What a router does with a prepared move by itself: the VM has arrived, or its time is over; or it has lost it. */
+void fake_arrive(struct fake_group *g, const char *id, json_int_t epoch);
+void fake_time_out(struct fake_group *g, const char *id, json_int_t epoch);
+void fake_forget_moves(struct fake_group *g);
+/* Its state, or NULL. */
+const char *fake_move_state(const struct fake_group *g, const char *id, json_int_t epoch);
 json_t *fake_vm(const struct fake_group *g, const char *id);

@@ -18,159 +18,7 @@
 #include <mutate.h>
 #include <net/keys.h>
 
-#include "fake_router.h"
-
-#define X 0
-#define Y 1
-#define U 2
-
-static const char *conf; /* conf/clc.yaml */
-
-struct world {
-	struct fake_group g;
-	struct inventory inv;
-	struct clc c;
-	uint8_t key[32];
-	char dir[64];
-	bool open;
-};
-
-static void
-turn(void *arg)
-{
-	fake_advance(arg, 100);
-}
-
-/* As the program does at its start and end. */
-static void
-open_clc(struct world *w)
-{
-	struct err e = {0};
-
-	w->c = (struct clc){.inv = &w->inv};
-	if (state_open(&w->c.state, &w->inv, &e) != 0)
-		fail_msg("%s", e.text);
-	links_init(&w->c.links, &w->g.f.env, &w->inv, w->key);
-	w->c.links.turn = turn;
-	w->c.links.turn_arg = &w->g.f;
-	w->open = true;
-}
-
-static void
-close_clc(struct world *w)
-{
-	links_fini(&w->c.links);
-	state_close(&w->c.state);
-	w->open = false;
-	fake_run(&w->g.f);
-}
-
-static void
-restart(struct world *w)
-{
-	close_clc(w);
-	open_clc(w);
-}
-
-static void
-load_inventory(struct world *w)
-{
-	struct faults f;
-
-	faults_init(&f);
-	assert_int_equal(inventory_load(conf, &w->inv, &f), 0);
-	faults_fini(&f);
-	snprintf(w->inv.clc.state, sizeof(w->inv.clc.state), "%s/clc.db", w->dir);
-	for (size_t i = 0; i < w->inv.routers.n; i++)
-		key_public(w->g.r[i].private_key, list_at(w->inv.routers, struct inv_router, i)->key);
-}
-
-static int
-set_up(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	strcpy(w->dir, "/tmp/nearway-clc-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	fake_group_init(&w->g);
-	assert_int_equal(key_generate(w->key), 0);
-	key_public(w->key, w->g.controller.key);
-	load_inventory(w);
-	open_clc(w);
-	*state = w;
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	struct world *w = *state;
-	char command[128];
-
-	if (w->open)
-		close_clc(w);
-	inventory_free(&w->inv);
-	fake_group_fini(&w->g);
-	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-	assert_int_equal(system(command), 0);
-	free(w);
-	return 0;
-}
-
-static int
-create(struct world *w, const char *name, const char *site)
-{
-	struct create_params p = {.name = name, .site = site, .segment = "seg1"};
-	struct err e;
-
-	return clc_create(&w->c, &p, &e);
-}
-
-static int
-move(struct world *w, const char *name, const char *to)
-{
-	struct move_params p = {.to = to, .drain_min_ms = 1000, .drain_max_ms = 2000};
-	struct clc_vm *vm = state_find(&w->c.state, name);
-	struct err e;
-
-	assert_non_null(vm);
-	return clc_move(&w->c, &vm, 1, &p, &e);
-}
-
-static const struct clc_vm *
-vm_of(struct world *w, const char *name)
-{
-	const struct clc_vm *vm = state_find(&w->c.state, name);
-
-	assert_non_null(vm);
-	return vm;
-}
-
-static const char *
-global_of(struct world *w, const char *name)
-{
-	static char text[4][IP4_TEXT];
-	static int turn_of;
-
-	return ip4_format(
-		list_at(vm_of(w, name)->addresses, struct vm_address, 0)->global_ip, text[turn_of++ % 4]);
-}
-
-static json_t *
-at_routers(struct world *w, const char *name)
-{
-	return fake_vm(&w->g, vm_of(w, name)->id);
-}
-
-#define assert_at(w, name, where)                                                                   \
-	do {                                                                                        \
-		assert_string_equal(vm_of(w, name)->site, (where)[2] == 'x' ? "x" : "y");           \
-		assert_int_equal(vm_of(w, name)->step, VM_ACTIVE);                                  \
-		assert_string_equal(                                                                \
-			json_string_value(json_object_get(at_routers(w, name), "owner")), where);   \
-		assert_int_equal(json_integer_value(json_object_get(at_routers(w, name), "epoch")), \
-			vm_of(w, name)->epoch);                                                     \
-	} while (0)
+#include "clc_world.h"
 
 /* ---- create and move ---- */
 
@@ -179,15 +27,16 @@ create_gives_addresses_from_the_pools_and_registers_at_the_sites_router(void **s
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	assert_at(w, "vm1", "r-x");
-	assert_string_equal(vm_of(w, "vm1")->id, "seg1/02:56:4d:00:00:01");
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
-	assert_int_equal(list_at(vm_of(w, "vm1")->addresses, struct vm_address, 0)->private_ip, 0x0a00000a);
-	assert_int_equal(create(w, "vm2", "y"), 0);
+	assert_string_equal(world_vm(w, "vm1")->id, "seg1/02:56:4d:00:00:01");
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.1");
+	assert_int_equal(
+		list_at(world_vm(w, "vm1")->addresses, struct vm_address, 0)->private_ip, 0x0a00000a);
+	assert_int_equal(world_create(w, "vm2", "y"), 0);
 	assert_at(w, "vm2", "r-y");
-	assert_string_equal(global_of(w, "vm2"), "203.0.113.65");
-	assert_int_equal(create(w, "vm1", "x"), -EEXIST);
+	assert_string_equal(world_global(w, "vm2"), "203.0.113.65");
+	assert_int_equal(world_create(w, "vm1", "x"), -EEXIST);
 }
 
 static void
@@ -195,22 +44,22 @@ move_registers_at_the_new_router_alone_and_holds_the_old_address(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	unsigned int at_x = w->g.r[X].changes;
 
-	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
 	assert_at(w, "vm1", "r-y");
 	assert_int_equal(w->g.r[X].changes, at_x);
-	assert_int_equal(vm_of(w, "vm1")->epoch, 2);
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
-	assert_int_equal(vm_of(w, "vm1")->held.n, 1);
+	assert_int_equal(world_vm(w, "vm1")->epoch, 2);
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.65");
+	assert_int_equal(world_vm(w, "vm1")->held.n, 1);
 	/* While it drains, nobody else gets it. */
-	assert_int_equal(create(w, "vm2", "x"), 0);
-	assert_string_equal(global_of(w, "vm2"), "203.0.113.2");
-	fake_end_drains(&w->g, vm_of(w, "vm1")->id);
-	assert_int_equal(create(w, "vm3", "x"), 0);
-	assert_string_equal(global_of(w, "vm3"), "203.0.113.1");
-	assert_int_equal(vm_of(w, "vm1")->held.n, 0);
+	assert_int_equal(world_create(w, "vm2", "x"), 0);
+	assert_string_equal(world_global(w, "vm2"), "203.0.113.2");
+	fake_end_drains(&w->g, world_vm(w, "vm1")->id);
+	assert_int_equal(world_create(w, "vm3", "x"), 0);
+	assert_string_equal(world_global(w, "vm3"), "203.0.113.1");
+	assert_int_equal(world_vm(w, "vm1")->held.n, 0);
 }
 
 static void
@@ -218,15 +67,15 @@ vm_that_returns_gets_its_draining_address_back(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(create(w, "vm2", "x"), 0);
-	assert_int_equal(move(w, "vm1", "y"), 0);
-	assert_int_equal(move(w, "vm1", "x"), 0);
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
-	assert_int_equal(vm_of(w, "vm1")->epoch, 3);
-	assert_int_equal(vm_of(w, "vm1")->held.n, 1); /* that of Y */
-	assert_int_equal(move(w, "vm1", "y"), 0);
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm2", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
+	assert_int_equal(world_move(w, "vm1", "x"), 0);
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.1");
+	assert_int_equal(world_vm(w, "vm1")->epoch, 3);
+	assert_int_equal(world_vm(w, "vm1")->held.n, 1); /* that of Y */
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.65");
 }
 
 /* "GLOBAL ROUTER EPOCH" of each. */
@@ -249,16 +98,16 @@ move_tells_the_new_router_what_may_be_in_use_elsewhere(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
 	assert_old(w, Y, "203.0.113.1 r-x 2");
-	assert_int_equal(move(w, "vm1", "x"), 0); /* what it has there itself the router knows */
+	assert_int_equal(world_move(w, "vm1", "x"), 0); /* what it has there itself the router knows */
 	assert_old(w, X, "203.0.113.65 r-y 3");
-	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
 	assert_old(w, Y, "203.0.113.1 r-x 4");
 	w->g.r[X].fault = FAULT_LOSE_REPLY;
-	assert_int_equal(move(w, "vm1", "x"), -EHOSTUNREACH);
-	assert_int_equal(move(w, "vm1", "y"), 0); /* x may have taken it back */
+	assert_int_equal(world_move(w, "vm1", "x"), -EHOSTUNREACH);
+	assert_int_equal(world_move(w, "vm1", "y"), 0); /* x may have taken it back */
 	assert_old(w, Y, "203.0.113.1 r-x 4");
 }
 
@@ -267,12 +116,12 @@ move_to_where_it_is_changes_nothing(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	unsigned int before = w->g.r[X].changes;
 
-	assert_int_equal(move(w, "vm1", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "x"), 0);
 	assert_int_equal(w->g.r[X].changes, before);
-	assert_int_equal(vm_of(w, "vm1")->epoch, 1);
+	assert_int_equal(world_vm(w, "vm1")->epoch, 1);
 }
 
 static void
@@ -286,7 +135,7 @@ many_vms_move_in_one_transaction(void **state)
 
 	for (int i = 0; i < 60; i++) {
 		snprintf(name, sizeof(name), "vm%d", i);
-		assert_int_equal(create(w, name, "x"), 0);
+		assert_int_equal(world_create(w, name, "x"), 0);
 		vms[i] = state_find(&w->c.state, name);
 	}
 	assert_int_equal(clc_move(&w->c, vms, 60, &p, &e), 0);
@@ -295,7 +144,7 @@ many_vms_move_in_one_transaction(void **state)
 		snprintf(name, sizeof(name), "vm%d", i);
 		assert_at(w, name, "r-y");
 	}
-	restart(w);
+	world_restart(w);
 	assert_at(w, "vm59", "r-y");
 }
 
@@ -397,13 +246,13 @@ stale_one_in_a_batch_is_taken_as_done_and_the_rest_moves(void **state)
 		char name[8];
 
 		snprintf(name, sizeof(name), "vm%d", i);
-		assert_int_equal(create(w, name, "x"), 0);
+		assert_int_equal(world_create(w, name, "x"), 0);
 		vms[i] = state_find(&w->c.state, name);
 	}
 	/* Listings do not show what was deleted: that vm1 was, at a higher epoch, is heard only as the
 	 * answer. */
-	json_object_set_new(at_routers(w, "vm1"), "epoch", json_integer(9));
-	json_object_set_new(at_routers(w, "vm1"), "deleted", json_true());
+	json_object_set_new(world_at_routers(w, "vm1"), "epoch", json_integer(9));
+	json_object_set_new(world_at_routers(w, "vm1"), "deleted", json_true());
 	assert_int_equal(clc_move(&w->c, vms, 3, &p, &e), 0);
 	assert_at(w, "vm0", "r-y");
 	assert_at(w, "vm2", "r-y");
@@ -419,10 +268,10 @@ name_that_could_not_be_read_back_is_refused(void **state)
 	struct world *w = *state;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(create(w, bad[i], "x"), -EINVAL);
-	restart(w);
-	assert_int_equal(create(w, "vm_1.a-b", "x"), 0);
-	restart(w);
+		assert_int_equal(world_create(w, bad[i], "x"), -EINVAL);
+	world_restart(w);
+	assert_int_equal(world_create(w, "vm_1.a-b", "x"), 0);
+	world_restart(w);
 	assert_at(w, "vm_1.a-b", "r-x");
 }
 
@@ -433,14 +282,14 @@ row_that_cannot_be_read_is_skipped_and_kept(void **state)
 		{"tombstone", "seg1/02:56:4d:00:00:09", "null"}, {"vm", "vm3", "{"}, {"new", "thing", "1"}};
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	assert_int_equal(store_commit(w->c.state.db, bad, 5), 0);
-	restart(w);
+	world_restart(w);
 	assert_at(w, "vm1", "r-x");
 	assert_int_equal(json_object_size(w->c.state.skipped), 5);
-	assert_int_equal(create(w, "vm2", "x"), -EEXIST); /* nor overwritten */
-	assert_int_equal(move(w, "vm1", "y"), 0);
-	restart(w);
+	assert_int_equal(world_create(w, "vm2", "x"), -EEXIST); /* nor overwritten */
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
+	world_restart(w);
 	assert_at(w, "vm1", "r-y");
 	assert_int_equal(json_object_size(w->c.state.skipped), 5);
 }
@@ -459,9 +308,9 @@ unreachable_router_is_said_and_nothing_is_changed(void **state)
 	assert_non_null(strstr(e.text, "r-x at 192.0.2.10:7411 cannot be reached"));
 	assert_null(state_find(&w->c.state, "vm1"));
 	fake_router_up(&w->g.r[X]);
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	fake_router_down(&w->g.r[Y]);
-	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
+	assert_int_equal(world_move(w, "vm1", "y"), -EHOSTUNREACH);
 	assert_at(w, "vm1", "r-x");
 }
 
@@ -489,10 +338,10 @@ router_that_turns_newcomers_away_is_dialled_again_for_a_while(void **state)
 	struct err e;
 
 	w->g.r[X].turn_away = 3;
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	assert_int_equal(w->g.r[X].turn_away, 0);
 	assert_in_range(w->g.f.now_ms - began, 1, 1000 + 2000 + 4000 + 1000); /* its turns are of 100 ms */
-	restart(w);
+	world_restart(w);
 	w->g.r[X].turn_away = UINT_MAX;
 	began = w->g.f.now_ms;
 	assert_int_equal(clc_create(&w->c, &p, &e), -EHOSTUNREACH);
@@ -517,13 +366,15 @@ refusal_undoes_the_intent_and_frees_the_address(void **state)
 	assert_int_equal(clc_create(&w->c, &p, &e), -EPROTO);
 	assert_non_null(strstr(e.text, "r-x refused vm.register: fake limit"));
 	assert_null(state_find(&w->c.state, "vm1"));
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.1");
+	world_restart(w);
+	assert_int_equal(json_object_size(w->c.state.skipped), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.1");
 	w->g.r[Y].fault = FAULT_REFUSE;
-	assert_int_equal(move(w, "vm1", "y"), -EPROTO);
+	assert_int_equal(world_move(w, "vm1", "y"), -EPROTO);
 	assert_at(w, "vm1", "r-x");
-	assert_int_equal(create(w, "vm2", "y"), 0);
-	assert_string_equal(global_of(w, "vm2"), "203.0.113.65");
+	assert_int_equal(world_create(w, "vm2", "y"), 0);
+	assert_string_equal(world_global(w, "vm2"), "203.0.113.65");
 }
 
 static void
@@ -536,24 +387,24 @@ command_that_was_cut_off_is_finished_by_giving_it_again(void **state)
 		const char *name = i == 0 ? "vm1" : "vm2";
 
 		w->g.r[X].fault = faults[i];
-		assert_int_equal(create(w, name, "x"), -EHOSTUNREACH);
-		assert_int_equal(vm_of(w, name)->step, VM_CREATING);
-		restart(w); /* as after kill -9 */
-		assert_int_equal(vm_of(w, name)->step, VM_CREATING);
-		assert_int_equal(create(w, name, "y"), -EBUSY);
-		assert_int_equal(create(w, name, "x"), 0);
+		assert_int_equal(world_create(w, name, "x"), -EHOSTUNREACH);
+		assert_int_equal(world_vm(w, name)->step, VM_CREATING);
+		world_restart(w); /* as after kill -9 */
+		assert_int_equal(world_vm(w, name)->step, VM_CREATING);
+		assert_int_equal(world_create(w, name, "y"), -EBUSY);
+		assert_int_equal(world_create(w, name, "x"), 0);
 		assert_at(w, name, "r-x");
 
 		w->g.r[Y].fault = faults[i];
-		assert_int_equal(move(w, name, "y"), -EHOSTUNREACH);
-		restart(w);
-		assert_int_equal(vm_of(w, name)->step, VM_MOVING);
-		assert_int_equal(move(w, name, "y"), 0);
+		assert_int_equal(world_move(w, name, "y"), -EHOSTUNREACH);
+		world_restart(w);
+		assert_int_equal(world_vm(w, name)->step, VM_MOVING);
+		assert_int_equal(world_move(w, name, "y"), 0);
 		assert_at(w, name, "r-y");
-		assert_int_equal(vm_of(w, name)->epoch, 2);
+		assert_int_equal(world_vm(w, name)->epoch, 2);
 	}
-	assert_string_equal(global_of(w, "vm1"), "203.0.113.65");
-	assert_string_equal(global_of(w, "vm2"), "203.0.113.66");
+	assert_string_equal(world_global(w, "vm1"), "203.0.113.65");
+	assert_string_equal(world_global(w, "vm2"), "203.0.113.66");
 }
 
 static void
@@ -561,14 +412,14 @@ move_that_was_cut_off_may_turn_to_another_site(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	w->g.r[Y].fault = FAULT_LOSE_REPLY; /* Y has it, and nobody told us */
-	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
-	assert_int_equal(move(w, "vm1", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), -EHOSTUNREACH);
+	assert_int_equal(world_move(w, "vm1", "x"), 0);
 	assert_at(w, "vm1", "r-x");
-	assert_int_equal(vm_of(w, "vm1")->epoch, 3);
-	assert_int_equal(create(w, "vm2", "y"), 0);
-	assert_string_equal(global_of(w, "vm2"), "203.0.113.66"); /* .65 may be in use at Y */
+	assert_int_equal(world_vm(w, "vm1")->epoch, 3);
+	assert_int_equal(world_create(w, "vm2", "y"), 0);
+	assert_string_equal(world_global(w, "vm2"), "203.0.113.66"); /* .65 may be in use at Y */
 }
 
 static void
@@ -578,15 +429,15 @@ sync_finishes_releases_and_registers_again(void **state)
 	struct seen_count n = {0};
 	struct err e;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(create(w, "vm2", "x"), 0);
-	assert_int_equal(create(w, "vm3", "x"), 0);
-	assert_int_equal(move(w, "vm3", "y"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm2", "x"), 0);
+	assert_int_equal(world_create(w, "vm3", "x"), 0);
+	assert_int_equal(world_move(w, "vm3", "y"), 0);
 	w->g.r[Y].fault = FAULT_LOSE_BEFORE;
-	assert_int_equal(move(w, "vm1", "y"), -EHOSTUNREACH);
-	fake_end_drains(&w->g, vm_of(w, "vm3")->id);
-	json_object_del(w->g.vms, vm_of(w, "vm2")->id); /* the router has lost it */
-	restart(w);
+	assert_int_equal(world_move(w, "vm1", "y"), -EHOSTUNREACH);
+	fake_end_drains(&w->g, world_vm(w, "vm3")->id);
+	json_object_del(w->g.vms, world_vm(w, "vm2")->id); /* the router has lost it */
+	world_restart(w);
 	assert_int_equal(clc_sync(&w->c, inventory_site(&w->inv, "x"), &n, &e), 0);
 	assert_int_equal(clc_sync(&w->c, inventory_site(&w->inv, "y"), &n, &e), 0);
 	assert_int_equal(n.released, 1);
@@ -604,24 +455,24 @@ empty_controller_adopts_what_the_routers_have(void **state)
 	struct err e;
 	char file[256];
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(create(w, "vm2", "x"), 0);
-	assert_int_equal(move(w, "vm1", "y"), 0);
-	close_clc(w);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm2", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
+	world_close(w);
 	snprintf(file, sizeof(file), "%s/clc.db", w->dir);
 	assert_int_equal(unlink(file), 0);
 	w->g.page = 1;
-	open_clc(w);
+	world_open(w);
 	assert_int_equal(clc_look(&w->c, inventory_site(&w->inv, "y"), &n, &e), 0);
 	assert_int_equal(n.adopted, 2);
 	assert_at(w, "vm-02564d000001", "r-y");
-	assert_int_equal(vm_of(w, "vm-02564d000001")->held.n, 1);
+	assert_int_equal(world_vm(w, "vm-02564d000001")->held.n, 1);
 	/* Its next changes come above the epochs that are known, and take no address that is in use. */
-	assert_int_equal(move(w, "vm-02564d000002", "y"), 0);
+	assert_int_equal(world_move(w, "vm-02564d000002", "y"), 0);
 	assert_at(w, "vm-02564d000002", "r-y");
-	assert_string_equal(global_of(w, "vm-02564d000002"), "203.0.113.66");
-	assert_int_equal(create(w, "vm9", "x"), 0);
-	assert_string_equal(global_of(w, "vm9"), "203.0.113.3");
+	assert_string_equal(world_global(w, "vm-02564d000002"), "203.0.113.66");
+	assert_int_equal(world_create(w, "vm9", "x"), 0);
+	assert_string_equal(world_global(w, "vm9"), "203.0.113.3");
 }
 
 static void
@@ -630,20 +481,20 @@ deleted_vm_comes_back_above_its_old_epoch(void **state)
 	struct world *w = *state;
 	struct err e;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
 	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
 	assert_null(state_find(&w->c.state, "vm1"));
 	assert_int_equal(clc_delete(&w->c, "vm1", &e), -ENOENT);
-	restart(w);
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	world_restart(w);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	assert_at(w, "vm1", "r-x");
-	assert_int_equal(vm_of(w, "vm1")->epoch, 4);
+	assert_int_equal(world_vm(w, "vm1")->epoch, 4);
 	/* Also when only the routers remember. */
 	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
 	json_object_set_new(json_object_get(w->g.vms, "seg1/02:56:4d:00:00:01"), "epoch", json_integer(50));
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(vm_of(w, "vm1")->epoch, 51);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_vm(w, "vm1")->epoch, 51);
 	assert_at(w, "vm1", "r-x");
 }
 
@@ -657,7 +508,7 @@ pool_that_is_used_up_says_so_before_anything_is_told(void **state)
 
 	for (int i = 0; i < 62; i++) {
 		snprintf(name, sizeof(name), "vm%d", i);
-		assert_int_equal(create(w, name, "x"), 0);
+		assert_int_equal(world_create(w, name, "x"), 0);
 	}
 	unsigned int before = w->g.r[X].changes;
 
@@ -682,7 +533,7 @@ router_that_never_answers_is_given_up(void **state)
 	assert_non_null(strstr(e.text, "no answer within 60 s"));
 	assert_true(w->g.f.now_ms - began < 70000);
 	w->g.r[X].hostility = HONEST;
-	assert_int_equal(create(w, "vm1", "x"), 0); /* by a new channel */
+	assert_int_equal(world_create(w, "vm1", "x"), 0); /* by a new channel */
 }
 
 static void
@@ -692,7 +543,7 @@ list_without_an_end_is_refused(void **state)
 	struct world *w = *state;
 	struct err e;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	w->g.r[X].hostility = HOSTILE_ENDLESS;
 	assert_int_equal(clc_look(&w->c, inventory_site(&w->inv, "x"), &n, &e), -EPROTO);
 	assert_non_null(strstr(e.text, "without an end"));
@@ -705,14 +556,36 @@ last_epoch_has_none_after_it_and_is_said(void **state)
 	struct world *w = *state;
 	struct err e;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	json_object_set_new(at_routers(w, "vm1"), "epoch", json_integer(INT64_MAX));
-	assert_int_equal(move(w, "vm1", "y"), -EOVERFLOW);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	json_object_set_new(world_at_routers(w, "vm1"), "epoch", json_integer(INT64_MAX));
+	assert_int_equal(world_move(w, "vm1", "y"), -EOVERFLOW);
 	assert_int_equal(clc_delete(&w->c, "vm1", &e), -EOVERFLOW);
-	restart(w);
+	world_restart(w);
 	assert_int_equal(json_object_size(w->c.state.skipped), 0);
-	assert_int_equal(vm_of(w, "vm1")->epoch, INT64_MAX);
-	assert_string_equal(vm_of(w, "vm1")->site, "x");
+	assert_int_equal(world_vm(w, "vm1")->epoch, INT64_MAX);
+	assert_string_equal(world_vm(w, "vm1")->site, "x");
+}
+
+static int
+some_step_of_a_prepared_move(struct world *w, struct clc_vm *vm)
+{
+	struct move_params p = {.to = mutate_random(2) ? "x" : "y", UINT64_MAX, UINT64_MAX};
+	json_t *old_router = NULL;
+	struct err e;
+	int rc;
+
+	switch (mutate_random(5)) {
+	case 0:
+		return clc_commit(&w->c, vm, &e);
+	case 1:
+		return clc_abort(&w->c, vm, &e);
+	case 2:
+		rc = clc_pause(&w->c, vm, &old_router, &e);
+		json_decref(old_router);
+		return rc;
+	default:
+		return clc_prepare(&w->c, vm, &p, &e);
+	}
 }
 
 /* Whatever a router says: each command ends, and the database can be read. */
@@ -723,34 +596,39 @@ router_that_answers_by_chance_costs_no_more_than_its_commands(void **state)
 	size_t failed = 0;
 	struct err e;
 
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_int_equal(create(w, "vm2", "y"), 0);
-	for (int i = 0; i < 3000; i++) {
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm2", "y"), 0);
+	for (int i = 0; i < 4000; i++) {
 		struct seen_count n = {0};
+		struct clc_vm *vm;
 		char name[16];
 
 		w->g.r[X].hostility = w->g.r[Y].hostility = i % 4 ? HOSTILE_WRONG : HONEST;
 		snprintf(name, sizeof(name), "vm%d", (int)mutate_random(12));
-		switch (mutate_random(4)) {
+		vm = state_find(&w->c.state, name);
+		switch (mutate_random(vm != NULL ? 6 : 3)) {
 		case 0:
-			failed += create(w, name, mutate_random(2) ? "x" : "y") != 0;
+			failed += world_create(w, name, mutate_random(2) ? "x" : "y") != 0;
 			break;
 		case 1:
-			if (state_find(&w->c.state, name) != NULL)
-				failed += move(w, name, mutate_random(2) ? "x" : "y") != 0;
-			break;
-		case 2:
 			failed += clc_delete(&w->c, name, &e) != 0;
+			break;
+		case 3:
+			failed += world_move(w, name, mutate_random(2) ? "x" : "y") != 0;
+			break;
+		case 4:
+		case 5:
+			failed += some_step_of_a_prepared_move(w, vm) != 0;
 			break;
 		default:
 			failed += clc_sync(&w->c, inventory_site(&w->inv, mutate_random(2) ? "x" : "y"), &n,
 					  &e) != 0;
 		}
 		if (i % 50 == 0)
-			restart(w);
+			world_restart(w);
 		assert_int_equal(json_object_size(w->c.state.skipped), 0);
 	}
-	assert_true(failed > 300 && failed < 2900);
+	assert_true(failed > 300 && failed < 3900);
 }
 
 /* ---- the routing method ---- */
@@ -768,18 +646,18 @@ routed_vm_has_no_global_address_and_its_host_route_follows_it(void **state)
 	struct err e;
 
 	list_at(w->inv.segments, struct inv_segment, 0)->access = 1;
-	assert_int_equal(create(w, "vm1", "x"), 0);
-	assert_string_equal(global_of(w, "vm1"), "0.0.0.0");
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
+	assert_string_equal(world_global(w, "vm1"), "0.0.0.0");
 	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.2");
 	/* The route fails: the move is not over until it is written. */
 	w->g.r[U].fault = FAULT_REFUSE;
-	assert_int_equal(move(w, "vm1", "y"), -EPROTO);
-	assert_int_equal(vm_of(w, "vm1")->step, VM_MOVING);
+	assert_int_equal(world_move(w, "vm1", "y"), -EPROTO);
+	assert_int_equal(world_vm(w, "vm1")->step, VM_MOVING);
 	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.2");
-	assert_int_equal(move(w, "vm1", "y"), 0);
+	assert_int_equal(world_move(w, "vm1", "y"), 0);
 	assert_at(w, "vm1", "r-y");
 	assert_string_equal(route_at_u(w, "10.0.0.10/32"), "198.51.100.6");
-	assert_int_equal(vm_of(w, "vm1")->held.n, 0);
+	assert_int_equal(world_vm(w, "vm1")->held.n, 0);
 	assert_int_equal(clc_delete(&w->c, "vm1", &e), 0);
 	assert_null(route_at_u(w, "10.0.0.10/32"));
 }
@@ -813,7 +691,7 @@ hold_ends_only_when_the_router_has_heard_of_the_move_and_shows_it_no_more(void *
 	struct world *w = *state;
 	struct clc_vm *vm;
 
-	assert_int_equal(create(w, "vm1", "y"), 0);
+	assert_int_equal(world_create(w, "vm1", "y"), 0);
 	vm = state_find(&w->c.state, "vm1");
 	vm_hold(vm, live.private_ip, live.global_ip, "x", 5);
 	vm_hold(vm, live.private_ip, live.global_ip, "x", 5);
@@ -843,7 +721,7 @@ private_addresses_that_cannot_be_a_vm_are_refused(void **state)
 
 		assert_int_equal(clc_create(&w->c, &p, &e), -EINVAL);
 	}
-	assert_int_equal(create(w, "vm1", "x"), 0);
+	assert_int_equal(world_create(w, "vm1", "x"), 0);
 	struct create_params p = {.name = "vm", .site = "x", .segment = "seg1", .private_ip = 0x0a00000a};
 
 	assert_int_equal(clc_create(&w->c, &p, &e), -EEXIST);
@@ -966,7 +844,7 @@ watch_follows_all_routers_and_resumes_where_a_connection_was_lost(void **state)
 int
 main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(create_gives_addresses_from_the_pools_and_registers_at_the_sites_router),
 		TEST(move_registers_at_the_new_router_alone_and_holds_the_old_address),
@@ -1003,7 +881,7 @@ main(int argc, char **argv)
 
 	if (argc != 2)
 		return 2;
-	conf = argv[1];
+	world_conf = argv[1];
 	log_set_sink(no_line, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
