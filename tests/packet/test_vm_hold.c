@@ -40,6 +40,16 @@ committed(void)
 	put(R_X, ATT_ANY, VM_REC_HOLDS);
 }
 
+/* Ours, and paused: its new router is to have all that comes. */
+static void
+leaves_for(uint8_t router)
+{
+	struct vm_rec r = record(R_X, ATT_ANY, VM_REC_NOTES);
+
+	r.location = router;
+	vm_put(&r);
+}
+
 static void
 arrived(void)
 {
@@ -438,6 +448,32 @@ what_comes_back_is_for_our_attachments_and_teaches_nothing(void **state)
 }
 
 static void
+what_its_new_router_sent_before_the_pause_is_sent_back_to_wait_there(void **state)
+{
+	(void)state;
+	put(R_X, ATT_1, VM_REC_NOTES);
+	bent(0); /* prepared: it stands here */
+	expect_frame(DC0, routed_by(MAC_GW, 0));
+	leaves_for(R_Y);
+	bent(1);
+	expect_tunnel(R_Y, SEG1, routed_by(MAC_RY, 1));
+	burst(WAN0, from_tunnel(R_Y, SEG1, from_neighbour(MAC_VM(7), 2)));
+	expect_tunnel(R_Y, SEG1, from_neighbour(MAC_RY, 2));
+}
+
+static void
+what_comes_back_waits_while_the_vm_is_on_its_way(void **state)
+{
+	(void)state;
+	paused();
+	burst(WAN0, from_tunnel(R_Y, SEG1, routed_by(MAC_RX, 1)));
+	arrived();
+	net_idle();
+	expect_frame(DC0, routed_by(MAC_GW, 1));
+	expect_over(1, 1, 0);
+}
+
+static void
 what_comes_back_for_a_vm_that_is_not_ours_is_spoofed(void **state)
 {
 	(void)state;
@@ -696,6 +732,8 @@ main(void)
 		net_test(after_an_abort_what_came_through_the_tunnel_goes_back_as_the_owner_s_own),
 		net_test(after_an_abort_what_was_sent_here_goes_to_the_owner),
 		net_test(what_comes_back_is_for_our_attachments_and_teaches_nothing),
+		net_test(what_its_new_router_sent_before_the_pause_is_sent_back_to_wait_there),
+		net_test(what_comes_back_waits_while_the_vm_is_on_its_way),
 		net_test(what_comes_back_for_a_vm_that_is_not_ours_is_spoofed),
 		net_test(one_vm_holds_no_more_than_its_bounds),
 		net_test(all_together_hold_no_more_than_theirs),

@@ -7,6 +7,7 @@
  *
  *  * never from one local VTEP to another: hypervisors speak to each other themselves
  *
+ * What the new router of a VM that leaves had sent here before it held such packets itself goes back to it, and waits there.
  * What waited for a VM goes to where that is, also back to where it came from: as a frame of the gateway to an attachment, so
  * that no switch looks for the sender at our port; through the tunnel as a frame of the router's there, which takes it for
  * its own and learns nothing of it.
@@ -158,7 +159,8 @@ to_vm_of(const struct topology *t, const struct meta *md, const struct vm_rec *v
 		to_own_attachment(t, md, vm->att, x);
 	else if (tunnel && (md->flags & META_RETURNED))
 		add_attachments(t, md, x);
-	else if (tunnel && vm->location == md->in_router && !(md->flags & META_RELEASED))
+	else if (tunnel && vm->location == md->in_router && !(md->flags & META_RELEASED) &&
+		 !(vm->flags & VM_REC_NOTES))
 		x->none = DROP_OWNER_BACKWARDS;
 	else
 		add_peer(x, vm->location);
@@ -203,7 +205,8 @@ set_source(const struct worker *w, struct rte_mbuf *m, const struct way *y)
 
 	if (y->router == ROUTER_SELF && (routed || is_back(w->topo, md, y->att)))
 		*src = s->gw_mac;
-	else if (y->router != ROUTER_SELF && md->origin == FROM_TUNNEL && (md->flags & META_RELEASED))
+	else if (y->router != ROUTER_SELF && md->origin == FROM_TUNNEL &&
+		 ((md->flags & META_RELEASED) || y->router == md->in_router))
 		*src = w->topo->peers[y->router - 1].mac;
 	else if (y->router != ROUTER_SELF && (routed || rte_is_same_ether_addr(src, &s->gw_mac)))
 		*src = w->topo->router_mac;

@@ -295,7 +295,7 @@ give_returned(struct worker *w, struct rte_mbuf *m, struct vec *bridge)
 	const struct vm_rec *vm;
 
 	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
-	if (vm == NULL || vm->owner != ROUTER_SELF) {
+	if (vm == NULL || (vm->owner != ROUTER_SELF && !(vm->flags & VM_REC_HOLDS))) {
 		worker_drop(w, m, DROP_SPOOFED);
 		return;
 	}
