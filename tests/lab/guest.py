@@ -56,7 +56,7 @@ def missing():
 
 def kernel():
     """The folder with vmlinux and the modules of Debian's kernel, of which only these are unpacked and nothing installed."""
-    if not os.path.exists(os.path.join(CACHE, 'vmlinux')):
+    if not all(os.path.exists(os.path.join(CACHE, f)) for f in ('vmlinux', *[f'{m}.ko' for m in MODULES])):
         os.makedirs(CACHE, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             unpack(work)
@@ -129,18 +129,18 @@ class Qemu:
 
     def __init__(self, lab, ns, name, mac, initrd, accel, incoming=None):
         self.lab, self.ns, self.name = lab, ns, name
-        self.agent_path, self.qmp_path = (os.path.join(lab.dir, f'{name}.{s}') for s in ('agent', 'qmp'))
-        tap = f'tap{name}'[:15]
-        lab.ip(ns, 'tuntap add dev', tap, 'mode tap')
-        lab.ip(ns, 'link set dev', tap, 'master br0 up')
+        self.agent_path, self.qmp_path, self.hook_path = (os.path.join(lab.dir, f'{name}.{s}') for s in ('agent', 'qmp', 'hook'))
+        self.tap = f'tap{name}'[:15]
+        lab.ip(ns, 'tuntap add dev', self.tap, 'mode tap')
+        lab.ip(ns, 'link set dev', self.tap, 'master br0 up')
         argv = [QEMU, '-name', name, '-machine', 'q35', '-accel', accel, *(['-cpu', 'max'] if accel == 'tcg' else []),
                 '-m', str(MEMORY_MIB), '-nodefaults', '-display', 'none', '-no-reboot',
                 '-kernel', os.path.join(kernel(), 'vmlinux'), '-initrd', initrd,
                 '-append', 'console=ttyS0 quiet panic=-1 rdinit=/init',
                 '-serial', f'file:{lab.dir}/{name}.console',
                 '-chardev', f'socket,id=agent,path={self.agent_path},server=on,wait=off', '-serial', 'chardev:agent',
-                '-chardev', f'socket,id=qmp,path={self.qmp_path},server=on,wait=off', '-mon', 'chardev=qmp,mode=control',
-                '-netdev', f'tap,id=net,ifname={tap},script=no,downscript=no,vnet_hdr=off',
+                '-qmp', f'unix:{self.qmp_path},server=on,wait=off', '-qmp', f'unix:{self.hook_path},server=on,wait=off',
+                '-netdev', f'tap,id=net,ifname={self.tap},script=no,downscript=no,vnet_hdr=off',
                 '-device', f'virtio-net-pci,netdev=net,mac={mac},romfile=,{OFFLOADS}']
         self.process = lab.spawn(ns, argv + (['-incoming', incoming] if incoming else []), name=f'qemu-{name}')
         self.qmp = wait_for(f'QMP of {name}', self.connected, 20)

@@ -102,12 +102,15 @@ class Sites(Lab):
     def plug(self, site, announce=True):
         """Moves the VM as a live migration does: at once, carrier and caches untouched, and then (`announce`) the
         hypervisor's RARPs at the new place."""
-        old = 'y' if site == 'x' else 'x'
-        self.ip('hv', f'link set dev up{old} nomaster')
+        self.unplug()
         self.ip('hv', f'link set dev up{site} master br0')
         self.at = site
         if announce:
             self.probe('hv').call('rarp', dev=f'up{site}', mac=VM_MAC)
+
+    def unplug(self):
+        for site in 'xy':
+            self.ip('hv', f'link set dev up{site} nomaster')
 
     def filtered(self):
         """Packets that the WAN refused because of their source."""
@@ -162,3 +165,15 @@ class Sites(Lab):
             for router in r.values():
                 router.ready()
         return r
+
+
+class PerSite(Sites):
+    """Each site's gateway has a MAC of its own."""
+    MAC = {'x': '02:00:5e:00:00:0a', 'y': '02:00:5e:00:00:0b'}
+
+    def configs(self, access='nat'):
+        out = super().configs(access)
+        for s, other in (('x', 'y'), ('y', 'x')):
+            out[s]['segments'][0]['gateway'] |= {'mac': self.MAC[s], 'mode': 'per-site',
+                                                 'peers': [{'peer': SITES[other]['router'], 'mac': self.MAC[other]}]}
+        return out

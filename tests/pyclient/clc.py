@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 
+import prepared
 from channel import ChannelError, key_from_file
 from client import NotFound, RpcError, follow
 from controller import Controller, Refused
@@ -71,6 +72,32 @@ def moved(c, vm, to, drain, used):
     return {**vm, 'site': to, 'epoch': epoch, 'addresses': addresses, 'held': held, 'todo': 'move', 'drain': drain}
 
 
+def prepare(c, args):
+    vm, to = c.vm(args.vm), c.known('sites', args.to)
+    plan = vm.get('plan')
+    if plan and plan['site'] != args.to or vm['todo'] or vm['site'] == args.to:
+        raise Refused(f"VM {args.vm} is at {vm['site']}; {vm['todo'] or (plan and 'prepared for ' + plan['site']) or 'nothing to do'}")
+    if not plan:
+        c.release()
+        drain = {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max)) if v}
+        plan = moved(c, {**vm, 'epoch': max(vm['epoch'], vm.get('aborted', 0))}, args.to, drain, c.in_use(to['router']))
+    return prepared.prepare(c, vm, plan)
+
+
+def pause(c, args):
+    return prepared.pause(c, c.vm(args.vm))
+
+
+def commit(c, args):
+    prepared.commit(c, c.vm(args.vm))
+    return {'vms': [c.state.vms[args.vm]]}
+
+
+def abort(c, args):
+    prepared.abort(c, c.vm(args.vm))
+    return {'vms': [c.state.vms[args.vm]]}
+
+
 def delete(c, args):
     vm = c.state.vms.get(args.vm)
     if vm:
@@ -122,6 +149,8 @@ def sync(c, _):
 
 
 def sync_site(c, site, router):
+    for vm in [vm for vm in c.state.vms.values() if vm.get('plan') and vm['plan']['site'] == site]:
+        prepared.finish(c, vm)
     rows = {(r['segment'], r['mac']): r for r in router.rows('vms') if r['owner'] == router.name}
     for row in rows.values():
         vm = c.state.find(row['segment'], row['mac'])
@@ -201,7 +230,10 @@ def parser():
             ('--drain-max', {'type': duration}))
     command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
             ('--if-revision', {'type': int, 'metavar': 'N'}))
-    command('delete', delete, ('vm', {}))
+    command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), ('--drain-min', {'type': duration}),
+            ('--drain-max', {'type': duration}))
+    for name, run in (('pause', pause), ('commit', commit), ('abort', abort), ('delete', delete)):
+        command(name, run, ('vm', {}))
     for name, run in (('list', listing), ('release', release), ('sync', sync)):
         command(name, run)
     command('status', status, state=False)

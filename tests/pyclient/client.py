@@ -65,8 +65,16 @@ class RevisionDiffers(RpcError):
     """What changes is not at `if-revision`; `data` is the object as it is."""
 
 
+class MoveCommitted(RpcError):
+    """The move is committed already; `data` is the move."""
+
+
+class MoveAborted(RpcError):
+    """The move was aborted; `data` is the move."""
+
+
 ERRORS = {1: Denied, 2: StaleEpoch, 3: Conflict, 4: NotFound, 5: LimitReached, 6: StoreFailed, 7: EpochStep, 8: Superseded,
-          9: RevisionDiffers}
+          9: RevisionDiffers, 10: MoveCommitted, 11: MoveAborted}
 
 
 def change(method, **params):

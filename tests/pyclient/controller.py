@@ -74,6 +74,7 @@ class Controller:
     def in_use(self, router):
         """Addresses, private by segment and global, of what we know and of what the router knows."""
         rows = list(self.state.vms.values()) + self.router(router).rows('vms')
+        rows += [vm['plan'] for vm in self.state.vms.values() if vm.get('plan')]
         entries = [(r['segment'], a) for r in rows for a in r['addresses'] + r.get('held', []) + r.get('drains', [])]
         return {(s, a['private']) for s, a in entries} | {a['global'] for _, a in entries if a.get('global')}
 
@@ -158,7 +159,7 @@ class Controller:
         if vm['todo'] == 'unregister':
             self.state.forget(vm)
         else:
-            self.state.store({**vm, 'todo': None, 'drain': {}})
+            self.state.store({**vm, 'todo': None, 'drain': {}, 'plan': None})
 
     def host_routes(self, vm, remove=False):
         for route in self.known('sites', vm['site'])['routes'] if self.routed(vm) else ():

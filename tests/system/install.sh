@@ -24,6 +24,7 @@ wanted=(
 	bin/nearwayd bin/nearway bin/nearway-clc
 	share/man/man8/nearwayd.8 share/man/man1/nearway.1 share/man/man1/nearway-clc.1
 	lib/systemd/system/nearwayd.service
+	share/nearway/hooks/libvirt-qemu share/nearway/hooks/nearway-qmp share/nearway/hooks/qmp.py
 )
 for f in conf/*.yaml; do
 	wanted+=("share/doc/nearway/examples/${f##*/}")
@@ -31,7 +32,7 @@ done
 prefix=$(meson introspect "$build" --buildoptions | /usr/bin/python3 -c 'import json, sys
 print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')
 out=$(diff <(printf '%s\n' "${wanted[@]}" | sort) <(cd "$into$prefix" && find . -type f | sed 's|^\./||' | sort))
-told $? "programs, manual pages, the unit and the examples are installed, and nothing else" "$out"
+told $? "programs, manual pages, the unit, the hooks and the examples are installed, and nothing else" "$out"
 
 unit="the unit passes systemd-analyze verify"
 if command -v systemd-analyze >/dev/null; then

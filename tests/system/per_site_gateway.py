@@ -16,22 +16,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../
 from check import case, expect, finish
 from lab import wait_for
 from measure import TCP, Sessions, expect_near, gateway_mac, new_session_path, wait_owner
-from sites import BX, BX_MAC, GATEWAY, USER, VM, VM_MAC, Sites
+from sites import BX, BX_MAC, GATEWAY, USER, VM, VM_MAC, PerSite
 
 OLD, NEW, BX_GLOBAL = '203.0.113.10', '203.0.113.74', '203.0.113.21'
-MAC = {'x': '02:00:5e:00:00:0a', 'y': '02:00:5e:00:00:0b'}
-NAME = {'x': 'r-x', 'y': 'r-y'}
-
-
-class PerSite(Sites):
-    def configs(self, access='nat'):
-        out = super().configs(access)
-        for s, other in (('x', 'y'), ('y', 'x')):
-            out[s]['segments'][0]['gateway'] |= {'mac': MAC[s], 'mode': 'per-site',
-                                                 'peers': [{'peer': NAME[other], 'mac': MAC[other]}]}
-        return out
-
-
+MAC = PerSite.MAC
 lab = PerSite('per-site')
 r = lab.routers()
 x, y = r['x'], r['y']

@@ -425,6 +425,24 @@ with case('a move that was cut off is finished by giving it again, or by sync, w
     expect(len(finished) == 3, f'{finished}')
     clc('move', 'before', 'after', 'synced', '--to', 'x')
 
+with case('a move told step by step: nothing changes before its commit, which may come by the VM, and an aborted one leaves nothing'):
+    p = created('p')
+
+    def at(router):
+        return known_at(router, p['mac'])
+
+    for _ in range(2):  # each step may be given again
+        expect(clc('prepare', 'p', '--to', 'y')['state'] == 'prepared' and at(y)['owner'] == 'r-x', f"{at(y)}")
+    expect(clc('pause', 'p')['old-router'] == 'ready', 'the old router is there')
+    b = clc('commit', 'p')['vms'][0]
+    expect((b['site'], b['epoch'], at(y)['owner'], at(y)['epoch']) == ('y', 2, 'r-y', 2), f'{b}')
+    clc('prepare', 'p', '--to', 'x')
+    clc('abort', 'p')
+    expect((at(x)['owner'], clc('prepare', 'p', '--to', 'x')['epoch']) == ('r-y', 4), 'an aborted move has used up its epoch')
+    at_x.call('move.commit', segment='blue', mac=p['mac'], epoch=4)  # as when the VM arrives
+    expect(next(v for v in clc('sync')['vms'] if v['name'] == 'p')['site'] == 'x', 'sync did not find it')
+    clc('delete', 'p')
+
 with case('host routes follow a routed VM, and a route of the command is in the router'):
     v = created('v', segment='wide')
     clc('route', '10.99.0.0/16', '--router', 'r-x', '--via', '198.51.100.1', '--if-revision', '0')

@@ -1,0 +1,229 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""Moves that were prepared: nothing is lost, the VM's own standstill included.
+
+    user --- wan (BCP 38) or ru ---20 ms--- rx --- dcx
+               \                             ||        \
+                \                          VXLAN        hv --- vm     stands still, is re-plugged, goes on
+                 \                           ||        /
+                  `-----------0 ms---------- ry --- dcy
+
+The VM is a namespace. As a guest that is migrated it stops (its programs, then its wire), is somewhere else, and goes on with its
+hypervisor's RARPs. qemu_live_migration.py does the same with a real one.
+"""
+import os
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import wait_for
+from measure import Sessions, expect_near, near, new_session_rtt, wait_owner
+from router import RpcError
+from sites import DELAY_MS, SITES, USER, VM, VM_MAC, PerSite, Sites
+
+AT = {'x': '203.0.113.10', 'y': '203.0.113.74'}
+NAME = {s: site['router'] for s, site in SITES.items()}
+STANDSTILL_S, RATE = 0.15, 200
+SETTLE_S = 0.02  # what was sent before the pause reaches the VM
+COMMITTED, ABORTED = 10, 11
+
+
+class World:
+    """One VM with sessions, and moves of it."""
+
+    def __init__(self, lab, access='nat'):
+        self.lab, self.access = lab, access
+        self.r = lab.routers(access=access)
+        self.site = 'x'
+        self.r['x'].call('vm.register', segment='blue', mac=VM_MAC, addresses=self.addresses('x'))
+        wait_owner((self.r['x'], self.r['y']), VM_MAC, 'r-x')
+        for host in ('user', 'vm'):
+            lab.agent(host).call('listen')
+        lab.exec('vm', ['ping', '-c', '2', '-i', '0.2', USER], check=False)
+        self.sessions = Sessions(lab, AT['x'] if access == 'nat' else VM)
+        self.route()
+
+    def addresses(self, site):
+        return [{'private': VM, **({'global': AT[site]} if self.access == 'nat' else {})}]
+
+    def route(self):
+        """At the user's router, where there is one that knows VMs."""
+        if 'u' in self.r:
+            self.r['u'].call('route.replace', prefix=f'{VM}/32', via=SITES[self.site]['wan'])
+
+    # ---- what a hypervisor does ----
+
+    def stop(self):
+        """The guest runs no more: first its programs, which shall not notice that its wire is gone."""
+        time.sleep(SETTLE_S)
+        self.lab.agent('vm').process.popen.send_signal(signal.SIGSTOP)
+        self.lab.unplug()
+        time.sleep(STANDSTILL_S)
+
+    def go_on(self, site, announce=True):
+        self.lab.plug(site, announce)
+        self.lab.agent('vm').process.popen.send_signal(signal.SIGCONT)
+
+    # ---- what a controller says ----
+
+    def at(self, site, method, **params):
+        return self.r[site].call(method, segment='blue', mac=VM_MAC, **params)
+
+    def prepare(self, to):
+        return self.at(to, 'move.prepare', addresses=self.addresses(to), **{'drain-min': '1h', 'drain-max': '2h'})['epoch']
+
+    def move_row(self, at, epoch):
+        return next(m for m in self.r[at].rows('moves') if m['mac'] == VM_MAC and m['epoch'] == epoch)
+
+    def commit(self, to, epoch):
+        self.at(to, 'move.commit', epoch=epoch)
+        self.committed(to)
+
+    def committed(self, to):
+        wait_owner((self.r['x'], self.r['y']), VM_MAC, NAME[to])
+        self.site = to
+        self.route()
+
+    # ---- what is expected ----
+
+    def begin(self):
+        self.sessions.mark()
+        self.sessions.answered(20, 'user')
+
+    def nothing_lost(self, but=0):
+        self.sessions.answered(60, 'user')
+        lost = self.sessions.lost_of_user()
+        expect(all(f['lost'] <= but and f['answered'] > 50 for f in lost.values()), f'{lost}')
+        verdicts = self.sessions.exercise()
+        expect(not any(verdicts.values()), f'{verdicts}')
+
+    def held_and_released(self, to, epoch):
+        row = wait_for('the hold is over', lambda: (m := self.move_row(to, epoch))['released'] > 0 and m, 5)
+        expect(row['held'] == row['released'] > 0 and row['dropped'] == 0, f'{row}')
+        return row
+
+    def refused(self, code, site, method, epoch):
+        try:
+            self.at(site, method, epoch=epoch)
+        except RpcError as e:
+            expect(e.code == code and e.data['epoch'] == epoch, f'{e}, {e.data}')
+            return e.data
+        raise AssertionError(f'{method} was not refused')
+
+    def move(self, to, arrives=False, announce=True):
+        """A whole move, in the order of its steps. Returns its record."""
+        self.begin()
+        epoch = self.prepare(to)
+        answer = self.at(to, 'move.pause', epoch=epoch)
+        expect(answer['old-router'] == 'ready', f'{answer}')
+        self.stop()
+        if not arrives:
+            self.commit(to, epoch)
+        self.go_on(to, announce)
+        if arrives:
+            self.committed(to)
+        self.nothing_lost()
+        row = self.held_and_released(to, epoch)
+        expect(row['by'] == ('arrival' if arrives else 'controller'), f'{row}')
+        return row
+
+
+def there_and_back(w, what):
+    with case(f'{what}: prepared, paused, committed by the controller: not a packet of the user is lost'):
+        row = w.move('y')
+        print(f"   held and released: {row['held']} packets")
+
+    with case(f'{what}: back, committed by its arrival: the same'):
+        row = w.move('x', arrives=True)
+        print(f"   held and released: {row['held']} packets")
+
+
+def aborts(w, what):
+    with case(f'{what}: aborted when it was prepared: nothing has changed'):
+        w.begin()
+        epoch = w.prepare('y')
+        w.at('y', 'move.abort', epoch=epoch)
+        w.nothing_lost()
+        w.refused(ABORTED, 'y', 'move.commit', epoch)
+
+    with case(f'{what}: aborted in the pause: what was held goes back; lost is at most what was in the tunnel then'):
+        w.begin()
+        epoch = w.prepare('y')
+        w.at('y', 'move.pause', epoch=epoch)
+        w.stop()
+        w.go_on('x')
+        w.at('y', 'move.abort', epoch=epoch)
+        w.nothing_lost(2 * RATE * DELAY_MS // 1000)
+        row = w.held_and_released('y', epoch)
+        expect(row['state'] == 'aborted' and row['reason'] == 'asked', f'{row}')
+
+    with case(f'{what}: aborted after the commit: refused, with the move as it is'):
+        w.begin()
+        epoch = w.prepare('y')
+        w.at('y', 'move.pause', epoch=epoch)
+        w.stop()
+        w.commit('y', epoch)
+        w.go_on('y')
+        data = w.refused(COMMITTED, 'y', 'move.abort', epoch)
+        expect(data['state'] in ('draining', 'done'), f'{data}')
+        w.nothing_lost()
+
+
+# ---- NAT, one gateway MAC for all sites ----
+
+nat = World(Sites('nat'))
+there_and_back(nat, 'NAT')
+aborts(nat, 'NAT')
+
+with case('NAT: after the move a new session uses the near router, both ways'):
+    expect_near(nat.lab, nat.sessions, AT['y'])
+
+with case('NAT: a VM that says nothing is found at its new site, and gets what was held'):
+    nat.sessions.vm.call('pause')
+    nat.move('x', announce=False)
+    nat.sessions.vm.call('pause', paused=False)
+
+with case('without a pause what comes in the standstill is lost: the others could have failed'):
+    nat.begin()
+    number = nat.prepare('y')
+    nat.stop()
+    nat.commit('y', number)
+    nat.go_on('y')
+    nat.sessions.settle()
+    lost = nat.sessions.user.call('stats')['flows']['udp']['lost']
+    expect(lost >= RATE * STANDSTILL_S / 2, f'{lost} packets lost')
+    print(f'   {lost} lost in {STANDSTILL_S} s')
+
+with case('every session opened before all these moves is alive, byte for byte'):
+    for each in nat.sessions.exercise().values():
+        expect(each is None, f'{each}')
+
+with case('both routers account for every packet'):
+    for router in (nat.r['x'], nat.r['y']):
+        expect(router.imbalance() == 0, f'{router.name}: {router.imbalance()} packets')
+
+with case('the old router is dead: prepared and committed all the same, and new sessions work at once'):
+    nat.go_on('y')
+    dead = nat.prepare('x')
+    nat.r['y'].kill9()
+    reply = nat.at('x', 'move.pause', epoch=dead)
+    expect(reply['old-router'] == 'away', f'{reply}')
+    nat.stop()
+    nat.at('x', 'move.commit', epoch=dead)
+    nat.go_on('x')
+    rtt = wait_for('a new session', lambda: new_session_rtt(nat.lab, AT['x'], AT['x'], 2)[0], 5)
+    expect(near(rtt, 40, 0.5), f'{rtt} ms')
+
+# ---- the other ways ----
+
+routed = World(Sites('routed', core='ru'), 'routed')
+there_and_back(routed, 'routing method')
+aborts(routed, 'routing method')
+
+per_site = World(PerSite('per-site'))
+there_and_back(per_site, 'a gateway MAC for each site')
+aborts(per_site, 'a gateway MAC for each site')
+
+finish(*[router.process for world in (nat, routed, per_site) for router in world.r.values()])
