@@ -551,27 +551,32 @@ make_movers(struct clc_vm **vms, size_t n)
 }
 
 int
-clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e)
+clc_move_known(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e)
 {
 	const struct inv_site *to = clc_need_site(c, p->to, e);
-	struct seen_count seen = {0};
-	struct mover *m;
+	struct mover *m = to != NULL ? make_movers(vms, n) : NULL;
 	int rc;
 
-	if (to == NULL)
-		return e->code;
-	rc = clc_look(c, to, &seen, e);
-	if (rc != 0)
-		return rc;
-	m = make_movers(vms, n);
 	if (m == NULL)
-		return err_set(e, ENOMEM, "out of memory");
-	pool_take_stock(&c->state);
+		return to == NULL ? e->code : err_set(e, ENOMEM, "out of memory");
 	rc = begin_moves(c, m, n, to, p, e);
 	if (rc == 0)
 		rc = run_moves(c, m, n, to, e);
 	free(m);
 	return rc;
+}
+
+int
+clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e)
+{
+	const struct inv_site *to = clc_need_site(c, p->to, e);
+	struct seen_count seen = {0};
+	int rc = to != NULL ? clc_look(c, to, &seen, e) : e->code;
+
+	if (rc != 0)
+		return rc;
+	pool_take_stock(&c->state);
+	return clc_move_known(c, vms, n, p, e);
 }
 
 /* ---- delete ---- */

@@ -19,3 +19,5 @@ void clc_take_current(struct clc *c, struct clc_vm *vm, const json_t *current);
 /* Prepared moves to the site: commits and aborts that were cut off are finished, and what is prepared is told again, since
  * the router may have lost or aborted it. */
 int clc_finish_prepared(struct clc *c, const struct inv_site *site, struct seen_count *n, struct err *e);
+/* clc_move() once the controller has looked at the site's router and taken stock of addresses. */
+int clc_move_known(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params *p, struct err *e);

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 #include <getopt.h>
 #include <net/keys.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +34,11 @@ enum opt { /* bits: which options a command takes */
 	O_ROUTER = 1 << 8,
 	O_VIA = 1 << 9,
 	O_IF_REVISION = 1 << 10,
+	O_BATCH = 1 << 11,
 };
 
 struct args {
-	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision;
+	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision, *batch;
 	json_t *drain; /* {"drain-min": text, "drain-max": text} */
 	unsigned int given;
 	bool all, json;
@@ -59,6 +61,7 @@ static int cmd_prepare(struct clc *c, const struct args *a, json_t **out, struct
 static int cmd_pause(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_commit(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_abort(struct clc *c, const struct args *a, json_t **out, struct err *e);
+static int cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_delete(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_route(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_list(struct clc *c, const struct args *a, json_t **out, struct err *e);
@@ -75,6 +78,11 @@ static const struct command commands[] = {
 		"move VM... --to SITE | move --all --from SITE --to SITE  [--drain-min TIME] [--drain-max "
 		"TIME]",
 		"make the site's router the gateway of VMs that moved there"},
+	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_DRAIN, O_TO | O_FROM, cmd_evacuate,
+		"evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] [--drain-min TIME] "
+		"[--drain-max TIME]",
+		"move all VMs of a site, N at a time; Ctrl-C stops after a batch, and the command given "
+		"again goes on"},
 	{"prepare", 1, 1, O_TO | O_DRAIN, O_TO, cmd_prepare,
 		"prepare VM --to SITE [--drain-min TIME] [--drain-max TIME]",
 		"make the site's router ready for a VM that will move there"},
@@ -298,6 +306,101 @@ static int
 cmd_abort(struct clc *c, const struct args *a, json_t **out, struct err *e)
 {
 	return end_move(c, a, clc_abort, out, e);
+}
+
+/* ---- evacuate ---- */
+
+#define BATCH_DEFAULT 1000
+#define BATCH_MAX     100000
+
+static volatile sig_atomic_t told_to_stop;
+
+static void
+stop(int signal)
+{
+	(void)signal;
+	told_to_stop = 1;
+}
+
+/* A line a second, for whoever waits. */
+static bool
+progress(void *arg, const struct evacuation *x)
+{
+	uint64_t *told_ms = arg;
+	size_t refused = json_array_size(x->refused);
+
+	if (x->took_ms - *told_ms >= 1000 || told_to_stop) {
+		*told_ms = x->took_ms;
+		fprintf(stderr, "nearway-clc: %zu of %zu VMs moved, %zu refused, %.1f s\n", x->moved,
+			x->wanted, refused, (double)x->took_ms / 1000);
+	}
+	return !told_to_stop;
+}
+
+static int
+read_batch(const char *text, size_t *batch, struct err *e)
+{
+	unsigned long n = text != NULL ? strtoul(text, NULL, 10) : BATCH_DEFAULT;
+
+	if (n == 0 || n > BATCH_MAX || (text != NULL && text[strspn(text, "0123456789")] != '\0'))
+		return err_set(e, EINVAL, "--batch %s: not a number of 1 to %d", text, BATCH_MAX);
+	*batch = n;
+	return 0;
+}
+
+static json_t *
+report(const struct evacuation *x, size_t left)
+{
+	return json_pack("{s:I, s:I, s:O, s:I, s:I, s:I}", "moved", (json_int_t)x->moved, "left",
+		(json_int_t)left, "refused", x->refused, "batches", (json_int_t)x->batches, "took-ms",
+		(json_int_t)x->took_ms, "slowest-ms", (json_int_t)x->slowest_ms);
+}
+
+/* VMs that are still at the site, whatever is under way with them. */
+static size_t
+still_at(struct clc *c, const struct args *a)
+{
+	struct clc_vm *vm, *next;
+	size_t n = 0;
+
+	HASH_ITER (by_name, c->state.vms, vm, next)
+		n += strcmp(vm->site, a->from) == 0 &&
+		     (a->segment == NULL || strcmp(vm->segment, a->segment) == 0);
+	return n;
+}
+
+static int
+cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e)
+{
+	uint64_t told_ms = 0;
+	struct evacuation x = {.from = a->from,
+		.segment = a->segment,
+		.move = {.to = a->to},
+		.go_on = progress,
+		.arg = &told_ms};
+	int rc = read_batch(a->batch, &x.batch, e);
+
+	if (rc == 0 && inventory_site(c->inv, a->from) == NULL)
+		rc = err_set(e, ENOENT, "no site %s in the inventory", a->from);
+	if (rc == 0 && strcmp(a->from, a->to) == 0)
+		rc = err_set(e, EINVAL, "--from and --to are the same site");
+	if (rc == 0 && a->segment != NULL && inventory_segment(c->inv, a->segment) == NULL)
+		rc = err_set(e, ENOENT, "no segment %s in the inventory", a->segment);
+	if (rc == 0)
+		rc = read_drain(a->drain, &x.move, e);
+	if (rc != 0)
+		return rc;
+	signal(SIGINT, stop);
+	signal(SIGTERM, stop);
+	rc = clc_evacuate(c, &x, e);
+	*out = report(&x, still_at(c, a));
+	if (rc == 0 && told_to_stop)
+		rc = err_set(e, EINTR, "stopped: the same command goes on");
+	else if (rc == 0 && json_array_size(x.refused) > 0)
+		rc = err_set(e, EPROTO, "%zu VMs were refused and stay at site %s",
+			json_array_size(x.refused), a->from);
+	json_decref(x.refused);
+	return rc;
 }
 
 static int
@@ -534,6 +637,7 @@ static const struct option long_options[] = {
 	{"router", required_argument, NULL, 9},
 	{"via", required_argument, NULL, 10},
 	{"if-revision", required_argument, NULL, 11},
+	{"batch", required_argument, NULL, 12},
 	{0},
 };
 
@@ -541,7 +645,7 @@ static void
 take_option(struct args *a, int id, const char *name, const char *value)
 {
 	const char **at[] = {&a->site, &a->segment, &a->mac, &a->private_ip, &a->to, &a->from, NULL, NULL,
-		&a->router, &a->via, &a->if_revision};
+		&a->router, &a->via, &a->if_revision, &a->batch};
 
 	a->given |= 1u << (id - 1);
 	if (id == 7)

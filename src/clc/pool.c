@@ -40,6 +40,7 @@ pool_free(struct state *s)
 		HASH_DEL(s->taken, t);
 		free(t);
 	}
+	memset(&s->searched, 0, sizeof(s->searched));
 }
 
 void
@@ -78,25 +79,48 @@ pool_has(const struct inv_site *site, ip4 a)
 	return false;
 }
 
+static bool
+is_taken(const struct state *s, ip4 a)
+{
+	struct taken *t;
+
+	HASH_FIND(hh, s->taken, &a, sizeof(a), t);
+	return t != NULL;
+}
+
+/* What is taken stays so until stock is taken again, so a search goes on where the last one ended. */
+static ip4
+pool_next(struct state *s, const struct inv_site *site)
+{
+	ip4 first, last;
+
+	if (s->searched.site != site)
+		memset(&s->searched, 0, sizeof(s->searched));
+	s->searched.site = site;
+	for (; s->searched.pool < site->pools.n; s->searched.pool++, s->searched.address = 0) {
+		pool_range(list_at(site->pools, struct inv_pool, s->searched.pool), &first, &last);
+		if (s->searched.address < first)
+			s->searched.address = first;
+		for (; s->searched.address <= last; s->searched.address++)
+			if (!is_taken(s, (ip4)s->searched.address))
+				return (ip4)s->searched.address;
+	}
+	return 0;
+}
+
 ip4
 pool_global(struct state *s, const struct inv_site *site, struct err *e)
 {
-	struct taken *t;
-	ip4 first, last;
+	ip4 free = pool_next(s, site), first, last;
 	size_t size = 0;
 
+	if (free != 0) {
+		take(s, free);
+		return free;
+	}
 	for (size_t i = 0; i < site->pools.n; i++) {
 		pool_range(list_at(site->pools, struct inv_pool, i), &first, &last);
 		size += (size_t)last - first + 1;
-		for (uint64_t a = first; a <= last; a++) {
-			ip4 found = (ip4)a;
-
-			HASH_FIND(hh, s->taken, &found, sizeof(found), t);
-			if (t != NULL)
-				continue;
-			take(s, found);
-			return found;
-		}
 	}
 	err_set(e, ENOSPC,
 		"no global address is free at site %s: all %zu are in use or drain; add a pool, or wait",

@@ -128,12 +128,30 @@ errors_text(const json_t *list)
 }
 
 static void
+evacuated_text(const json_t *v)
+{
+	const json_t *r;
+	size_t i;
+
+	json_array_foreach(json_object_get(v, "refused"), i, r)
+		printf("refused %s: %s\n", text(r, "vm"), text(r, "error"));
+	printf("%lld VMs moved in %.1f s, %lld batches, the slowest %lld ms; %lld are left\n",
+		(long long)json_integer_value(json_object_get(v, "moved")),
+		(double)json_integer_value(json_object_get(v, "took-ms")) / 1000,
+		(long long)json_integer_value(json_object_get(v, "batches")),
+		(long long)json_integer_value(json_object_get(v, "slowest-ms")),
+		(long long)json_integer_value(json_object_get(v, "left")));
+}
+
+static void
 result_text(const char *command, const json_t *v)
 {
 	if (json_object_get(v, "vms") != NULL) {
 		vms_text(json_object_get(v, "vms"));
 	} else if (json_object_get(v, "routers") != NULL) {
 		routers_text(json_object_get(v, "routers"));
+	} else if (strcmp(command, "evacuate") == 0) {
+		evacuated_text(v);
 	} else if (json_object_get(v, "name") != NULL) {
 		vm_head();
 		vm_text(v);

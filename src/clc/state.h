@@ -75,8 +75,13 @@ struct state {
 	struct clc_vm *vms; /* by name */
 	struct clc_vm *ids;
 	struct tombstone *tombstones;
-	struct taken *taken; /* made by state_take_stock() */
-	json_t *skipped;     /* keys of rows that could not be read: an object */
+	struct taken *taken; /* made by pool_take_stock() */
+	struct {	     /* all before it in the site's pools are taken */
+		const struct inv_site *site;
+		size_t pool;
+		uint64_t address;
+	} searched;
+	json_t *skipped; /* keys of rows that could not be read: an object */
 };
 
 /* A row that cannot be read is told, left alone and skipped: one must not cost the others. */

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* evacuate.c - a site is left: all its VMs move, in batches. */
+#include "clc_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef char vm_name[NAME_LEN + 1];
+
+/* At the site it leaves, or cut off on its way to the other. */
+static bool
+has_to_move(const struct evacuation *x, const struct clc_vm *vm)
+{
+	if (x->segment != NULL && strcmp(vm->segment, x->segment) != 0)
+		return false;
+	return strcmp(vm->site, x->from) == 0 &&
+	       (vm->step == VM_ACTIVE || (vm->step == VM_MOVING && strcmp(vm->to, x->move.to) == 0));
+}
+
+/* By name: what a router says of a VM may end it. */
+static vm_name *
+all_of(struct clc *c, struct evacuation *x)
+{
+	vm_name *names = calloc(HASH_CNT(by_name, c->state.vms) + 1, sizeof(*names));
+	struct clc_vm *vm, *next;
+
+	if (names == NULL)
+		return NULL;
+	HASH_ITER (by_name, c->state.vms, vm, next)
+		if (has_to_move(x, vm))
+			memcpy(names[x->wanted++], vm->name, sizeof(*names));
+	return names;
+}
+
+static size_t
+find(struct clc *c, const struct evacuation *x, const vm_name *names, size_t n, struct clc_vm **vms)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct clc_vm *vm = state_find(&c->state, names[i]);
+
+		if (vm != NULL && has_to_move(x, vm))
+			vms[found++] = vm;
+	}
+	return found;
+}
+
+static size_t
+arrived(struct clc *c, const struct evacuation *x, const vm_name *names, size_t n)
+{
+	size_t there = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct clc_vm *vm = state_find(&c->state, names[i]);
+
+		there += vm != NULL && vm->step == VM_ACTIVE && strcmp(vm->site, x->move.to) == 0;
+	}
+	return there;
+}
+
+/* Refused, and some of them may go all the same. */
+static bool
+may_be_parted(int rc)
+{
+	return rc == -EPROTO || rc == -ENOSPC || rc == -EBUSY;
+}
+
+/* A transaction; when it is refused its halves, down to the VMs that are to blame. */
+static int
+move_some(struct clc *c, struct evacuation *x, const vm_name *names, size_t n, struct clc_vm **vms,
+	struct err *e)
+{
+	size_t k = find(c, x, names, n, vms);
+	int rc = k > 0 ? clc_move_known(c, vms, k, &x->move, e) : 0;
+
+	if (!may_be_parted(rc) ||
+		(n == 1 && rc == -ENOSPC)) /* no address is free: none is for the next one either */
+		return rc;
+	pool_take_stock(&c->state); /* what those that were refused had taken is free again */
+	if (n == 1) {
+		json_array_append_new(x->refused, json_pack("{s:s, s:s}", "vm", names[0], "error", e->text));
+		return 0;
+	}
+	rc = move_some(c, x, names, n / 2, vms, e);
+	return rc == 0 ? move_some(c, x, names + n / 2, n - n / 2, vms, e) : rc;
+}
+
+static int
+move_batch(struct clc *c, struct evacuation *x, const vm_name *names, size_t n, struct clc_vm **vms,
+	struct err *e)
+{
+	uint64_t began = env_call(c->links.env, now_ms), took;
+	size_t refused = json_array_size(x->refused);
+	int rc = move_some(c, x, names, n, vms, e);
+
+	if (rc == 0 && n > 1 && json_array_size(x->refused) - refused == n)
+		rc = err_set(e, EPROTO, "all %zu VMs of a batch were refused: %s", n,
+			json_string_value(json_object_get(json_array_get(x->refused, refused), "error")));
+
+	took = env_call(c->links.env, now_ms) - began;
+	x->slowest_ms = took > x->slowest_ms ? took : x->slowest_ms;
+	x->moved += arrived(c, x, names, n);
+	x->batches++;
+	return rc;
+}
+
+int
+clc_evacuate(struct clc *c, struct evacuation *x, struct err *e)
+{
+	const struct inv_site *to = clc_need_site(c, x->move.to, e);
+	uint64_t began = env_call(c->links.env, now_ms);
+	struct clc_vm **vms = calloc(x->batch + 1, sizeof(struct clc_vm *));
+	struct seen_count seen = {0};
+	vm_name *names = NULL;
+	int rc = to != NULL ? clc_look(c, to, &seen, e) : e->code;
+
+	x->refused = json_array();
+	if (rc == 0 && (vms == NULL || (names = all_of(c, x)) == NULL))
+		rc = err_set(e, ENOMEM, "out of memory");
+	pool_take_stock(&c->state);
+	for (size_t at = 0, n; rc == 0 && at < x->wanted; at += n) {
+		n = x->wanted - at < x->batch ? x->wanted - at : x->batch;
+		rc = move_batch(c, x, (const vm_name *)names + at, n, vms, e);
+		x->took_ms = env_call(c->links.env, now_ms) - began;
+		if (rc == 0 && !x->go_on(x->arg, x))
+			break;
+	}
+	free(names);
+	free(vms);
+	return rc;
+}
