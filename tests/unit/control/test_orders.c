@@ -93,7 +93,7 @@ assert_last(struct world *w, const struct event *last)
 	}
 }
 
-/* C-37: events 1 to 100 in every order (sampled; the simulator goes on with it) end where the order of their epochs does,
+/* C-37: events 1 to 100 in every order (500 of them, 10,000 in the suite `long`) end where the order of their epochs does,
  * C-38: and a VM that was unregistered by a later one than its registration stays so. */
 static void
 events_in_any_order_end_in_the_same_state(void **state)
