@@ -40,8 +40,8 @@ due_at(const struct vm_obj *o, uint8_t location)
 	return searching ? o->probe_since + SEARCH_MS : o->seen_at + SEEN_MS;
 }
 
-static void
-forget(struct core *c, struct vm_obj *o)
+void
+evidence_forget(struct core *c, struct vm_obj *o)
 {
 	if (!o->hint.kept)
 		return;
@@ -52,7 +52,7 @@ forget(struct core *c, struct vm_obj *o)
 static void
 keep(struct core *c, struct vm_obj *o, uint8_t location, int16_t attachment)
 {
-	forget(c, o);
+	evidence_forget(c, o);
 	if (!c->hinted)
 		timer_set(c, c->hint_timer, TICK_MS);
 	o->hint.kept = true;
@@ -97,7 +97,7 @@ move_location(struct core *c, struct vm_obj *o, uint8_t location, int16_t attach
 {
 	struct seen_txn *x = zalloc(sizeof(*x));
 
-	forget(c, o);
+	evidence_forget(c, o);
 	o->left = o->now.fwd.location;
 	o->left_attachment = o->now.fwd.attachment;
 	x->txn.apply = seen_apply;
@@ -141,7 +141,7 @@ evidence_seen(struct core *c, const struct fwd_event *ev)
 		c->events_ignored++;
 		keep(c, o, ev->location, attachment);
 	} else if (is_there(o, ev->location, attachment)) {
-		forget(c, o);
+		evidence_forget(c, o);
 	} else {
 		move_location(c, o, ev->location, attachment);
 	}
@@ -225,7 +225,7 @@ use_kept(struct core *c, struct vm_obj *o)
 	struct hint h = o->hint;
 
 	if (!is_ours(o) || o->now.epoch != h.epoch || (!o->waits && is_there(o, h.location, h.attachment)))
-		forget(c, o);
+		evidence_forget(c, o);
 	else if (!o->waits && now_ms(c) >= due_at(o, h.location))
 		move_location(c, o, h.location, h.attachment);
 }

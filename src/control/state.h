@@ -716,6 +716,8 @@ void evidence_init(struct core *c);
 void evidence_fini(struct core *c);
 /* Does a VM that has just moved still speak where it was? Two have its addresses, then. Before evidence_seen(). */
 bool evidence_of_two(struct core *c, const struct fwd_event *ev);
+/* Nothing of it is kept any more; for one that goes. */
+void evidence_forget(struct core *c, struct vm_obj *o);
 void evidence_seen(struct core *c, const struct fwd_event *ev);
 /* Our VMs that stood behind this port are searched for. */
 void evidence_link_down(struct core *c, uint16_t port);

@@ -405,6 +405,7 @@ void
 vm_free(struct core *c, struct vm_obj *o)
 {
 	handover_forget(c, o);
+	evidence_forget(c, o);
 	HASH_DEL(c->vms, o);
 	digest_leave(c, o);
 	free(c->sorted);

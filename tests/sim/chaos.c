@@ -58,7 +58,7 @@ all_disturbed(struct sim *s, uint64_t until)
 static void
 router_disturbed(struct sim *s, const struct node *n, uint64_t until)
 {
-	if (until > s->calm_since[n->index])
+	if (n->index < s->n_routers && until > s->calm_since[n->index]) /* controllers stand behind them */
 		s->calm_since[n->index] = until;
 }
 

@@ -1008,6 +1008,55 @@ moves_done_are_kept_up_to_a_bound_over_restarts(void **state)
 	world_free(w);
 }
 
+static int
+forget_apply(struct core *c, struct txn *t)
+{
+	struct mac mac = vm_mac(1);
+
+	(void)t;
+	vm_forget(c, vm_find(c, 0, &mac));
+	return 0;
+}
+
+static void
+forget_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	(void)code;
+	free(t);
+}
+
+/* A suspended machine's clocks fire late: what was kept of a VM may outlive it. */
+static void
+evidence_of_a_vm_that_is_forgotten_goes_with_it(void **state)
+{
+	struct world *w = routers(1);
+	struct node *a = world_router(w, 0);
+	struct fwd_event ev = {.kind = FWD_VM_SEEN,
+		.mac = vm_mac(1),
+		.ip = vm_private(1),
+		.location = FWD_SELF,
+		.attachment = 0};
+	struct txn *t = zalloc(sizeof(*t));
+
+	(void)state;
+	assert_int_equal(vm_register(a, 1, 0, vm_global(0, 1)), 0);
+	node_event(a, &ev);
+	world_run(w, 20);
+	ev.attachment = 1; /* too early for another place */
+	node_event(a, &ev);
+	world_run(w, 1);
+	assert_true(vm_at(a, 1)->hint.kept);
+	t->apply = forget_apply;
+	t->done = forget_done;
+	txn_submit(a->core, t);
+	world_run(w, 20);
+	assert_null(vm_at(a, 1));
+	assert_null(a->core->hinted);
+	world_run(w, 2000);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -1052,6 +1101,7 @@ main(void)
 		T(a_takeover_by_register_leaves_no_drain),
 		T(an_unregistered_vm_takes_its_drains_with_it),
 		T(moves_done_are_kept_up_to_a_bound_over_restarts),
+		T(evidence_of_a_vm_that_is_forgotten_goes_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
