@@ -98,7 +98,6 @@ move_batch(struct clc *c, struct evacuation *x, const vm_name *names, size_t n, 
 	if (rc == 0 && n > 1 && json_array_size(x->refused) - refused == n)
 		rc = err_set(e, EPROTO, "all %zu VMs of a batch were refused: %s", n,
 			json_string_value(json_object_get(json_array_get(x->refused, refused), "error")));
-
 	took = env_call(c->links.env, now_ms) - began;
 	x->slowest_ms = took > x->slowest_ms ? took : x->slowest_ms;
 	x->moved += arrived(c, x, names, n);
@@ -119,7 +118,8 @@ clc_evacuate(struct clc *c, struct evacuation *x, struct err *e)
 	x->refused = json_array();
 	if (rc == 0 && (vms == NULL || (names = all_of(c, x)) == NULL))
 		rc = err_set(e, ENOMEM, "out of memory");
-	pool_take_stock(&c->state);
+	if (rc == 0)
+		pool_take_stock(&c->state);
 	for (size_t at = 0, n; rc == 0 && at < x->wanted; at += n) {
 		n = x->wanted - at < x->batch ? x->wanted - at : x->batch;
 		rc = move_batch(c, x, (const vm_name *)names + at, n, vms, e);

@@ -152,14 +152,24 @@ pick_all(struct clc *c, const char *site, struct clc_vm **vms, size_t *n)
 	return 0;
 }
 
+static struct clc_vm *
+need_vm(struct clc *c, const char *name, struct err *e)
+{
+	struct clc_vm *vm = state_find(&c->state, name);
+
+	if (vm == NULL)
+		err_set(e, ENOENT, "no VM %s", name);
+	return vm;
+}
+
 static int
 pick_named(struct clc *c, const struct args *a, struct clc_vm **vms, size_t *n, struct err *e)
 {
 	for (int i = 0; i < a->n_words; i++) {
-		struct clc_vm *vm = state_find(&c->state, a->words[i]);
+		struct clc_vm *vm = need_vm(c, a->words[i], e);
 
 		if (vm == NULL)
-			return err_set(e, ENOENT, "no VM %s", a->words[i]);
+			return e->code;
 		for (size_t k = 0; k < *n; k++)
 			if (vms[k] == vm)
 				return err_set(e, EINVAL, "VM %s is given twice", a->words[i]);
@@ -240,16 +250,6 @@ cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	free(names);
 	free(vms);
 	return rc;
-}
-
-static struct clc_vm *
-need_vm(struct clc *c, const char *name, struct err *e)
-{
-	struct clc_vm *vm = state_find(&c->state, name);
-
-	if (vm == NULL)
-		err_set(e, ENOENT, "no VM %s", name);
-	return vm;
 }
 
 static int

@@ -49,12 +49,18 @@ struct pause_call { /* a call that waits until the old router has heard of it */
 };
 
 static void
+pause_reply(struct rpc_request *r, json_t *result_stolen, const char *old_router)
+{
+	json_object_set_new(result_stolen, "old-router", json_string(old_router));
+	rpc_reply(r, result_stolen);
+}
+
+static void
 pause_end(struct pause_call *w, const char *old_router)
 {
 	struct core *c = w->core;
 
-	json_object_set_new(w->result, "old-router", json_string(old_router));
-	rpc_reply(w->request, w->result); /* steals it */
+	pause_reply(w->request, w->result, old_router);
 	DL_DELETE(c->pauses, w);
 	c->env->ops->timer_free(w->timer);
 	free(w);
@@ -85,16 +91,10 @@ back_apply(struct core *c, struct txn *t)
 {
 	struct back *x = (struct back *)t;
 	struct move *m, *next;
-	struct move_now n;
 
 	DL_FOREACH_SAFE2(c->timed, m, next, timed_next)
-	{
-		if (!is_back(m, x->peer, x->word))
-			continue;
-		n = m->now;
-		n.holds = false;
-		move_change(c, m, &n);
-	}
+	if (is_back(m, x->peer, x->word))
+		move_hold_no_more(c, m);
 	return 0;
 }
 
@@ -141,9 +141,8 @@ heard(void *arg, int code, json_t *v)
 {
 	struct reply_to *r = arg;
 	struct core *c = r->core;
-	struct pause_call *w, *next;
-
 	struct peer *p = &c->peers[r->peer - 1];
+	struct pause_call *w, *next;
 
 	(void)v;
 	if (code == 0)
@@ -265,8 +264,7 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 	struct pause_call *w;
 
 	if (!p || !p->session || !p->shared[key.segment] || m->now.state != MOVE_PAUSED) {
-		json_object_set_new(result, "old-router", json_string("away"));
-		rpc_reply(r, result);
+		pause_reply(r, result, "away");
 		return;
 	}
 	if (!changed) { /* it was told before, and whether that was heard nobody knows */
@@ -274,8 +272,7 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 		arriving_flush(c);
 	}
 	if (p->words_heard >= m->word) { /* sooner than our own grace period was over */
-		json_object_set_new(result, "old-router", json_string("ready"));
-		rpc_reply(r, result);
+		pause_reply(r, result, "ready");
 		return;
 	}
 	w = zalloc(sizeof(*w));

@@ -213,9 +213,8 @@ prepare_again(struct core *c, struct move *m, const struct vm_move_params *p, js
 	return 0;
 }
 
-/* It is of the past, whatever the old router has heard. */
-static void
-hold_no_more(struct core *c, struct move *m)
+void
+move_hold_no_more(struct core *c, struct move *m)
 {
 	struct move_now n = m->now;
 
@@ -269,7 +268,7 @@ apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *out, 
 			p->segment);
 	m = move_active(c, &key);
 	if (m && m->now.state == MOVE_ABORTED)
-		hold_no_more(c, m);
+		move_hold_no_more(c, m); /* it is of the past, whatever the old router has heard */
 	if (m && !move_open(m))
 		m = NULL;
 	if (m && p->epoch && p->epoch != m->epoch)

@@ -665,6 +665,7 @@ void drains_init(struct core *c);
 /* Inside transactions. */
 void move_change(struct core *c, struct move *m,
 	const struct move_now *now); /* and of what forwarding does with its VM */
+void move_hold_no_more(struct core *c, struct move *m);
 void move_time_out(struct core *c, struct move *m);
 /* Its VM was heard here: commits it. 0 or an RPC_ code. */
 int move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail *f);

@@ -9,11 +9,30 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <common/log.h>
 #include <net/keys.h>
 
 #include "clc_world.h"
 
-const char *world_conf;
+static const char *world_conf; /* conf/clc.yaml */
+
+static void
+no_line(void *arg, enum log_level level, const char *text)
+{
+	(void)arg;
+	(void)level;
+	(void)text;
+}
+
+bool
+world_start(int argc, char **argv)
+{
+	if (argc != 2)
+		return false;
+	world_conf = argv[1];
+	log_set_sink(no_line, NULL);
+	return true;
+}
 
 static void
 turn(void *arg)

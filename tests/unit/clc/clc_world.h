@@ -19,8 +19,8 @@ struct world {
 	bool open;
 };
 
-extern const char *world_conf; /* conf/clc.yaml */
-
+/* By the program's argument, conf/clc.yaml, and without a line of log; false: it is not given. */
+bool world_start(int argc, char **argv);
 int world_set_up(void **state);
 int world_tear_down(void **state);
 /* The controller, as the program does at its start and end. */

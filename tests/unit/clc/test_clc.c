@@ -14,7 +14,6 @@
 #include <clc/clc.h>
 #include <clc/watch.h>
 #include <cmocka.h>
-#include <common/log.h>
 #include <mutate.h>
 #include <net/keys.h>
 
@@ -729,14 +728,6 @@ private_addresses_that_cannot_be_a_vm_are_refused(void **state)
 	assert_int_equal(clc_create(&w->c, &p, &e), 0);
 }
 
-static void
-no_line(void *arg, enum log_level level, const char *line)
-{
-	(void)arg;
-	(void)level;
-	(void)line;
-}
-
 struct heard {
 	json_int_t last[FAKE_ROUTERS];
 	unsigned int events, resyncs;
@@ -879,9 +870,5 @@ main(int argc, char **argv)
 		TEST(watch_follows_all_routers_and_resumes_where_a_connection_was_lost),
 	};
 
-	if (argc != 2)
-		return 2;
-	world_conf = argv[1];
-	log_set_sink(no_line, NULL);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return world_start(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <common/log.h>
 #include <errno.h>
 
 #include "clc_world.h"
@@ -197,14 +196,6 @@ site_without_free_addresses_takes_as_many_as_it_can(void **state)
 	json_decref(x.refused);
 }
 
-static void
-no_line(void *arg, enum log_level level, const char *text)
-{
-	(void)arg;
-	(void)level;
-	(void)text;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -219,9 +210,5 @@ main(int argc, char **argv)
 		TEST(site_without_free_addresses_takes_as_many_as_it_can),
 	};
 
-	if (argc != 2)
-		return 2;
-	world_conf = argv[1];
-	log_set_sink(no_line, NULL);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return world_start(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
 }

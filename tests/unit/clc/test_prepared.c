@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <common/log.h>
 
 #include "clc_world.h"
 
@@ -330,14 +329,6 @@ host_routes_follow_the_commit(void **state)
 	json_decref(before);
 }
 
-static void
-no_line(void *arg, enum log_level level, const char *text)
-{
-	(void)arg;
-	(void)level;
-	(void)text;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -361,9 +352,5 @@ main(int argc, char **argv)
 		TEST(host_routes_follow_the_commit),
 	};
 
-	if (argc != 2)
-		return 2;
-	world_conf = argv[1];
-	log_set_sink(no_line, NULL);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return world_start(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 2;
 }
