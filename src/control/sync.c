@@ -218,14 +218,15 @@ is_news(struct peer *p, const json_t *row)
 	return false;
 }
 
-/* What we have as the peer's has gone on to an owner who will tell us: its deletion is not forgotten, but overtaken. At a lower
- * epoch it has begun anew. */
+/* What we have as the peer's has gone on to an owner who will tell us, and whose word is taken: its deletion is not forgotten, but
+ * overtaken. At a lower epoch it has begun anew; at the same one, too, where the new owner's word would not count (wins()). */
 static void
 went_on(struct peer *p, const json_t *row)
 {
 	struct core *c = p->core;
 	int segment = segment_index(c, text_at(row, 0)), owner = router_index(c, text_at(row, 2));
 	const struct peer *now = owner > 0 ? &c->peers[owner - 1] : NULL;
+	uint64_t epoch = (uint64_t)json_integer_value(json_array_get(row, 3));
 	struct vm_obj *o;
 	struct mac mac;
 
@@ -233,8 +234,8 @@ went_on(struct peer *p, const json_t *row)
 		(now && now->asked && !now->shared[segment]))
 		return;
 	o = vm_find(c, (uint16_t)segment, &mac);
-	if (!o || o->now.fwd.owner != p->index ||
-		o->now.epoch > (uint64_t)json_integer_value(json_array_get(row, 3)))
+	if (!o || o->now.fwd.owner != p->index || o->now.epoch > epoch ||
+		(o->now.epoch == epoch && strcmp(p->conf->name, text_at(row, 2)) < 0))
 		return;
 	o->listed = p->exchange->serial;
 	p->exchange->left++;

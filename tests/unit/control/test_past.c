@@ -286,9 +286,9 @@ a_deletion_is_not_forgotten_while_an_old_store_cannot_take_it(void **state)
 	world_free(w);
 }
 
-/* r-a and r-b have a VM each, 1 and 2; both are deleted, and a day later nobody remembers. r-a is put back to before. */
+/* r-a and r-b have a VM each, 1 and 2; both are deleted, and a day later nobody remembers. r-a is down, with its store of before. */
 static struct world *
-forgotten_since(void)
+about_to_start_before_that(void)
 {
 	struct world *w = routers(3);
 	struct node *a = world_router(w, 0), *b = world_router(w, 1);
@@ -305,7 +305,15 @@ forgotten_since(void)
 		assert_int_equal(HASH_COUNT(world_router(w, i)->core->vms), 0);
 	node_crash(a);
 	stored_restore(a, old);
-	node_start(a);
+	return w;
+}
+
+static struct world *
+forgotten_since(void)
+{
+	struct world *w = about_to_start_before_that();
+
+	node_start(world_router(w, 0));
 	world_run(w, 20000);
 	return w;
 }
@@ -326,6 +334,25 @@ a_vm_of_a_peer_that_all_others_have_forgotten_goes_with_the_first_exchange(void 
 	assert_int_equal(vm_register(b, 2, 0, vm_global(1, 2)), 0);
 	assert_int_equal(vm_at(b, 2)->now.epoch, 1);
 	world_run(w, 70000);
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
+/* C-82: the VM has begun anew since, at a router with a higher name, which would not get it from the one whose it was. */
+static void
+a_vm_that_began_anew_elsewhere_is_not_kept_for_whose_it_was(void **state)
+{
+	struct world *w = about_to_start_before_that();
+	struct node *a = world_router(w, 0), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_register(c, 2, 0, vm_global(2, 2)), 0);
+	assert_int_equal(vm_at(c, 2)->now.epoch, 1);
+	world_run(w, 500);
+	node_start(a);
+	world_run(w, 5000);
+	assert_non_null(fwd_at(a, 2));
+	assert_int_equal(fwd_at(a, 2)->owner, 2);
 	assert_agreed(w, 3);
 	world_free(w);
 }
@@ -550,6 +577,7 @@ main(void)
 		T(what_is_given_back_and_cannot_be_taken_yet_is_asked_for_again),
 		T(a_deletion_is_not_forgotten_while_an_old_store_cannot_take_it),
 		T(a_vm_of_a_peer_that_all_others_have_forgotten_goes_with_the_first_exchange),
+		T(a_vm_that_began_anew_elsewhere_is_not_kept_for_whose_it_was),
 		T(a_store_from_before_a_deletion_that_all_have_forgotten_brings_the_vm_back),
 		T(what_an_old_store_brings_back_takes_no_address_from_what_its_peers_know),
 		T(an_invented_past_gains_no_more_than_a_claim),
