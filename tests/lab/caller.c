@@ -3,7 +3,7 @@
  *
  * usage: caller ADDRESS:PORT ROUTER KEY NAME KEY-FILE SEGMENT MAC PRIVATE GLOBAL GLOBAL RATE SECONDS [again]
  *
- * Sends RATE changes a second without waiting for their answers. Prints "up", then when it is done, or its channel, JSON:
+ * Sends RATE changes a second without waiting for their answers. Prints "up" when it is, then when it is done, or its channel, JSON:
  * {"sent", "acked", "refused", "median_ms", "p99_ms", "max_ms", "why" (the channel went down)}. With `again` it dials anew
  * when its channel went down, after the times of docs/controller-protocol.md, until SECONDS are over; then the JSON has also
  * {"dials", "ups", "is_up" (at the end)}.
@@ -111,11 +111,10 @@ up(void *arg, struct channel *c)
 {
 	(void)arg;
 	(void)c;
-	if (k.ups++ == 0) {
-		printf("up\n");
-		fflush(stdout);
+	printf("up\n");
+	fflush(stdout);
+	if (k.ups++ == 0)
 		k.started = now();
-	}
 	k.failed = 0;
 	k.env->ops->timer_set(k.timer, 0);
 }
