@@ -207,6 +207,12 @@ begin_prepare(struct clc *c, struct clc_vm *vm, const struct inv_site *to, const
 	return intend(c, vm, VM_PREPARED, e);
 }
 
+static bool
+was_aborted(const struct clc_vm *vm)
+{
+	return vm != NULL && vm->step == VM_ACTIVE && vm->ended == ENDED_ABORTED;
+}
+
 /* Told again; when the router has aborted it meanwhile, it may be prepared anew. */
 static int
 prepare_again(struct clc *c, struct clc_vm *vm, bool *anew, struct err *e)
@@ -216,9 +222,28 @@ prepare_again(struct clc *c, struct clc_vm *vm, bool *anew, struct err *e)
 
 	memcpy(name, vm->name, sizeof(name));
 	rc = tell_prepare(c, vm, false, e);
-	vm = state_find(&c->state, name);
-	*anew = rc != 0 && vm != NULL && vm->step == VM_ACTIVE && vm->ended == ENDED_ABORTED;
+	*anew = rc != 0 && was_aborted(state_find(&c->state, name));
 	return *anew ? 0 : rc;
+}
+
+/* Above the epochs of moves that were aborted and are not known here, one after another: somebody else's, or of a state that
+ * was lost. */
+static int
+prepare_new(struct clc *c, struct clc_vm *vm, const struct inv_site *to, const struct move_params *p,
+	struct err *e)
+{
+	char name[NAME_LEN + 1];
+	int rc;
+
+	memcpy(name, vm->name, sizeof(name));
+	do {
+		rc = begin_prepare(c, vm, to, p, e);
+		if (rc != 0)
+			return rc;
+		rc = tell_prepare(c, vm, true, e);
+		vm = state_find(&c->state, name);
+	} while (rc == -ECANCELED && was_aborted(vm));
+	return rc;
 }
 
 int
@@ -238,8 +263,7 @@ clc_prepare(struct clc *c, struct clc_vm *vm, const struct move_params *p, struc
 	if (strcmp(vm->site, to->name) == 0)
 		return err_set(e, EEXIST, "VM %s is at site %s already", vm->name, vm->site);
 	pool_take_stock(&c->state);
-	rc = begin_prepare(c, vm, to, p, e);
-	return rc == 0 ? tell_prepare(c, vm, true, e) : rc;
+	return prepare_new(c, vm, to, p, e);
 }
 
 int

@@ -143,6 +143,24 @@ move_after_an_aborted_one_has_another_epoch(void **state)
 }
 
 static void
+epochs_of_aborted_moves_that_it_does_not_know_are_passed_over(void **state)
+{
+	struct world *w = prepared(state);
+
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(abort_move(w), 0);
+		assert_int_equal(prepare(w, "y"), 0);
+	}
+	assert_int_equal(abort_move(w), 0);
+	vm1(w)->ended = ENDED_NONE; /* its state is an older one */
+	vm1(w)->ended_epoch = 0;
+	assert_int_equal(prepare(w, "y"), 0);
+	assert_string_equal(fake_move_state(&w->g, ID, 6), "prepared");
+	assert_int_equal(commit(w), 0);
+	assert_at(w, "vm1", "r-y");
+}
+
+static void
 vm_that_arrived_by_itself_is_found_so(void **state)
 {
 	struct world *w = prepared(state);
@@ -338,6 +356,7 @@ main(int argc, char **argv)
 		TEST(each_step_may_be_given_again),
 		TEST(address_of_a_prepared_move_is_nobody_elses_until_it_is_aborted),
 		TEST(move_after_an_aborted_one_has_another_epoch),
+		TEST(epochs_of_aborted_moves_that_it_does_not_know_are_passed_over),
 		TEST(vm_that_arrived_by_itself_is_found_so),
 		TEST(abort_that_comes_too_late_says_where_the_vm_is),
 		TEST(commit_that_comes_too_late_says_so_and_another_move_may_follow),
