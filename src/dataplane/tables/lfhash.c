@@ -4,120 +4,58 @@
 #include "fold.h"
 
 #include <errno.h>
+#include <rte_common.h>
 #include <rte_cycles.h>
 #include <rte_errno.h>
-#include <rte_hash.h>
-#include <rte_jhash.h>
-#include <stdio.h>
+#include <rte_malloc.h>
+#include <rte_prefetch.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 
+#define WAYS	     4 /* entries of a bucket */
 #define WAIT_STEP_US 20
 #define WAIT_MAX_US  1000000
 
-/* A deleted key's position: a reader that is in the middle of a look-up may still compare the key there. */
+/* What stands for a key in the table: its complement, so that a new table is all zero; or */
+enum mark {
+	EMPTY, /* nothing here, and no key stands farther on because this bucket was full: a reader stops */
+	FREE,  /* nothing here, but go on */
+	RESTS, /* deleted: a reader may still be about to read its value; go on */
+	MARKS
+};
+
+_Static_assert(LFHASH_KEY_MAX == ~(uint64_t)MARKS, "no key looks like a mark");
+
+struct bucket {
+	uint64_t key[WAYS];
+	uint64_t value[WAYS];
+} __rte_cache_aligned;
+
+_Static_assert(sizeof(struct bucket) == 64, "a bucket is one cache line");
+
+/* A deleted key's position: a reader that is in the middle of a look-up may still read the value there. */
 struct retired {
 	uint64_t token;
 	uint32_t position;
 };
 
 struct lfhash {
-	struct rte_hash *hash;
+	struct bucket *buckets; /* at most half of their entries are in use or rest */
+	uint32_t n_buckets;
+	uint64_t seed;
+	/* writer only */
 	struct rcu *rcu;
+	uint32_t *passed; /* by bucket: keys that stand farther on because it was full */
 	uint32_t entries, count;
 	uint32_t positions;	 /* entries and the margin */
 	struct retired *retired; /* a ring of `positions` */
 	uint32_t head, n_retired;
 };
 
-_Static_assert(sizeof(void *) == sizeof(uint64_t), "rte_hash keeps a pointer, we keep 64 bits in it");
-
-/* ---- hash and compare ---- */
-
-static inline uint32_t
-hash64(uint64_t key, uint32_t seed)
-{
-	uint64_t s = seed * UINT64_C(0x9e3779b97f4a7c15);
-
-	return (uint32_t)fold(
-		fold(key ^ s, s | 1) ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db));
-}
-
-static uint32_t
-hash_4(const void *key, uint32_t len, uint32_t seed)
-{
-	uint32_t k;
-
-	(void)len;
-	memcpy(&k, key, sizeof(k));
-	return hash64(k, seed);
-}
-
-static uint32_t
-hash_8(const void *key, uint32_t len, uint32_t seed)
-{
-	uint64_t k;
-
-	(void)len;
-	memcpy(&k, key, sizeof(k));
-	return hash64(k, seed);
-}
-
-static int
-compare_4(const void *a, const void *b, size_t len)
-{
-	uint32_t x, y;
-
-	(void)len;
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x != y;
-}
-
-static int
-compare_8(const void *a, const void *b, size_t len)
-{
-	uint64_t x, y;
-
-	(void)len;
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x != y;
-}
-
-static struct rte_hash *
-create(const struct lfhash *h, const char *name, uint32_t key_len)
-{
-	char unique[RTE_HASH_NAMESIZE];
-	uint32_t seed;
-	struct rte_hash_parameters p = {
-		.name = unique,
-		.entries = h->positions,
-		.key_len = key_len,
-		.hash_func = key_len == 4   ? hash_4
-			     : key_len == 8 ? hash_8
-					    : rte_jhash,
-		.socket_id = SOCKET_ID_ANY,
-		.extra_flag = RTE_HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF | RTE_HASH_EXTRA_FLAGS_EXT_TABLE,
-	};
-	struct rte_hash *hash;
-
-	/* rte_hash and its rings have names in one space per process; prefixes and the ring's limit leave 24. */
-	snprintf(unique, sizeof(unique), "%.8s_%zx", name, (size_t)h / 16);
-	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-		return NULL;
-	p.hash_func_init_val = seed;
-	hash = rte_hash_create(&p);
-	if (hash != NULL && key_len == 4)
-		rte_hash_set_cmp_func(hash, compare_4);
-	if (hash != NULL && key_len == 8)
-		rte_hash_set_cmp_func(hash, compare_8);
-	return hash;
-}
+/* ---- life ---- */
 
 struct lfhash *
-lfhash_new(const char *name, uint32_t key_len, uint32_t entries, struct rcu *rcu)
+lfhash_new(uint32_t entries, struct rcu *rcu)
 {
 	struct lfhash *h = calloc(1, sizeof(*h));
 
@@ -126,14 +64,13 @@ lfhash_new(const char *name, uint32_t key_len, uint32_t entries, struct rcu *rcu
 	h->rcu = rcu;
 	h->entries = entries;
 	h->positions = entries + entries / 4 + 64;
+	h->n_buckets = h->positions / (WAYS / 2) + 1;
+	h->buckets = rte_zmalloc("lfhash", h->n_buckets * sizeof(*h->buckets), RTE_CACHE_LINE_SIZE);
+	h->passed = calloc(h->n_buckets, sizeof(*h->passed));
 	h->retired = calloc(h->positions, sizeof(*h->retired));
-	if (h->retired == NULL)
+	if (h->buckets == NULL || h->passed == NULL || h->retired == NULL ||
+		getrandom(&h->seed, sizeof(h->seed), 0) != sizeof(h->seed))
 		goto nomem;
-	h->hash = create(h, name, key_len);
-	if (h->hash == NULL) {
-		lfhash_free(h);
-		return NULL;
-	}
 	return h;
 nomem:
 	lfhash_free(h);
@@ -146,30 +83,113 @@ lfhash_free(struct lfhash *h)
 {
 	if (h == NULL)
 		return;
-	rte_hash_free(h->hash);
+	rte_free(h->buckets);
+	free(h->passed);
 	free(h->retired);
 	free(h);
 }
 
 /* ---- readers ---- */
 
-uint64_t
-lfhash_find_bulk(const struct lfhash *h, const void **keys, uint32_t n, uint64_t *values)
+/* The bucket that a key belongs to, unless it is full. */
+static inline uint32_t
+home(const struct lfhash *h, uint64_t key)
 {
+	uint64_t x = fold(fold(key ^ h->seed, h->seed | 1) ^ UINT64_C(0xa0761d6478bd642f),
+		UINT64_C(0xe7037ed1a0b428db));
+
+	return (uint32_t)((x >> 32) * h->n_buckets >> 32);
+}
+
+static inline uint32_t
+after(const struct lfhash *h, uint32_t bucket)
+{
+	return bucket + 1 < h->n_buckets ? bucket + 1 : 0;
+}
+
+static inline uint64_t
+key_at(const struct bucket *b, uint32_t way)
+{
+	return __atomic_load_n(&b->key[way], __ATOMIC_RELAXED);
+}
+
+/* Bit i: way i of the bucket holds it. Without a branch: which way it is cannot be foretold. */
+static inline uint32_t
+ways_with(const struct bucket *b, uint64_t stored)
+{
+	uint32_t ways = 0;
+
+	for (uint32_t i = 0; i < WAYS; i++)
+		ways |= (uint32_t)(key_at(b, i) == stored) << i;
+	return ways;
+}
+
+/* The value of a way where the key was seen; false: it is gone by now. */
+static inline bool
+take(const struct bucket *b, uint32_t way, uint64_t stored, uint64_t *value)
+{
+	if (__atomic_load_n(&b->key[way], __ATOMIC_ACQUIRE) != stored || stored < MARKS)
+		return false;
+	*value = __atomic_load_n(&b->value[way], __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Not in its own bucket, and that has been full. */
+static __rte_noinline bool
+find_farther(const struct lfhash *h, uint32_t bucket, uint64_t stored, uint64_t *value)
+{
+	for (uint32_t n = 1; n < h->n_buckets; n++) {
+		const struct bucket *b = &h->buckets[bucket = after(h, bucket)];
+		uint32_t ways = ways_with(b, stored);
+
+		if (ways != 0)
+			return take(b, (uint32_t)__builtin_ctz(ways), stored, value);
+		if (ways_with(b, EMPTY) != 0)
+			return false;
+	}
+	return false;
+}
+
+static inline bool
+find(const struct lfhash *h, uint32_t bucket, uint64_t key, uint64_t *value)
+{
+	const struct bucket *b = &h->buckets[bucket];
+	uint32_t ways = ways_with(b, ~key);
+
+	if (likely(ways != 0))
+		return take(b, (uint32_t)__builtin_ctz(ways), ~key, value);
+	return ways_with(b, EMPTY) == 0 && find_farther(h, bucket, ~key, value);
+}
+
+uint64_t
+lfhash_find_bulk(const struct lfhash *h, const void *keys, uint32_t n, uint64_t *values)
+{
+	uint32_t buckets[LFHASH_BULK_MAX];
+	const char(*key)[sizeof(uint64_t)] = keys;
 	uint64_t hits = 0;
 
-	if (n != 0)
-		rte_hash_lookup_bulk_data(h->hash, keys, n, &hits, (void **)values);
+	for (uint32_t i = 0; i < n; i++) {
+		buckets[i] = home(h, lfhash_key(key[i]));
+		rte_prefetch0(&h->buckets[buckets[i]]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		hits |= (uint64_t)find(h, buckets[i], lfhash_key(key[i]), &values[i]) << i;
 	return hits;
 }
 
 bool
-lfhash_find(const struct lfhash *h, const void *key, uint64_t *value)
+lfhash_find(const struct lfhash *h, uint64_t key, uint64_t *value)
 {
-	return rte_hash_lookup_data(h->hash, key, (void **)value) >= 0;
+	return find(h, home(h, key), key, value);
 }
 
 /* ---- writer ---- */
+
+static void
+mark(struct bucket *b, uint32_t way, enum mark m)
+{
+	__atomic_store_n(&b->key[way], m, __ATOMIC_RELEASE);
+}
 
 /* Gives back positions whose grace period is over. Own queue, not rcu_defer(): a put may run it at any time, and
  * must not run other people's callbacks then. */
@@ -177,7 +197,9 @@ static void
 reclaim(struct lfhash *h)
 {
 	while (h->n_retired != 0 && rcu_passed(h->rcu, h->retired[h->head].token)) {
-		rte_hash_free_key_with_position(h->hash, (int32_t)h->retired[h->head].position);
+		uint32_t position = h->retired[h->head].position, bucket = position / WAYS;
+
+		mark(&h->buckets[bucket], position % WAYS, h->passed[bucket] != 0 ? FREE : EMPTY);
 		h->head = (h->head + 1) % h->positions;
 		h->n_retired--;
 	}
@@ -206,29 +228,87 @@ lfhash_reserve(struct lfhash *h, uint32_t n)
 	return 0;
 }
 
-int
-lfhash_put(struct lfhash *h, const void *key, uint64_t value)
+/* There is room somewhere: at most half of all entries are taken. */
+static void
+insert(struct lfhash *h, uint64_t key, uint64_t value)
 {
-	bool known = rte_hash_lookup(h->hash, key) >= 0;
+	uint32_t bucket = home(h, key), room;
+	struct bucket *b;
 
-	if (!known && lfhash_reserve(h, 1) != 0)
-		return -ENOSPC;
-	if (rte_hash_add_key_data(h->hash, key, (void *)(uintptr_t)value) < 0)
-		return -ENOSPC;
-	h->count += !known;
-	return 0;
+	for (;; bucket = after(h, bucket)) {
+		b = &h->buckets[bucket];
+		room = ways_with(b, EMPTY) | ways_with(b, FREE);
+		if (room != 0)
+			break;
+		h->passed[bucket]++;
+	}
+	room = (uint32_t)__builtin_ctz(room);
+	__atomic_store_n(&b->value[room], value, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->key[room], ~key, __ATOMIC_RELEASE);
+}
+
+/* Where a key stands that is there. */
+static bool
+locate(const struct lfhash *h, uint64_t key, uint32_t *bucket, uint32_t *way)
+{
+	*bucket = home(h, key);
+	for (uint32_t n = 0; key <= LFHASH_KEY_MAX && n < h->n_buckets; n++, *bucket = after(h, *bucket)) {
+		const struct bucket *b = &h->buckets[*bucket];
+		uint32_t ways = ways_with(b, ~key);
+
+		if (ways != 0) {
+			*way = (uint32_t)__builtin_ctz(ways);
+			return true;
+		}
+		if (ways_with(b, EMPTY) != 0)
+			return false;
+	}
+	return false;
 }
 
 int
-lfhash_del(struct lfhash *h, const void *key)
+lfhash_put(struct lfhash *h, uint64_t key, uint64_t value)
 {
-	int32_t position = rte_hash_del_key(h->hash, key);
+	uint32_t bucket, way;
 
-	if (position < 0)
+	if (key > LFHASH_KEY_MAX)
+		return -EINVAL;
+	if (locate(h, key, &bucket, &way)) {
+		__atomic_store_n(&h->buckets[bucket].value[way], value, __ATOMIC_RELEASE);
+		return 0;
+	}
+	if (lfhash_reserve(h, 1) != 0)
+		return -ENOSPC;
+	insert(h, key, value);
+	h->count++;
+	return 0;
+}
+
+/* One key less stands farther on. After the last one readers may stop here. */
+static void
+unpass(struct lfhash *h, uint32_t bucket)
+{
+	struct bucket *b = &h->buckets[bucket];
+
+	if (--h->passed[bucket] != 0)
+		return;
+	for (uint32_t free = ways_with(b, FREE); free != 0; free &= free - 1)
+		mark(b, (uint32_t)__builtin_ctz(free), EMPTY);
+}
+
+int
+lfhash_del(struct lfhash *h, uint64_t key)
+{
+	uint32_t bucket, way;
+
+	if (!locate(h, key, &bucket, &way))
 		return -ENOENT;
+	mark(&h->buckets[bucket], way, RESTS);
+	for (uint32_t b = home(h, key); b != bucket; b = after(h, b))
+		unpass(h, b);
 	h->count--;
 	h->retired[(h->head + h->n_retired++) % h->positions] =
-		(struct retired){rcu_start(h->rcu), (uint32_t)position};
+		(struct retired){rcu_start(h->rcu), bucket * WAYS + way};
 	reclaim(h);
 	return 0;
 }
@@ -240,7 +320,17 @@ lfhash_count(const struct lfhash *h)
 }
 
 bool
-lfhash_next(const struct lfhash *h, uint32_t *next, const void **key, uint64_t *value)
+lfhash_next(const struct lfhash *h, uint32_t *next, uint64_t *key, uint64_t *value)
 {
-	return rte_hash_iterate(h->hash, key, (void **)value, next) >= 0;
+	while (*next / WAYS < h->n_buckets) {
+		const struct bucket *b = &h->buckets[*next / WAYS];
+		uint32_t way = (*next)++ % WAYS;
+
+		if (b->key[way] < MARKS)
+			continue;
+		*key = ~b->key[way];
+		*value = b->value[way];
+		return true;
+	}
+	return false;
 }

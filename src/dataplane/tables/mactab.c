@@ -24,7 +24,7 @@ mactab_new(uint32_t entries, struct rcu *rcu)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	t->hash = lfhash_new("mac", sizeof(struct vm_key_mac), entries, rcu);
+	t->hash = lfhash_new(entries, rcu);
 	if (t->hash == NULL) {
 		free(t);
 		return NULL;
@@ -47,12 +47,8 @@ mactab_free(struct mactab *t)
 uint64_t
 mactab_find(const struct mactab *t, const struct vm_key_mac *keys, uint32_t n, struct mac_entry *out)
 {
-	const void *p[LFHASH_BULK_MAX];
-	uint64_t values[LFHASH_BULK_MAX] = {0}, hits;
+	uint64_t values[LFHASH_BULK_MAX] = {0}, hits = lfhash_find_bulk(t->hash, keys, n, values);
 
-	for (uint32_t i = 0; i < n; i++)
-		p[i] = &keys[i];
-	hits = lfhash_find_bulk(t->hash, p, n, values);
 	memcpy(out, values, n * sizeof(*out));
 	return hits;
 }
@@ -64,7 +60,7 @@ find_entry(const struct mactab *t, const struct vm_key_mac *key, uint32_t *entry
 	struct mac_entry e;
 	uint64_t value;
 
-	if (!lfhash_find(t->hash, key, &value))
+	if (!lfhash_find(t->hash, lfhash_key(key), &value))
 		return false;
 	memcpy(&e, &value, sizeof(e));
 	*entry = e.entry;
@@ -84,7 +80,7 @@ mactab_put(struct mactab *t, const struct vm_key_mac *key, const struct mac_entr
 	if (!known)
 		put.entry = t->free[t->n_free - 1];
 	memcpy(&value, &put, sizeof(value));
-	rc = lfhash_put(t->hash, key, value);
+	rc = lfhash_put(t->hash, lfhash_key(key), value);
 	if (rc == 0 && !known)
 		t->n_free--;
 	return rc;
@@ -98,7 +94,7 @@ mactab_del(struct mactab *t, const struct vm_key_mac *key)
 	if (!find_entry(t, key, &entry))
 		return -ENOENT;
 	t->free[t->n_free++] = entry;
-	return lfhash_del(t->hash, key);
+	return lfhash_del(t->hash, lfhash_key(key));
 }
 
 uint32_t
@@ -116,12 +112,11 @@ mactab_entries(const struct mactab *t)
 bool
 mactab_next(const struct mactab *t, uint32_t *next, struct vm_key_mac *key, struct mac_entry *e)
 {
-	const void *k;
-	uint64_t value;
+	uint64_t k, value;
 
 	if (!lfhash_next(t->hash, next, &k, &value))
 		return false;
-	memcpy(key, k, sizeof(*key));
+	memcpy(key, &k, sizeof(*key));
 	memcpy(e, &value, sizeof(*e));
 	return true;
 }

@@ -15,7 +15,7 @@ hash(const struct neightab *t)
 struct neightab *
 neightab_new(uint32_t entries, struct rcu *rcu)
 {
-	return (struct neightab *)lfhash_new("neigh", sizeof(struct neigh_key), entries, rcu);
+	return (struct neightab *)lfhash_new(entries, rcu);
 }
 
 void
@@ -28,17 +28,20 @@ neightab_free(struct neightab *t)
 void
 neightab_find(const struct neightab *t, const struct neigh_key *keys, uint32_t n, struct neigh *out)
 {
-	const void *p[LFHASH_BULK_MAX];
-	uint64_t values[LFHASH_BULK_MAX], hits;
+	uint64_t bits[LFHASH_BULK_MAX], values[LFHASH_BULK_MAX], hits;
 	uint8_t ask[LFHASH_BULK_MAX];
 	uint32_t asked = 0;
 
+	if (n == 0)
+		return;
 	for (uint32_t i = 0; i < n; i++) {
-		if (i == 0 || memcmp(&keys[i], &keys[i - 1], sizeof(keys[i])) != 0)
-			p[asked++] = &keys[i];
+		uint64_t key = lfhash_key(&keys[i]);
+
+		if (asked == 0 || key != bits[asked - 1])
+			bits[asked++] = key;
 		ask[i] = (uint8_t)(asked - 1);
 	}
-	hits = lfhash_find_bulk(hash(t), p, asked, values);
+	hits = lfhash_find_bulk(hash(t), bits, asked, values);
 	for (uint32_t i = 0; i < asked; i++)
 		if ((hits >> i & 1) == 0)
 			values[i] = 0; /* NEIGH_NONE */
@@ -52,13 +55,13 @@ neightab_put(struct neightab *t, const struct neigh_key *key, const struct neigh
 	uint64_t value;
 
 	memcpy(&value, n, sizeof(value));
-	return lfhash_put(hash(t), key, value);
+	return lfhash_put(hash(t), lfhash_key(key), value);
 }
 
 int
 neightab_del(struct neightab *t, const struct neigh_key *key)
 {
-	return lfhash_del(hash(t), key);
+	return lfhash_del(hash(t), lfhash_key(key));
 }
 
 uint32_t
@@ -70,12 +73,11 @@ neightab_count(const struct neightab *t)
 bool
 neightab_next(const struct neightab *t, uint32_t *next, struct neigh_key *key, struct neigh *n)
 {
-	const void *k;
-	uint64_t value;
+	uint64_t k, value;
 
 	if (!lfhash_next(hash(t), next, &k, &value))
 		return false;
-	memcpy(key, k, sizeof(*key));
+	memcpy(key, &k, sizeof(*key));
 	memcpy(n, &value, sizeof(*n));
 	return true;
 }

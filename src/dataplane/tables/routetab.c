@@ -39,7 +39,7 @@ routetab_new(uint32_t routes, struct rcu *rcu)
 		rte_errno = ENOMEM;
 		return NULL;
 	}
-	t->hash = lfhash_new("route", sizeof(struct key), routes, rcu);
+	t->hash = lfhash_new(routes, rcu);
 	if (t->hash == NULL) {
 		free(t);
 		return NULL;
@@ -77,9 +77,7 @@ may_match(const struct routetab *t, uint8_t len, rte_be32_t prefix)
 static uint64_t
 find_length(const struct routetab *t, struct key k, const rte_be32_t *dst, uint64_t todo, struct nexthop *nh)
 {
-	const void *p[LFHASH_BULK_MAX];
-	struct key keys[LFHASH_BULK_MAX];
-	uint64_t values[LFHASH_BULK_MAX], asking = 0, hits, found = 0;
+	uint64_t keys[LFHASH_BULK_MAX], values[LFHASH_BULK_MAX], asking = 0, hits, found = 0;
 	uint8_t ask[LFHASH_BULK_MAX];
 	uint32_t n = 0;
 
@@ -89,15 +87,14 @@ find_length(const struct routetab *t, struct key k, const rte_be32_t *dst, uint6
 		k.prefix = dst[i] & t->mask[k.len];
 		if (!may_match(t, k.len, k.prefix))
 			continue;
-		if (n == 0 || keys[n - 1].prefix != k.prefix) {
-			keys[n] = k;
-			p[n] = &keys[n];
-			n++;
-		}
+		if (n == 0 || keys[n - 1] != lfhash_key(&k))
+			keys[n++] = lfhash_key(&k);
 		ask[i] = (uint8_t)(n - 1);
 		asking |= UINT64_C(1) << i;
 	}
-	hits = lfhash_find_bulk(t->hash, p, n, values);
+	if (n == 0)
+		return todo;
+	hits = lfhash_find_bulk(t->hash, keys, n, values);
 	for (; asking != 0; asking &= asking - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(asking);
 
@@ -160,7 +157,7 @@ routetab_put(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len, c
 
 	memcpy(&value, nh, sizeof(value));
 	filter_add(t, &k);
-	rc = lfhash_put(t->hash, &k, value);
+	rc = lfhash_put(t->hash, lfhash_key(&k), value);
 	if (rc != 0 || lfhash_count(t->hash) == before) { /* refused, or it was there and has its count */
 		filter_remove(t, &k);
 		return rc;
@@ -174,7 +171,7 @@ int
 routetab_del(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len)
 {
 	struct key k = key(t, vrf, prefix, len);
-	int rc = lfhash_del(t->hash, &k);
+	int rc = lfhash_del(t->hash, lfhash_key(&k));
 
 	if (rc != 0)
 		return rc;
@@ -190,7 +187,7 @@ routetab_has(const struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t 
 	struct key k = key(t, vrf, prefix, len);
 	uint64_t value;
 
-	return lfhash_find(t->hash, &k, &value);
+	return lfhash_find(t->hash, lfhash_key(&k), &value);
 }
 
 uint32_t
@@ -209,16 +206,15 @@ bool
 routetab_next(const struct routetab *t, uint32_t *next, uint16_t *vrf, rte_be32_t *prefix, uint8_t *len,
 	struct nexthop *nh)
 {
-	const void *p;
-	const struct key *k;
-	uint64_t value;
+	uint64_t bits, value;
+	struct key k;
 
-	if (!lfhash_next(t->hash, next, &p, &value))
+	if (!lfhash_next(t->hash, next, &bits, &value))
 		return false;
-	k = p;
-	*vrf = k->vrf;
-	*prefix = k->prefix;
-	*len = k->len;
+	memcpy(&k, &bits, sizeof(k));
+	*vrf = k.vrf;
+	*prefix = k.prefix;
+	*len = k.len;
 	memcpy(nh, &value, sizeof(*nh));
 	return true;
 }

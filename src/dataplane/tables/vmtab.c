@@ -26,13 +26,9 @@
 
 enum kind { BY_IP, BY_MAC, BY_GLOBAL, KINDS };
 
-struct key { /* of any kind, as the hash takes it */
+struct key {
 	enum kind kind;
-	union {
-		struct vm_key_ip ip;
-		struct vm_key_mac mac;
-		rte_be32_t global;
-	};
+	uint64_t bits; /* as the hash takes it: struct vm_key_ip, struct vm_key_mac, or a global address */
 };
 
 struct writer_slot {	       /* what only the writer needs to know of a slot */
@@ -96,23 +92,29 @@ holds_mac(const struct vm_rec *r, const struct vm_key_mac *k)
 }
 
 static inline bool
-holds_global(const struct vm_rec *r, const rte_be32_t *k)
+holds_global(const struct vm_rec *r, rte_be32_t k)
 {
 	for (uint32_t i = 0; i < r->n_addresses; i++)
-		if (r->addresses[i].global == *k)
+		if (r->addresses[i].global == k)
 			return true;
 	for (uint32_t i = 0; i < r->n_drains; i++)
-		if (r->drains[i].global == *k)
+		if (r->drains[i].global == k)
 			return true;
 	return false;
 }
 
 static inline bool
-holds(const struct vm_rec *r, enum kind kind, const void *key)
+holds(const struct vm_rec *r, enum kind kind, uint64_t key)
 {
+	union {
+		uint64_t bits;
+		struct vm_key_ip ip;
+		struct vm_key_mac mac;
+	} k = {.bits = key};
+
 	if (kind == BY_IP)
-		return holds_ip(r, key);
-	return kind == BY_MAC ? holds_mac(r, key) : holds_global(r, key);
+		return holds_ip(r, &k.ip);
+	return kind == BY_MAC ? holds_mac(r, &k.mac) : holds_global(r, (rte_be32_t)key);
 }
 
 /* ---- readers ---- */
@@ -124,7 +126,7 @@ load(const struct vmtab *t, uint32_t slot)
 }
 
 static const struct vm_rec *
-before_move(const struct vm_rec *rec, uint64_t value, enum kind kind, const void *key)
+before_move(const struct vm_rec *rec, uint64_t value, enum kind kind, uint64_t key)
 {
 	const struct vm_rec *prev;
 
@@ -137,7 +139,7 @@ before_move(const struct vm_rec *rec, uint64_t value, enum kind kind, const void
 /* The key was there, but the record it led to does not hold it: either nobody does any more, or the writer is just
  * at work. A miss counts only when neither key nor slot changed while we looked; records are not reused under us. */
 static __rte_noinline const struct vm_rec *
-look_again(const struct vmtab *t, enum kind kind, const void *key)
+look_again(const struct vmtab *t, enum kind kind, uint64_t key)
 {
 	const struct vm_rec *rec = NULL, *seen, *prev;
 	uint64_t value = UINT64_MAX, again;
@@ -158,8 +160,9 @@ look_again(const struct vmtab *t, enum kind kind, const void *key)
 }
 
 static __rte_always_inline void
-find(const struct vmtab *t, enum kind kind, const void **keys, uint32_t n, const struct vm_rec **recs)
+find(const struct vmtab *t, enum kind kind, const void *keys, uint32_t n, const struct vm_rec **recs)
 {
+	const char(*key)[sizeof(uint64_t)] = keys;
 	uint64_t values[LFHASH_BULK_MAX], hits = lfhash_find_bulk(t->hash[kind], keys, n, values);
 
 	for (uint64_t h = hits; h != 0; h &= h - 1)
@@ -172,39 +175,33 @@ find(const struct vmtab *t, enum kind kind, const void **keys, uint32_t n, const
 	for (uint64_t h = hits; h != 0; h &= h - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(h);
 
-		if (unlikely(recs[i] == NULL || !holds(recs[i], kind, keys[i])))
-			recs[i] = look_again(t, kind, keys[i]);
+		if (unlikely(recs[i] == NULL || !holds(recs[i], kind, lfhash_key(key[i]))))
+			recs[i] = look_again(t, kind, lfhash_key(key[i]));
 	}
 }
 
 void
 vmtab_by_ip(const struct vmtab *t, const struct vm_key_ip *keys, uint32_t n, const struct vm_rec **recs)
 {
-	const void *p[LFHASH_BULK_MAX];
-
-	for (uint32_t i = 0; i < n; i++)
-		p[i] = &keys[i];
-	find(t, BY_IP, p, n, recs);
+	find(t, BY_IP, keys, n, recs);
 }
 
 void
 vmtab_by_mac(const struct vmtab *t, const struct vm_key_mac *keys, uint32_t n, const struct vm_rec **recs)
 {
-	const void *p[LFHASH_BULK_MAX];
-
-	for (uint32_t i = 0; i < n; i++)
-		p[i] = &keys[i];
-	find(t, BY_MAC, p, n, recs);
+	find(t, BY_MAC, keys, n, recs);
 }
 
 void
 vmtab_by_global(const struct vmtab *t, const rte_be32_t *keys, uint32_t n, const struct vm_rec **recs)
 {
-	const void *p[LFHASH_BULK_MAX];
+	uint64_t bits[LFHASH_BULK_MAX];
 
+	if (n == 0)
+		return;
 	for (uint32_t i = 0; i < n; i++)
-		p[i] = &keys[i];
-	find(t, BY_GLOBAL, p, n, recs);
+		bits[i] = keys[i];
+	find(t, BY_GLOBAL, bits, n, recs);
 }
 
 /* ---- life ---- */
@@ -232,9 +229,9 @@ vmtab_new(uint32_t vms, struct rcu *rcu)
 	t->writer = calloc(t->n_slots, sizeof(*t->writer));
 	t->free_slots = calloc(t->n_slots, sizeof(*t->free_slots));
 	t->pool = recpool_new(vms);
-	t->hash[BY_IP] = lfhash_new("vm-ip", sizeof(struct vm_key_ip), 2 * t->n_slots + 512, rcu);
-	t->hash[BY_MAC] = lfhash_new("vm-mac", sizeof(struct vm_key_mac), t->n_slots, rcu);
-	t->hash[BY_GLOBAL] = lfhash_new("vm-glob", sizeof(rte_be32_t), 2 * t->n_slots + 512, rcu);
+	t->hash[BY_IP] = lfhash_new(2 * t->n_slots + 512, rcu);
+	t->hash[BY_MAC] = lfhash_new(t->n_slots, rcu);
+	t->hash[BY_GLOBAL] = lfhash_new(2 * t->n_slots + 512, rcu);
 	if (t->slots == NULL || t->writer == NULL || t->free_slots == NULL || t->pool == NULL ||
 		t->hash[BY_IP] == NULL || t->hash[BY_MAC] == NULL || t->hash[BY_GLOBAL] == NULL) {
 		vmtab_free(t);
@@ -286,30 +283,22 @@ vmtab_at(const struct vmtab *t, uint32_t slot)
 
 /* ---- writer: keys ---- */
 
-static const void *
-key_data(const struct key *k)
-{
-	return k->kind == BY_IP	   ? (const void *)&k->ip
-	       : k->kind == BY_MAC ? (const void *)&k->mac
-				   : &k->global;
-}
-
 static bool
 key_find(const struct vmtab *t, const struct key *k, uint64_t *value)
 {
-	return lfhash_find(t->hash[k->kind], key_data(k), value);
+	return lfhash_find(t->hash[k->kind], k->bits, value);
 }
 
 static int
 key_put(struct vmtab *t, const struct key *k, uint64_t value)
 {
-	return lfhash_put(t->hash[k->kind], key_data(k), value);
+	return lfhash_put(t->hash[k->kind], k->bits, value);
 }
 
 static bool
 held_by(const struct vm_rec *r, const struct key *k)
 {
-	return r != NULL && holds(r, k->kind, key_data(k));
+	return r != NULL && holds(r, k->kind, k->bits);
 }
 
 /* Held now, or by a change that is prepared. */
@@ -319,38 +308,50 @@ held_at(const struct vmtab *t, uint32_t slot, const struct key *k)
 	return held_by(t->slots[slot], k) || held_by(t->writer[slot].next, k);
 }
 
+static struct key
+key_mac(uint16_t seg, const struct rte_ether_addr *mac)
+{
+	const struct vm_key_mac k = {*mac, seg};
+
+	return (struct key){BY_MAC, lfhash_key(&k)};
+}
+
+static struct key
+key_ip(uint16_t seg, rte_be32_t ip)
+{
+	const struct vm_key_ip k = {.ip = ip, .seg = seg};
+
+	return (struct key){BY_IP, lfhash_key(&k)};
+}
+
 /* The i-th key of a record; false at the end. */
 static bool
 record_key(const struct vm_rec *r, uint32_t i, struct key *k)
 {
-	memset(k, 0, sizeof(*k));
 	if (i == 0) {
-		k->kind = BY_MAC;
-		k->mac = (struct vm_key_mac){r->mac, r->seg};
+		*k = key_mac(r->seg, &r->mac);
 		return true;
 	}
 	i--;
 	if (i < r->n_addresses) {
-		k->kind = BY_IP;
-		k->ip = (struct vm_key_ip){.ip = r->addresses[i].ip, .seg = r->seg};
+		*k = key_ip(r->seg, r->addresses[i].ip);
 		return true;
 	}
 	i -= r->n_addresses;
-	k->kind = BY_GLOBAL;
 	if (i < r->n_addresses) {
-		k->global = r->addresses[i].global;
+		*k = (struct key){BY_GLOBAL, r->addresses[i].global};
 		return true;
 	}
 	i -= r->n_addresses;
 	if (i < r->n_drains)
-		k->global = r->drains[i].global;
+		*k = (struct key){BY_GLOBAL, r->drains[i].global};
 	return i < r->n_drains;
 }
 
 static bool
 key_is_none(const struct key *k)
 {
-	return k->kind == BY_GLOBAL && k->global == 0;
+	return k->kind == BY_GLOBAL && k->bits == 0;
 }
 
 #define for_each_key(rec, k, i) for ((i) = 0; record_key(rec, i, k); (i)++)
@@ -365,7 +366,7 @@ drop_stale_keys(struct vmtab *t, const struct vm_rec *rec)
 	for_each_key(rec, &k, i)
 	{
 		if (key_find(t, &k, &value) && !MOVES(value) && !held_at(t, SLOT(value), &k))
-			lfhash_del(t->hash[k.kind], key_data(&k));
+			lfhash_del(t->hash[k.kind], k.bits);
 	}
 }
 
@@ -460,7 +461,7 @@ static int
 slot_of(struct vmtab_txn *x, uint16_t seg, const struct rte_ether_addr *mac, bool add, uint32_t *slot)
 {
 	struct vmtab *t = x->t;
-	struct key k = {.kind = BY_MAC, .mac = {*mac, seg}};
+	struct key k = key_mac(seg, mac);
 	uint64_t value;
 
 	if (key_find(t, &k, &value)) {
