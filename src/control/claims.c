@@ -226,8 +226,10 @@ claim_take(struct core *c, const struct claims *x, struct vm_state *s, struct fa
 		return fail(f, RPC_DENIED, "it speaks for router %s", router_name(c, s->fwd.owner));
 	if (!p->shared[s->fwd.segment])
 		return fail(f, RPC_DENIED, "it does not have this segment, by its own hello");
-	if (!wins(c, mine, s, p))
+	if (!wins(c, mine, s, p)) {
+		p->outdated = true; /* what we know may be forgotten: then this counts */
 		return 0;
+	}
 	rc = check_step(mine, s, f);
 	if (rc == 0)
 		rc = check_claim_addresses(c, s, f);

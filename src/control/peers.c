@@ -223,7 +223,7 @@ peers_forgot(struct core *c)
 
 		if (p->exchange)
 			sync_start(p); /* once more behind this one */
-		else if (p->session && p->differing > 0 && p->next_try != TRY_SOON)
+		else if (p->session && (p->differing > 0 || p->outdated) && p->next_try != TRY_SOON)
 			try_soon(p);
 	}
 }

@@ -328,6 +328,7 @@ struct peer {
 	bool agrees;	  /* by the last check: the same VMs of either here and there */
 	uint64_t agrees_since;	    /* boot clock of its last change */
 	size_t differing;	    /* of its VMs, after the last exchange */
+	bool outdated;		    /* it told of a VM, since, of which we knew better */
 	uint64_t took_at;	    /* boot clock: it had all of ours then; 0 = not since it came up */
 	uint64_t revision;	    /* the highest that it told of itself */
 	uint64_t stale_since;	    /* boot clock; 0 = its VMs are as it says */

@@ -510,6 +510,7 @@ sync_start(struct peer *p)
 		p->exchange->again = true;
 		return;
 	}
+	p->outdated = false;
 	p->exchange = zalloc(sizeof(*p->exchange));
 	p->exchange->serial = ++p->core->serials;
 	p->exchange->wanted = json_array();

@@ -357,6 +357,34 @@ a_vm_that_began_anew_elsewhere_is_not_kept_for_whose_it_was(void **state)
 	world_free(w);
 }
 
+/* C-40: r-a is cut off from r-b, whose deletion it was, when all others forget that; what r-c tells of the VM meanwhile, which begins anew
+ * there, is too old for r-a, and is asked for once r-b is heard. */
+static void
+a_vm_that_began_anew_is_asked_for_when_its_deletion_is_forgotten(void **state)
+{
+	struct world *w = routers(3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	assert_int_equal(vm_register(b, 1, 0, vm_global(1, 1)), 0);
+	assert_int_equal(vm_unregister(b, 1, 0), 0);
+	world_run(w, 120000);
+	world_cut(w, 0, 1, true);
+	world_run(w, 26 * HOUR);
+	assert_null(vm_at(c, 1));
+	assert_true(vm_at(a, 1)->now.deleted);
+	assert_int_equal(vm_register(c, 1, 0, vm_global(2, 1)), 0);
+	world_run(w, 1000);
+	assert_null(fwd_at(a, 1));
+	world_cut(w, 0, 1, false);
+	for (int i = 0; i < 700 && vm_at(a, 1) && vm_at(a, 1)->now.deleted; i++)
+		world_run(w, 100);
+	world_run(w, 1000);
+	assert_non_null(fwd_at(a, 1));
+	assert_agreed(w, 3);
+	world_free(w);
+}
+
 /* C-82: the rule that docs/architecture.md states: of its own VM nobody can tell it. */
 static void
 a_store_from_before_a_deletion_that_all_have_forgotten_brings_the_vm_back(void **state)
@@ -578,6 +606,7 @@ main(void)
 		T(a_deletion_is_not_forgotten_while_an_old_store_cannot_take_it),
 		T(a_vm_of_a_peer_that_all_others_have_forgotten_goes_with_the_first_exchange),
 		T(a_vm_that_began_anew_elsewhere_is_not_kept_for_whose_it_was),
+		T(a_vm_that_began_anew_is_asked_for_when_its_deletion_is_forgotten),
 		T(a_store_from_before_a_deletion_that_all_have_forgotten_brings_the_vm_back),
 		T(what_an_old_store_brings_back_takes_no_address_from_what_its_peers_know),
 		T(an_invented_past_gains_no_more_than_a_claim),
