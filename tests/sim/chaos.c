@@ -583,7 +583,8 @@ make_room(struct node *n)
 	n->prepare_limit = 0;
 	if (!was_full || !n->core || !n->core->running)
 		return;
-	json_decref(ask(n, &code, "route.replace", "{s:s, s:s}", "prefix", "203.0.99.0/24", "via", "192.0.2.9"));
+	json_decref(
+		ask(n, &code, "route.replace", "{s:s, s:s}", "prefix", "203.0.99.0/24", "via", "192.0.2.9"));
 	json_decref(ask(n, &code, "route.delete", "{s:s}", "prefix", "203.0.99.0/24"));
 }
 
