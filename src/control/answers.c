@@ -5,6 +5,7 @@
 #define ROWS_MAX     4000 /* about: the last leaf is whole */
 #define BRANCHES_MAX 64
 #define LEAVES_MAX   1024
+#define QUESTIONS    4	  /* of one peer that wait; an honest one asks the next when it has the answer */
 #define CLAIMS_MAX   1000 /* in one message */
 #define CLAIMS_WAIT  8000 /* of one peer, in transactions that wait; above what an honest one has on its way */
 
@@ -154,9 +155,11 @@ static void
 answer_now(struct core *c, void *arg, int code)
 {
 	struct question *q = arg;
+	struct peer *p = &c->peers[q->peer - 1];
 
+	p->questions--;
 	if (code == 0)
-		rpc_reply(q->request, q->answer(&c->peers[q->peer - 1], q->params));
+		rpc_reply(q->request, q->answer(p, q->params));
 	else
 		rpc_fail(q->request, code, NULL, "too much waits already: ask again later");
 	json_decref(q->params);
@@ -167,8 +170,15 @@ static void
 answer(struct peer *p, struct rpc_request *r, json_t *params,
 	json_t *(*with)(struct peer *p, const json_t *params))
 {
-	struct question *q = zalloc(sizeof(*q));
+	struct question *q;
 
+	if (p->questions == QUESTIONS) {
+		rpc_fail(r, RPC_LIMIT, NULL, "%d of your questions wait: ask when they are answered",
+			QUESTIONS);
+		return;
+	}
+	p->questions++;
+	q = zalloc(sizeof(*q));
 	*q = (struct question){p->index, r, json_incref(params), with};
 	txn_after(p->core, answer_now, q);
 }

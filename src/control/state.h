@@ -333,6 +333,7 @@ struct peer {
 	uint64_t revision;	    /* the highest that it told of itself */
 	uint64_t stale_since;	    /* boot clock; 0 = its VMs are as it says */
 	size_t claims_wait;	    /* of its updates, not applied yet */
+	unsigned int questions;	    /* of its own, that wait for what waits already */
 	bool overrun;		    /* some were refused for that */
 	struct handover *handover;  /* sessions that it is to list */
 	struct listing *listing;    /* and those that it asks for */

@@ -13,6 +13,9 @@
  * A side that does not read: while more than CHANNEL_WAITING_MAX bytes wait to be sent to a controller, observer or
  * local user, nothing is read from it. An encrypted channel of which nothing has left for 10 s although
  * something waits is closed.
+ *
+ * A side that says much: its messages have about 2 ms of a turn of the event loop, in which all others wait; then they
+ * have theirs.
  */
 #pragma once
 

@@ -166,14 +166,26 @@ take(struct channel *c, const uint8_t *p, size_t n)
 	return n;
 }
 
-/* Frame by frame, until all is taken or somebody makes a pause: returns how much. */
+/* The others have their turn; then it goes on, if nobody else made a pause. */
+static void
+give_way(struct channel *c)
+{
+	channel_set_pause(c, PAUSE_TURN, true);
+	channel_set_pause(c, PAUSE_TURN, false);
+}
+
+/* Frame by frame, until all is taken, somebody makes a pause, or the turn is over: returns how much. */
 static size_t
 take_frames(struct channel *c, const uint8_t *p, size_t n)
 {
+	uint64_t end = env_call(c->env, now_ms) + TURN_MS;
 	size_t taken = 0;
 
-	while (taken < n && c->state != CH_DEAD && !c->halted)
+	while (taken < n && c->state != CH_DEAD && !c->halted) {
 		taken += take(c, p + taken, n - taken);
+		if (taken < n && env_call(c->env, now_ms) >= end)
+			give_way(c);
+	}
 	return taken;
 }
 

@@ -17,6 +17,7 @@
 #define BEAT_MS	     5000
 #define SILENCE_MS   15000
 #define STUCK_MS     10000 /* looked at with each beat */
+#define TURN_MS	     2	   /* about: of messages in one turn of the event loop, for which all others wait */
 /* The side that dialled renews the keys at this age, or once so much went one way under them (at most 2^26
  * frames: none is shorter than 18 bytes). The cipher would stand far more; what is bounded is what one session
  * key lays open. At RENEW_OVERDUE times that either side ends a channel that was not renewed. */
@@ -27,7 +28,7 @@
 #define PART_MAX       (NOISE_MESSAGE_MAX - NOISE_TAG - 1)
 #define HELLO_VERSION  1
 
-enum pause { PAUSE_USER = 1, PAUSE_QUEUE = 2 }; /* why nothing is read; bits */
+enum pause { PAUSE_USER = 1, PAUSE_QUEUE = 2, PAUSE_TURN = 4 }; /* why nothing is read; bits */
 
 enum channel_state { CH_CONNECTING, CH_SHAKING, CH_HELLO, CH_UP, CH_DEAD };
 

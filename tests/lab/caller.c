@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* caller.c - a controller that gives one VM another address again and again, on one channel, and takes the time.
  *
- * usage: caller ADDRESS:PORT ROUTER KEY NAME KEY-FILE SEGMENT MAC PRIVATE GLOBAL GLOBAL RATE SECONDS [again]
+ * usage: caller ADDRESS:PORT ROUTER KEY NAME KEY-FILE SEGMENT MAC PRIVATE GLOBAL GLOBAL RATE SECONDS [again|flood]
  *
  * Sends RATE changes a second without waiting for their answers. Prints "up" when it is, then when it is done, or its channel, JSON:
  * {"sent", "acked", "refused", "median_ms", "p99_ms", "max_ms", "why" (the channel went down)}. With `again` it dials anew
  * when its channel went down, after the times of docs/controller-protocol.md, until SECONDS are over; then the JSON has also
- * {"dials", "ups", "is_up" (at the end)}.
+ * {"dials", "ups", "is_up" (at the end)}. With `flood` it is behind its RATE while the router reads no faster, and "pushed_back"
+ * tells how many times it had to wait for that.
  */
 #include <api/key.h>
 #include <env/host.h>
@@ -21,6 +22,7 @@
 #define TICK_MS	    5
 #define LINGER_MS   3000 /* for the last answers */
 #define CHANGES_MAX 1000000
+#define FLOOD_MAX   2000 /* in one tick */
 
 static struct caller {
 	struct host *host;
@@ -29,9 +31,10 @@ static struct caller {
 	struct rpc *rpc;
 	struct env_timer *timer;
 	const char *segment, *mac, *private, *global[2];
-	unsigned long rate, seconds, sent, acked, refused, dials, ups, failed; /* failed: dials in a row */
+	unsigned long rate, seconds, sent, acked, refused, dials, ups, pushed_back;
+	unsigned long failed; /* dials in a row */
 	uint64_t started, began;
-	bool again, was_up;
+	bool again, flood, was_up;
 	char **argv;
 	uint8_t private_key[32];
 	double ms[CHANGES_MAX], sent_at[CHANGES_MAX];
@@ -86,6 +89,28 @@ is_over(void)
 	return k.again && now() - k.began > k.seconds * 1000;
 }
 
+/* How many of those that are due may have been sent. A flood leaves out what was not read in its time. */
+static unsigned long
+takes(unsigned long due, bool over)
+{
+	if (!k.flood || due <= k.sent)
+		return due;
+	if (over)
+		return k.sent;
+	if (!channel_idle(k.channel)) {
+		k.pushed_back++;
+		return k.sent;
+	}
+	return due < k.sent + FLOOD_MAX ? due : k.sent + FLOOD_MAX;
+}
+
+static void
+send_until(unsigned long n)
+{
+	while (k.sent < n && k.sent < CHANGES_MAX && change())
+		;
+}
+
 static void
 tick(void *arg)
 {
@@ -97,8 +122,8 @@ tick(void *arg)
 		dial();
 		return;
 	}
-	while (k.ups > 0 && k.sent < due && k.sent < CHANGES_MAX && k.channel != NULL && change())
-		;
+	if (k.ups > 0 && k.channel != NULL)
+		send_until(takes(due, passed >= end));
 	if (k.channel == NULL || passed > end + LINGER_MS || (passed >= end && k.acked == k.sent) ||
 		is_over())
 		host_stop(k.host, 0);
@@ -181,9 +206,10 @@ report(void)
 	qsort(k.ms, n, sizeof(k.ms[0]), by_size);
 	printf("{\"sent\": %lu, \"acked\": %lu, \"refused\": %lu, \"median_ms\": %.1f, \"p99_ms\": %.1f, "
 	       "\"max_ms\": %.1f, "
-	       "\"why\": \"%s\", \"dials\": %lu, \"ups\": %lu, \"is_up\": %s}\n",
+	       "\"why\": \"%s\", \"dials\": %lu, \"ups\": %lu, \"is_up\": %s, "
+	       "\"pushed_back\": %lu}\n",
 		k.sent, n, k.refused, n ? k.ms[n / 2] : 0, n ? k.ms[n * 99 / 100] : 0, n ? k.ms[n - 1] : 0,
-		k.why, k.dials, k.ups, k.was_up ? "true" : "false");
+		k.why, k.dials, k.ups, k.was_up ? "true" : "false", k.pushed_back);
 }
 
 static void
@@ -221,7 +247,8 @@ main(int argc, char **argv)
 	k.global[1] = argv[10];
 	k.rate = strtoul(argv[11], NULL, 10);
 	k.seconds = strtoul(argv[12], NULL, 10);
-	k.again = argc > 13;
+	k.again = argc > 13 && strcmp(argv[13], "again") == 0;
+	k.flood = argc > 13 && strcmp(argv[13], "flood") == 0;
 	srandom((unsigned int)getpid());
 	k.timer = env_call(k.env, timer_new, tick, NULL);
 	k.began = now();

@@ -15,6 +15,7 @@ from onesite import HOSTS, OneSite
 from router import Router
 
 MGMT, CLC, STRANGERS = '10.255.0.1', '10.255.0.10', '10.254.0.0'
+FLOODED = ('10.1.0.12', '52:54:00:00:00:12', '203.0.113.12')
 
 
 def new_key(lab, name):
@@ -58,13 +59,14 @@ class Managed(OneSite):
         self.quiet = Router(self, 'quiet', config).start()
         return lambda rate, seconds: self.caller(rate, seconds, at='10.255.1.1:7411', router=self.quiet)
 
-    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411', again=False, router=None):
-        """A controller that changes a VM's address. `again`: it dials again when its channel is lost, and is not waited for."""
-        to, (ip, mac, glob) = router or self.router, HOSTS[host]
+    def caller(self, rate, seconds, key_file=None, name='clc', host='other', at=f'{MGMT}:7411', how='', router=None):
+        """A controller that changes a VM's address. `how`: 'again' dials again when its channel is lost, and is not waited for;
+        'flood' sends as many as the router reads, of another VM."""
+        to, (ip, mac, glob) = router or self.router, FLOODED if how == 'flood' else HOSTS[host]
         p = self.spawn('clc', [program('caller'), at, to.name, to.key, name, key_file or self.key_file, 'blue', mac, ip, glob,
-                               '203.0.113.40', str(rate), str(seconds), *(['again'] if again else [])],
+                               '203.0.113.42' if how == 'flood' else '203.0.113.40', str(rate), str(seconds), *how.split()],
                        name=f'caller-{len(self.processes)}')
-        if not again:
+        if how != 'again':
             wait_for('the caller is up, or refused', lambda: p.output() or not p.alive(), 20)
         return p
 

@@ -52,7 +52,7 @@ def all_up(before):
 
 def call_all():
     global clients
-    clients = [lab.caller(4, SECONDS, keys[n][0], n, again=True) for n in NAMES for _ in range(EACH)]
+    clients = [lab.caller(4, SECONDS, keys[n][0], n, how='again') for n in NAMES for _ in range(EACH)]
     all_up([0] * len(clients))()
 
 
@@ -80,7 +80,7 @@ with case('each has its changes acknowledged, on both sides of that'):
 
 with case('20 of one key: 8 are kept, and the others of other keys do not notice'):
     other = lab.caller(20, 8, keys['clc-2'][0], 'clc-2')
-    many = [lab.caller(1, 5, keys['clc-1'][0], 'clc-1', again=True) for _ in range(20)]
+    many = [lab.caller(1, 5, keys['clc-1'][0], 'clc-1', how='again') for _ in range(20)]
     wait_for('the eighth', lambda: connections() == KEPT + 1, 10, 0.05)
     seen = set()
     end = time.monotonic() + 2

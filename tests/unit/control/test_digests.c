@@ -330,6 +330,60 @@ a_peer_that_does_not_answer_is_cut_off_and_asked_again(void **state)
 	world_free(w);
 }
 
+/* ---- questions without end ---- */
+
+static json_t *
+flood(unsigned int from)
+{
+	json_t *vms = json_array();
+
+	for (unsigned int n = from; n < from + 1000; n++) {
+		struct mac mac = vm_mac(n);
+		char m[MAC_TEXT], p[IP4_TEXT];
+
+		json_array_append_new(vms, json_pack("{s:s, s:s, s:s, s:i, s:[{s:s}]}", "segment", "tenant-a",
+						   "mac", mac_format(&mac, m), "owner", "r-b", "epoch", 1,
+						   "addresses", "private", ip4_format(vm_private(n), p)));
+	}
+	return json_pack("{s:o}", "vms", vms);
+}
+
+static void
+count_answer(void *arg, int code, json_t *v)
+{
+	unsigned int *n = arg; /* answered, refused */
+
+	(void)v;
+	assert_true(code == 0 || code == RPC_LIMIT);
+	n[code != 0]++;
+}
+
+/* C-19: what waits for one commit is answered in one turn, for which everybody else waits: a few, and of the rest it is told. */
+static void
+questions_of_a_peer_that_wait_are_few(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	unsigned int n[2] = {0};
+	struct caller *k;
+
+	(void)state;
+	node_start(a);
+	world_run(w, 3000);
+	k = caller_new(b, "r-b", ROLE_PEER, a, json_pack("{s:{s:i}}", "segments", "tenant-a", 100));
+	for (int round = 1; round <= 2; round++) {
+		rpc_notify(k->rpc, "sync.update", flood(0));
+		for (int i = 0; i < 100; i++)
+			rpc_call(k->rpc, "sync.sums", json_object(), count_answer, n);
+		world_run(w, 1000);
+		assert_int_equal(n[0], 4 * round);
+		assert_int_equal(n[1], 96 * round);
+	}
+	assert_int_equal(caller_call(k, "sync.sums", json_object()), 0);
+	caller_free(k);
+	world_free(w);
+}
+
 /* ---- claims without end ---- */
 
 /* C-81: 1,000 changes a second of one VM by a peer: its newest word counts, and the store is written by groups. */
@@ -359,22 +413,6 @@ a_vm_that_flaps_ends_with_its_newest_epoch(void **state)
 	assert_false(logged("ALARM"));
 	caller_free(k);
 	world_free(w);
-}
-
-static json_t *
-flood(unsigned int from)
-{
-	json_t *vms = json_array();
-
-	for (unsigned int n = from; n < from + 1000; n++) {
-		struct mac mac = vm_mac(n);
-		char m[MAC_TEXT], p[IP4_TEXT];
-
-		json_array_append_new(vms, json_pack("{s:s, s:s, s:s, s:i, s:[{s:s}]}", "segment", "tenant-a",
-						   "mac", mac_format(&mac, m), "owner", "r-b", "epoch", 1,
-						   "addresses", "private", ip4_format(vm_private(n), p)));
-	}
-	return json_pack("{s:o}", "vms", vms);
 }
 
 /* C-81: 1,000 messages of 1,000 claims, as fast as a peer can: what waits is bounded, and so is what is taken. */
@@ -484,6 +522,7 @@ main(void)
 		T(routers_whose_files_differ_in_order_agree),
 		T(a_difference_that_stays_is_shown_and_an_alarm),
 		T(a_peer_that_does_not_answer_is_cut_off_and_asked_again),
+		T(questions_of_a_peer_that_wait_are_few),
 		T(a_vm_that_flaps_ends_with_its_newest_epoch),
 		T(a_flood_of_claims_is_bounded),
 		T(an_honest_burst_is_not_refused),

@@ -423,6 +423,62 @@ a_peer_that_reads_nothing_is_closed_and_one_that_reads_slowly_is_not(void **stat
 	world_fini(&w);
 }
 
+/* ---- turns ---- */
+
+struct turns {
+	struct world *w;
+	struct env_timer *other; /* somebody who has something to do each time */
+	unsigned int seen, most; /* messages; of one turn */
+};
+
+/* Each takes a millisecond. */
+static void
+slow_message(void *arg, struct channel *c, json_t *msg)
+{
+	ops.message(arg, c, msg);
+	world_of_find->f.now_ms++;
+}
+
+static void
+turn_of_another(void *arg)
+{
+	struct turns *t = arg;
+	unsigned int n = t->w->b.messages - t->seen;
+
+	t->most = n > t->most ? n : t->most;
+	t->seen = t->w->b.messages;
+	if (t->seen < 50)
+		t->w->f.ops.timer_set(t->other, 0);
+}
+
+/* C-19, C-49: what came in one read takes many turns, in order, and goes on by itself. */
+static void
+others_have_their_turn_between_messages_that_take_long(void **state)
+{
+	static struct channel_ops slow;
+	struct turns t = {0};
+	struct world w;
+
+	(void)state;
+	world_init(&w);
+	connect_world(&w);
+	slow = ops;
+	slow.message = slow_message;
+	channel_set_arg(w.b.c, &slow, &w.b);
+	t.w = &w;
+	t.other = env_call(&w.f.env, timer_new, turn_of_another, &t);
+	w.f.ops.timer_set(t.other, 0);
+	for (size_t i = 1; i <= 50; i++)
+		send_text(w.a.c, i, 0);
+	fake_advance(&w.f, 100);
+	assert_int_equal(t.most, 2); /* ms */
+	assert_int_equal(w.b.messages, 50);
+	assert_int_equal(w.b.last_len, 50);
+	assert_int_equal(w.b.down, 0);
+	w.f.ops.timer_free(t.other);
+	world_fini(&w);
+}
+
 static void
 closing_inside_a_callback_is_safe(void **state)
 {
@@ -602,6 +658,7 @@ main(void)
 		cmocka_unit_test(large_messages_go_in_parts_and_two_mebibytes_are_refused),
 		cmocka_unit_test(queue_of_a_peer_that_does_not_read_is_bounded),
 		cmocka_unit_test(a_peer_that_reads_nothing_is_closed_and_one_that_reads_slowly_is_not),
+		cmocka_unit_test(others_have_their_turn_between_messages_that_take_long),
 		cmocka_unit_test(closing_inside_a_callback_is_safe),
 		cmocka_unit_test(idle_session_lives_by_heartbeats_and_dies_after_fifteen_silent_seconds),
 		cmocka_unit_test(frame_that_is_not_whole_after_ten_seconds_ends_the_session),

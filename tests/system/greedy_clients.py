@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""Who has a key and asks for more than it reads, or changes more than can be done: nobody else is the worse for it.
+
+    world --- rx --- dcx --- vm, other          numbered packets pass between world and vm all the while
+               `--- clc                         one channel that is up gives `other` a new address 50 times a second; beside it
+                                                eight of a controller and one of a peer after another read nothing, so that their
+                                                window is 0, and one is behind 100,000 changes a second
+        quiet ---- clc                          a router that nobody bothers: the control
+"""
+import datetime
+import json
+import os
+import sys
+import threading
+
+for folder in ('../lab', '../pyclient'):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), folder))
+from channel import LAST, Channel, Identity, Target, decode_key, key_from_file
+from check import case, expect, finish
+from lab import until, wait_for
+from managed import MGMT, Managed, new_key, report
+from measure import quiesce
+from onesite import HOSTS, PEER, PEER_MAC
+
+SECONDS = 4
+lab = Managed('greedy')
+deaf_file, deaf_key = new_key(lab, 'deaf')
+peer_file, peer_key = new_key(lab, 'peer')
+lab.router.config['control']['controllers'].append({'name': 'deaf', 'key': deaf_key})
+lab.router.config['peers'] = [{'name': 'r-k', 'key': peer_key, 'address': '127.0.0.1:7999', 'vtep': PEER, 'mac': PEER_MAC}]
+router = lab.start()
+lab.agent('vm').call('listen')
+world = lab.agent('world')
+
+
+class PeerIdentity(Identity):
+    def hello(self):
+        return {**super().hello(), 'segments': {'blue': 100}, 'instance': 1, 'revision': 0}
+
+
+class Deaf(Channel):
+    """Up, and from then on it reads nothing."""
+
+    def __init__(self, who):
+        with lab.inside('clc'):
+            super().__init__(who, Target('r-x', f'{MGMT}:7411', decode_key(router.key)), None, lambda e: None)
+        self.asked, self.at = 0, '{}:{}'.format(*self._sock.getsockname())
+
+    def _start(self):
+        self._sock.settimeout(0.5)
+
+    def ask(self, most, method, **params):
+        """So many questions, or until the router reads no more, or has closed the channel."""
+        try:
+            for self.asked in range(1, most + 1):
+                text = json.dumps({'jsonrpc': '2.0', 'id': self.asked, 'method': method, 'params': params})
+                self._write(LAST + text.encode())
+        except OSError:
+            pass
+        return self
+
+
+def peer():
+    return Deaf(PeerIdentity('r-k', key_from_file(peer_file), 'peer'))
+
+
+def controller():
+    return Deaf(Identity('deaf', key_from_file(deaf_file)))
+
+
+def when(line):
+    return datetime.datetime.fromisoformat(line.split('Z')[0]).timestamp()
+
+
+def end_of(channel):
+    """(seconds that it was up, why it ended) by the router's log; None: it is still up."""
+    lines = router.process.output().splitlines()
+    up = [s for s in lines if f' up, {channel.at}, ' in s]
+    down = [s for s in lines if f'({channel.at}): ' in s]
+    return (when(down[0]) - when(up[0]), down[0].split('): ')[1]) if up and down else None
+
+
+def resident_kb():
+    with open(f'/proc/{router.process.pid}/status', encoding='ascii') as f:
+        return int(next(line for line in f if line.startswith('VmRSS')).split()[1])
+
+
+class Memory(threading.Thread):
+    """The most that the router has resident, from now on."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.most, self.over = resident_kb(), threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.over.wait(0.02):
+            self.most = max(self.most, resident_kb())
+
+
+for n in range(100):
+    router.call('vm.register', segment='blue', mac=f'52:54:00:00:01:{n:02x}', addresses=[{'private': f'10.1.0.{n + 100}'}])
+world.call('open', name='f', kind='udp', to=HOSTS['vm'][2], rate=200)
+wait_for('packets pass', lambda: world.call('stats')['flows']['f']['answered'] >= 50, 20)
+quiet = lab.bystander()
+before_kb, memory = resident_kb(), Memory()
+
+control, caller = quiet(50, SECONDS), lab.caller(50, SECONDS)
+full = peer().ask(100000, 'sync.sums')
+wait_for('the peer whose answers wait is cut off', lambda: end_of(full))
+deaf = [controller().ask(3000, 'show.vms', limit=1000) for _ in range(8)] + [peer().ask(1000, 'sync.sums')]
+legal, control = report(caller), report(control)
+other = lab.caller(50, SECONDS)
+flood, other = report(lab.caller(100000, SECONDS, how='flood')), report(other)
+until(lambda: all(end_of(c) for c in deaf), 18, 0.2)
+memory.over.set()
+flow = quiesce(world)[0]['f']
+print(f'   {legal}\n   {control} is the control\n   {flood} is the flood\n   {other} beside it\n   {flow["answered"]} packets answered\n'
+      f'   {full.asked} questions: {end_of(full)}; {[end_of(c) for c in deaf]}\n   {memory.most - before_kb} KB more than before')
+
+# C-19: a controller's replies are bounded by 1 MiB, then nothing is read from it; a peer's by 16 MiB, then it is cut off.
+with case('a peer that reads no answers is cut off when 16 MiB wait'):
+    expect('queue full' in end_of(full)[1] and end_of(full)[0] < 9, f'{end_of(full)}')
+
+with case('a controller and a peer that read nothing are cut off after 10 to 15 s'):
+    expect(all(end_of(c) and 9 < end_of(c)[0] < 16.5 for c in deaf), f'{[end_of(c) for c in deaf]}')
+
+# C-49
+with case('who sends 100,000 changes a second is read as fast as they are done, and each is done'):
+    expect(flood['pushed_back'] > 10 and flood['sent'] < 100000 * SECONDS, f'nothing pushed it back: {flood}')
+    expect(flood['why'] == '' and flood['refused'] == 0 and flood['acked'] == flood['sent'] > 2000 * SECONDS, f'{flood}')
+
+with case('beside the flood another is served, too'):
+    expect(other['why'] == '' and other['refused'] == 0 and other['acked'] == other['sent'] > 150, f'{other}')
+
+with case('what the router holds for all of them is bounded'):
+    expect(memory.most - before_kb < 40 << 10, f'{memory.most} KB, {before_kb} before')
+
+with case('beside those who read nothing each change of another is acknowledged within 100 ms'):
+    expect(legal['why'] == '' and legal['refused'] == 0 and legal['acked'] == legal['sent'] > 150, f'{legal}')
+    expect(control['acked'] == control['sent'] > 150, f'{control}')
+    expect(legal['p99_ms'] < 100 and legal['max_ms'] < 100 + control['max_ms'], f'{legal}, control {control}')
+
+with case('no packet is lost'):
+    expect(flow['lost'] == flow['stray'] == 0 and flow['answered'] > 1000, f'{flow}')
+
+finish(router.process, lab.quiet.process, caller)
