@@ -24,6 +24,7 @@ from measure import quiesce
 from onesite import HOSTS, PEER, PEER_MAC
 
 SECONDS = 4
+WORD = (1 << 64) - 1
 lab = Managed('greedy')
 deaf_file, deaf_key = new_key(lab, 'deaf')
 peer_file, peer_key = new_key(lab, 'peer')
@@ -69,6 +70,16 @@ def controller():
     return Deaf(Identity('deaf', key_from_file(deaf_file)))
 
 
+def leaf_of(segment, mac):
+    """docs/controller-protocol.md, section 10."""
+    h = 0xcbf29ce484222325
+    for byte in segment.encode() + b'\0' + bytes.fromhex(mac.replace(':', '')):
+        h = (h ^ byte) * 0x100000001b3 & WORD
+    for factor in 0xff51afd7ed558ccd, 0xc4ceb9fe1a85ec53:
+        h = (h ^ h >> 33) * factor & WORD
+    return (h ^ h >> 33) >> 1 >> 40 & 0xffff
+
+
 def when(line):
     return datetime.datetime.fromisoformat(line.split('Z')[0]).timestamp()
 
@@ -79,6 +90,12 @@ def end_of(channel):
     up = [s for s in lines if f' up, {channel.at}, ' in s]
     down = [s for s in lines if f'({channel.at}): ' in s]
     return (when(down[0]) - when(up[0]), down[0].split('): ')[1]) if up and down else None
+
+
+def scheduled():
+    """Of the router's control thread: ns that it ran, and that it was ready to and had no CPU."""
+    with open(f'/proc/{router.process.pid}/task/{router.process.pid}/schedstat', encoding='ascii') as f:
+        return [int(n) for n in f.read().split()[:2]]
 
 
 def resident_kb():
@@ -99,6 +116,8 @@ class Memory(threading.Thread):
             self.most = max(self.most, resident_kb())
 
 
+# The question that costs a router the most: the longest, and each leaf of it has a VM.
+DEAREST = [leaf_of('blue', HOSTS['vm'][1])] * 1024
 for n in range(100):
     router.call('vm.register', segment='blue', mac=f'52:54:00:00:01:{n:02x}', addresses=[{'private': f'10.1.0.{n + 100}'}])
 world.call('open', name='f', kind='udp', to=HOSTS['vm'][2], rate=200)
@@ -106,17 +125,19 @@ wait_for('packets pass', lambda: world.call('stats')['flows']['f']['answered'] >
 quiet = lab.bystander()
 before_kb, memory = resident_kb(), Memory()
 
+ran, waited = scheduled()
 control, caller = quiet(50, SECONDS), lab.caller(50, SECONDS)
-full = peer().ask(100000, 'sync.sums')
+full = peer().ask(100000, 'sync.rows', leaves=DEAREST)
 wait_for('the peer whose answers wait is cut off', lambda: end_of(full))
-deaf = [controller().ask(3000, 'show.vms', limit=1000) for _ in range(8)] + [peer().ask(1000, 'sync.sums')]
+deaf = [controller().ask(3000, 'show.vms', limit=1000) for _ in range(8)] + [peer().ask(100, 'sync.rows', leaves=DEAREST)]
 legal, control = report(caller), report(control)
+slower = 1 + (scheduled()[1] - waited) / (scheduled()[0] - ran)  # than on a machine that has nothing else to do
 other = lab.caller(50, SECONDS)
 flood, other = report(lab.caller(100000, SECONDS, how='flood')), report(other)
 until(lambda: all(end_of(c) for c in deaf), 18, 0.2)
 memory.over.set()
 flow = quiesce(world)[0]['f']
-print(f'   {legal}\n   {control} is the control\n   {flood} is the flood\n   {other} beside it\n   {flow["answered"]} packets answered\n'
+print(f'   {legal}\n   {control} is the control, the machine {slower:.1f} times as slow as it could be\n   {flood} is the flood\n   {other} beside it\n   {flow["answered"]} packets answered\n'
       f'   {full.asked} questions: {end_of(full)}; {[end_of(c) for c in deaf]}\n   {memory.most - before_kb} KB more than before')
 
 # C-19: a controller's replies are bounded by 1 MiB, then nothing is read from it; a peer's by 16 MiB, then it is cut off.
@@ -137,10 +158,10 @@ with case('beside the flood another is served, too'):
 with case('what the router holds for all of them is bounded'):
     expect(memory.most - before_kb < 40 << 10, f'{memory.most} KB, {before_kb} before')
 
-with case('beside those who read nothing each change of another is acknowledged within 100 ms'):
+with case('beside those who read nothing each change of another is acknowledged within 60 ms'):
     expect(legal['why'] == '' and legal['refused'] == 0 and legal['acked'] == legal['sent'] > 150, f'{legal}')
     expect(control['acked'] == control['sent'] > 150, f'{control}')
-    expect(legal['p99_ms'] < 100 and legal['max_ms'] < 100 + control['max_ms'], f'{legal}, control {control}')
+    expect(legal['max_ms'] < 60 * slower + control['max_ms'], f'{legal}, {slower:.1f} times as slow, control {control}')
 
 with case('no packet is lost'):
     expect(flow['lost'] == flow['stray'] == 0 and flow['answered'] > 1000, f'{flow}')
