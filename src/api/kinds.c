@@ -542,6 +542,14 @@ static const struct field fields_show_since[] = {
 const struct kind kind_show_since_params = {
 	"show_since", sizeof(struct show_params), fields_show_since, "part of a listing"};
 
+static const struct field fields_move_show[] = {
+	{"id", F_STRING, REQ, AT(move_show_params, id), 1, MOVE_ID_LEN,
+		.help = "SEGMENT/MAC@EPOCH, as show moves has it; without @EPOCH the VM's last one"},
+	END,
+};
+const struct kind kind_move_show_params = {
+	"move_show", sizeof(struct move_show_params), fields_move_show, "names a move of any router"};
+
 #define HELP_PROTO     "IP protocol: tcp, udp, icmp or a number"
 #define HELP_ETHERTYPE "ethertype: ipv4, ipv6, arp, rarp or a number such as 0x88cc"
 

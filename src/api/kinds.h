@@ -287,6 +287,12 @@ struct show_params {
 	uint64_t since; /* what changed after this revision; UINT64_MAX: all that is. show.vms, show.routes */
 };
 
+#define MOVE_ID_LEN (NAME_LEN + 39) /* SEGMENT/MAC@EPOCH */
+
+struct move_show_params {
+	char id[MOVE_ID_LEN + 1];
+};
+
 /* Which packets; what is left out asks nothing. MACs, addresses and ports: of either end, inside a tunnel too. */
 struct packet_match {
 	char port[NAME_LEN + 1];
@@ -361,4 +367,4 @@ struct explain_params {
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
 	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_finish_params,
 	kind_move_key_params, kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params,
-	kind_capture_params, kind_explain_params, kind_events_params, kind_log_params;
+	kind_capture_params, kind_explain_params, kind_events_params, kind_log_params, kind_move_show_params;

@@ -192,6 +192,18 @@ struct done_txn {
 	json_t *drains;
 };
 
+/* What a home may say; an older one says nothing. */
+static const char *
+drain_why(const char *said)
+{
+	static const char *const words[] = {"quiet", "deadline", "finished"};
+
+	for (size_t i = 0; said && i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(said, words[i]) == 0)
+			return words[i];
+	return "";
+}
+
 static void
 done_one(struct core *c, uint8_t home, const json_t *v)
 {
@@ -215,8 +227,7 @@ done_one(struct core *c, uint8_t home, const json_t *v)
 		if (s.fwd.drains[i].home == home && s.fwd.drains[i].global_ip == global &&
 			s.drain[i].epoch == (uint64_t)epoch)
 			drain_remove(&s, i);
-	if (s.fwd.n_drains != o->now.fwd.n_drains)
-		vm_set(c, &s);
+	drain_end(c, &s, drain_why(json_string_value(json_object_get(v, "why"))));
 }
 
 static int

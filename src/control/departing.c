@@ -59,9 +59,28 @@ speaks_of(struct peer *p, const json_t *v, struct departure *d)
 	return o;
 }
 
+/* For the record of the move: since when it is so, and what the VM had been sent when its pause began. */
+static void
+note_times(struct core *c, const struct departure *was, struct departure *d, const struct vm_key *vm)
+{
+	int64_t wall = env_call(c->env, wall_ms);
+	struct fwd_traffic t;
+
+	d->prepared_at = was->prepared_at ? was->prepared_at : wall;
+	if (d->phase != DEPARTS_PAUSED)
+		return;
+	d->paused_at = was->paused_at;
+	d->late_from = was->late_from;
+	if (was->phase == DEPARTS_PAUSED)
+		return;
+	d->paused_at = wall;
+	env_call(c->env, fwd_vm_traffic, vm->segment, &vm->mac, &t);
+	d->late_from = t.to_packets;
+}
+
 /* Of two routers that prepare for it, the one whose epoch is higher. */
 static void
-take(struct core *c, struct vm_obj *o, const struct departure *d)
+take(struct core *c, struct vm_obj *o, struct departure *d)
 {
 	struct departure *was = &o->now.departure;
 	bool other = was->phase != DEPARTS_NOT && (was->to != d->to || was->epoch != d->epoch);
@@ -70,9 +89,12 @@ take(struct core *c, struct vm_obj *o, const struct departure *d)
 	if ((other && was->epoch >= d->epoch) ||
 		(d->phase == DEPARTS_NOT && (other || was->phase == DEPARTS_NOT)))
 		return;
-	if (d->phase == DEPARTS_NOT)
+	if (d->phase == DEPARTS_NOT) {
 		vm_depart(c, o, &none);
-	else if (was->phase != d->phase || other)
+		return;
+	}
+	note_times(c, other ? &none : was, d, &o->key);
+	if (was->phase != d->phase || other)
 		vm_depart(c, o, d);
 	else
 		*was = *d;

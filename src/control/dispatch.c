@@ -301,6 +301,7 @@ static const struct {
 	{"reload", reload_call},
 	{"events", events_call},
 	{"show.log", audit_show},
+	{"show.move", move_show_call},
 };
 
 static void

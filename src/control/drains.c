@@ -20,6 +20,18 @@ drain_remove(struct vm_state *s, unsigned int i)
 	memset(&s->drain[last], 0, sizeof(s->drain[last]));
 }
 
+void
+drain_end(struct core *c, const struct vm_state *s, const char *why)
+{
+	const struct vm_obj *o = vm_find(c, s->fwd.segment, &s->fwd.mac);
+
+	if (s->fwd.n_drains == o->now.fwd.n_drains)
+		return;
+	c->drain_why = why;
+	vm_set(c, s);
+	c->drain_why = NULL;
+}
+
 static bool
 drains_global(const struct vm_state *s, ip4 global)
 {
@@ -36,6 +48,7 @@ struct drain_txn {
 		struct vm_key vm;
 		ip4 global;
 		uint64_t epoch;
+		const char *why;
 	} item[];
 };
 
@@ -56,8 +69,7 @@ drains_apply(struct core *c, struct txn *t)
 				s.fwd.drains[j].global_ip == d->item[i].global &&
 				s.drain[j].epoch == d->item[i].epoch)
 				drain_remove(&s, j);
-		if (s.fwd.n_drains != o->now.fwd.n_drains)
-			vm_set(c, &s);
+		drain_end(c, &s, d->item[i].why);
 	}
 	return 0;
 }
@@ -77,23 +89,24 @@ drains_done(struct core *c, struct txn *t, int code)
 	free(t);
 }
 
-static bool
+/* Why it is; NULL: it is not. */
+static const char *
 drain_is_over(struct core *c, struct vm_obj *o, unsigned int i)
 {
 	const struct drain_time *t = &o->now.drain[i];
 	uint64_t now = now_ms(c), n;
 
 	if (o->now.fwd.drains[i].home != FWD_SELF)
-		return false;
+		return NULL;
 	if (now >= t->max_at)
-		return true;
+		return "deadline";
 	if (now < t->min_at || now < t->quiet_at || now < o->poll_at)
-		return false;
+		return NULL;
 	if (!env_call(c->env, fwd_sessions, o->now.fwd.drains[i].global_ip, &n))
-		return false; /* an old count does not prove that none began since */
+		return NULL; /* an old count does not prove that none began since */
 	if (n != 0)
 		o->poll_at = now + POLL_MS;
-	return n == 0;
+	return n == 0 ? "quiet" : NULL;
 }
 
 static void
@@ -106,7 +119,9 @@ drains_collect(struct core *c)
 	DL_FOREACH2(c->draining, o, drain_next)
 	{
 		for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
-			if (!drain_is_over(c, o, i))
+			const char *why = drain_is_over(c, o, i);
+
+			if (!why)
 				continue;
 			if (!d || d->n == room) {
 				bool fresh = !d;
@@ -119,6 +134,7 @@ drains_collect(struct core *c)
 					memset(d, 0, sizeof(*d));
 			}
 			d->item[d->n].vm = o->key;
+			d->item[d->n].why = why;
 			d->item[d->n].global = o->now.fwd.drains[i].global_ip;
 			d->item[d->n++].epoch = o->now.drain[i].epoch;
 		}
@@ -219,8 +235,7 @@ apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, 
 		return fail(f, RPC_NOT_FOUND, "the VM is registered at router %s: tell that one",
 			router_name(c, s.fwd.owner));
 	json_object_set_new(out, "ended", json_integer(o->now.fwd.n_drains - s.fwd.n_drains));
-	if (s.fwd.n_drains != o->now.fwd.n_drains)
-		vm_set(c, &s);
+	drain_end(c, &s, "finished");
 	return 0;
 }
 

@@ -8,8 +8,15 @@
 
 #define PAGE_SESSIONS 4000
 
+struct listed {
+	struct vm_key vm;
+	uint64_t epoch; /* of its move; 0: it is not listed */
+	uint64_t sessions;
+};
+
 struct listing { /* for a peer */
-	struct vm_key *vms;
+	struct listed *vms;
+	size_t n_vms;
 	struct fwd_list *list;	     /* NULL: nothing is being listed */
 	uint64_t cursor;	     /* of the next page; never used again, in no other list */
 	json_t *unknown;	     /* until the first page */
@@ -41,11 +48,12 @@ rows_json(struct peer *p, const struct fwd_session *rows, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		const struct fwd_session *s = &rows[i];
-		const struct vm_key *key = &p->listing->vms[s->which];
-		const struct vm_obj *o = vm_find(p->core, key->segment, &key->mac);
+		struct listed *l = &p->listing->vms[s->which];
+		const struct vm_obj *o = vm_find(p->core, l->vm.segment, &l->vm.mac);
 
 		if (!vm_live(o) || !vm_has_home(&o->now, s->private_ip, s->global_ip))
 			continue;
+		l->sessions++;
 		json_array_append_new(
 			v, json_pack("[I, i, s, i, s, i, s, i, I]", (json_int_t)s->which, s->protocol,
 				   ip4_format(s->private_ip, private), s->port,
@@ -53,6 +61,16 @@ rows_json(struct peer *p, const struct fwd_session *rows, size_t n)
 				   ip4_format(s->global_ip, home), s->flags, (json_int_t)s->idle_s));
 	}
 	return v;
+}
+
+static void
+note_listed(struct peer *p)
+{
+	const struct listing *l = p->listing;
+
+	for (size_t i = 0; i < l->n_vms; i++)
+		if (l->vms[i].epoch != 0)
+			move_listed(p->core, &l->vms[i].vm, l->vms[i].epoch, l->vms[i].sessions);
 }
 
 static void
@@ -69,8 +87,10 @@ page_made(void *arg, const struct fwd_session *rows, size_t n, bool more)
 		json_object_set_new(v, "next", json_integer((json_int_t)++l->cursor));
 	rpc_reply(l->request, v);
 	l->request = NULL;
-	if (!more)
-		listing_end(p);
+	if (more)
+		return;
+	note_listed(p);
+	listing_end(p);
 }
 
 static void
@@ -115,7 +135,7 @@ addresses(struct peer *p, const json_t *vms, struct fwd_listed *of)
 			json_array_append_new(l->unknown, json_integer((json_int_t)i));
 			continue;
 		}
-		l->vms[i] = o->key;
+		l->vms[i] = (struct listed){.vm = o->key, .epoch = o->now.epoch};
 		for (unsigned int k = 0; k < o->now.fwd.n_addresses; k++)
 			of[n++] = (struct fwd_listed){
 				o->key.segment, o->now.fwd.addresses[k].private_ip, (uint32_t)i};
@@ -147,7 +167,8 @@ list_new(struct peer *p, struct rpc_request *r, const json_t *vms)
 
 	listing_end(p);
 	l->unknown = json_array();
-	l->vms = zalloc((json_array_size(vms) + 1) * sizeof(*l->vms));
+	l->n_vms = json_array_size(vms);
+	l->vms = zalloc((l->n_vms + 1) * sizeof(*l->vms));
 	n = addresses(p, vms, of);
 	if (n > 0)
 		l->list = env_call(p->core->env, fwd_list_new, of, n, PAGE_SESSIONS);

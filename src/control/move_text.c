@@ -3,8 +3,8 @@
 #include "state.h"
 
 const char *const move_words[] = {"prepared", "paused", "draining", "done", "aborted", NULL};
-static const char *const time_words[MOVE_TIMES] = {
-	"prepared", "paused", "committed", "heard", "released", "listed", "done"};
+const char *const move_time_words[MOVE_TIMES] = {
+	"prepared", "paused", "committed", "told", "heard", "released", "listed", "done"};
 
 /* ---- what it is, and what became of it ---- */
 
@@ -20,25 +20,26 @@ basic(struct core *c, const struct move *m, const struct move_now *now)
 
 /* Words that say how it came to its state; left out where there is nothing to say. */
 static void
-set_why(json_t *v, const struct move_now *now)
+set_why(json_t *v, const struct move *m, const struct move_now *now)
 {
-	if (now->at[MOVE_AT_COMMITTED])
+	if (now->at[MOVE_AT_COMMITTED] && m->to == FWD_SELF)
 		json_object_set_new(v, "by", json_string(now->arrived ? "arrival" : "controller"));
 	if (now->reason[0])
 		json_object_set_new(v, "reason", json_string(now->reason));
 }
 
 static void
-set_counts(json_t *v, const struct move_now *now)
+set_counts(json_t *v, const struct move_now *now, uint64_t late)
 {
 	json_object_set_new(v, "held", json_integer((json_int_t)now->held));
 	json_object_set_new(v, "released", json_integer((json_int_t)now->released));
 	json_object_set_new(v, "dropped", json_integer((json_int_t)now->dropped));
 	json_object_set_new(v, "listed", json_integer((json_int_t)now->sessions));
+	json_object_set_new(v, "forwarded-late", json_integer((json_int_t)late));
 }
 
-static json_t *
-time_json(int64_t wall_ms)
+json_t *
+move_time_json(int64_t wall_ms)
 {
 	char text[WALL_TEXT];
 
@@ -57,9 +58,9 @@ told(struct core *c, const struct move *m, const struct move_now *now)
 	json_t *v = basic(c, m, now);
 
 	json_object_set_new(v, "id", json_string(m->id));
-	json_object_set_new(v, "started", time_json(started_ms(now)));
-	json_object_set_new(v, "ended", time_json(now->at[MOVE_AT_DONE]));
-	set_why(v, now);
+	json_object_set_new(v, "started", move_time_json(started_ms(now)));
+	json_object_set_new(v, "ended", move_time_json(now->at[MOVE_AT_DONE]));
+	set_why(v, m, now);
 	return v;
 }
 
@@ -108,25 +109,34 @@ set_times(json_t *v, const struct move_now *now, json_t *(*as)(int64_t wall_ms))
 
 	for (unsigned int i = 0; i < MOVE_TIMES; i++)
 		if (now->at[i])
-			json_object_set_new(times, time_words[i], as(now->at[i]));
+			json_object_set_new(times, move_time_words[i], as(now->at[i]));
 	json_object_set_new(v, "times", times);
+}
+
+const struct move_now *
+move_settled(const struct core *c, const struct move *m)
+{
+	const struct undo *u = txn_before(c, &m->touched);
+
+	if (u ? !u->present : !m->present)
+		return NULL;
+	return u ? &u->old.move : &m->now;
 }
 
 json_t *
 move_shown(struct core *c, const struct move *m, bool whole)
 {
-	const struct undo *u = txn_before(c, &m->touched);
-	const struct move_now *now = u ? &u->old.move : &m->now;
+	const struct move_now *now = move_settled(c, m);
 	json_t *v;
 
-	if (u ? !u->present : !m->present)
+	if (!now)
 		return NULL;
 	v = told(c, m, now);
 	if (now->state == MOVE_DRAINING)
 		set_drains(c, m, v);
 	if (whole) {
-		set_times(v, now, time_json);
-		set_counts(v, now);
+		set_times(v, now, move_time_json);
+		set_counts(v, now, move_late(c, m, now));
 	}
 	return v;
 }
@@ -146,9 +156,10 @@ move_row(struct core *c, const struct move *m, struct env_row *row)
 	char a[IP4_TEXT], b[IP4_TEXT];
 
 	set_times(v, &m->now, number);
-	set_why(v, &m->now);
+	set_why(v, m, &m->now);
+	if (m->plan || m->now.from == FWD_SELF)
+		set_counts(v, &m->now, m->now.late);
 	if (m->plan) {
-		set_counts(v, &m->now);
 		json_object_set(v, "plan", m->plan);
 		reserved = json_array();
 		for (unsigned int i = 0; i < m->n_reserved; i++)
@@ -192,7 +203,7 @@ load_now(struct move_now *n, const json_t *v)
 	const json_t *times = json_object_get(v, "times");
 
 	for (unsigned int i = 0; i < MOVE_TIMES; i++)
-		n->at[i] = (int64_t)count(times, time_words[i]);
+		n->at[i] = (int64_t)count(times, move_time_words[i]);
 	if (!times) {
 		n->at[MOVE_AT_COMMITTED] = (int64_t)count(v, "started");
 		n->at[MOVE_AT_DONE] = (int64_t)count(v, "ended");
@@ -203,6 +214,7 @@ load_now(struct move_now *n, const json_t *v)
 	n->released = count(v, "released");
 	n->dropped = count(v, "dropped");
 	n->sessions = count(v, "listed");
+	n->late = count(v, "forwarded-late");
 }
 
 static bool

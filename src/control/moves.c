@@ -202,6 +202,13 @@ end(struct core *c, struct move_now *n, enum move_state state, const char *reaso
 	n->at[MOVE_AT_DONE] = env_call(c->env, wall_ms);
 }
 
+static void
+end_drain(struct core *c, const struct move *m, struct move_now *n, const char *reason)
+{
+	n->late = move_late(c, m, n);
+	end(c, n, MOVE_DONE, reason);
+}
+
 /* From `old`, NULL: nobody knows whose the VM was. */
 static void
 commit(struct core *c, const struct move *m, const struct vm_state *old, const struct vm_state *now,
@@ -216,8 +223,10 @@ commit(struct core *c, const struct move *m, const struct vm_state *old, const s
 	n->at[MOVE_AT_COMMITTED] = wall;
 	n->sought = is_sought(now);
 	n->at[MOVE_AT_HEARD] = now->fwd.owner == FWD_SELF && !n->sought ? wall : 0;
+	if (n->from == FWD_SELF && old)
+		move_begin_late(c, m, old, n);
 	if (!drains_epoch(now, m->epoch))
-		end(c, n, MOVE_DONE, "");
+		end_drain(c, m, n, "");
 }
 
 static bool
@@ -261,6 +270,17 @@ follow_active(struct core *c, struct move *m, const struct vm_state *now)
 	move_set(c, m, &n);
 }
 
+/* Why an old address drains no more. Who is its home is told so by the VM's owner, who was asked to finish it. */
+static const char *
+over_why(const struct core *c, const struct move *m, const struct vm_state *now, ip4 global)
+{
+	if (c->drain_why)
+		return c->drain_why;
+	if (now->deleted || vm_has_global(now, global))
+		return now->deleted ? "gone" : "returned";
+	return m->now.from == FWD_SELF ? "finished" : "";
+}
+
 static void
 follow_drains(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 {
@@ -273,7 +293,7 @@ follow_drains(struct core *c, const struct vm_obj *o, const struct vm_state *old
 		if (!m || m->now.state != MOVE_DRAINING)
 			continue;
 		n = m->now;
-		end(c, &n, MOVE_DONE, "");
+		end_drain(c, m, &n, over_why(c, m, &o->now, old->fwd.drains[i].global_ip));
 		move_set(c, m, &n);
 	}
 }
@@ -317,12 +337,6 @@ moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 
 /* ---- it is live ---- */
 
-static bool
-has_begun(const struct move_now *n)
-{
-	return n && (n->state == MOVE_DRAINING || n->state == MOVE_DONE);
-}
-
 static void
 tell(struct core *c, const struct move *m, const struct move_now *old)
 {
@@ -334,7 +348,7 @@ tell(struct core *c, const struct move *m, const struct move_now *old)
 		[MOVE_ABORTED] = EVENT_MOVE_ABORTED,
 	};
 
-	if (m->now.state == MOVE_DONE && !has_begun(old))
+	if (m->now.state == MOVE_DONE && !move_begun(old))
 		event_move(c, EVENT_MOVE_BEGUN, m);
 	event_move(c, kinds[m->now.state], m);
 	log_info("control: move %s from %s to %s: %s%s%s", m->id, router_name(c, m->now.from),

@@ -6,6 +6,16 @@
 #define DONE_DRAINS 1000
 #define UNACKED_MAX 32 /* updates on their way to one peer; above it they are left out, and it asks again */
 
+/* For the record of moves: their old router has taken them. */
+static void
+note_told(const struct reply_to *r)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(r->answer, i, v) move_told(r->core, r->peer, v);
+}
+
 static void
 acked(void *arg, int code, json_t *v)
 {
@@ -14,6 +24,9 @@ acked(void *arg, int code, json_t *v)
 	bool mine = p->session && p->up_serial == r->serial;
 
 	(void)v;
+	if (code == 0)
+		note_told(r);
+	json_decref(r->answer);
 	free(r);
 	if (!mine)
 		return;
@@ -59,10 +72,13 @@ tell(struct peer *p, const char *method, const char *what, json_t *list)
 		return;
 	}
 	r = reply_new(p, p->up_serial);
-	if (rpc_call(p->session->rpc, method, json_pack("{s:O}", what, list), acked, r) == 0)
+	r->answer = strcmp(what, "vms") == 0 ? json_incref(list) : NULL;
+	if (rpc_call(p->session->rpc, method, json_pack("{s:O}", what, list), acked, r) == 0) {
 		p->unacked++;
-	else
-		free(r);
+		return;
+	}
+	json_decref(r->answer);
+	free(r);
 }
 
 static void
@@ -102,14 +118,16 @@ sync_changed(struct core *c, const struct vm_state *s)
 void
 sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch)
 {
+	struct vm_key key = {s->fwd.segment, s->fwd.mac};
+	const struct move *m = move_find(c, &key, epoch);
 	char mac[MAC_TEXT], ip[IP4_TEXT];
 
 	if (!c->news_drains)
 		c->news_drains = json_array();
 	json_array_append_new(c->news_drains,
-		json_pack("{s:s, s:s, s:s, s:I}", "segment", segment_at(c, s->fwd.segment)->name, "mac",
+		json_pack("{s:s, s:s, s:s, s:I, s:s}", "segment", segment_at(c, s->fwd.segment)->name, "mac",
 			mac_format(&s->fwd.mac, mac), "global", ip4_format(global_ip, ip), "epoch",
-			(json_int_t)epoch));
+			(json_int_t)epoch, "why", m ? m->now.reason : ""));
 	if (json_array_size(c->news_drains) >= DONE_DRAINS)
 		sync_flush(c);
 }

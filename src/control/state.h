@@ -64,8 +64,10 @@ struct departure { /* of a VM of ours, by a move that its new router has told of
 	uint8_t phase; /* enum departs */
 	uint8_t to;    /* router index */
 	uint64_t epoch;
-	uint64_t until;	  /* boot clock: believed so long while that router is away */
-	uint64_t session; /* told in this one (peer.up_serial) */
+	uint64_t until;			/* boot clock: believed so long while that router is away */
+	uint64_t session;		/* told in this one (peer.up_serial) */
+	int64_t prepared_at, paused_at; /* wall clock: heard of; 0 = not */
+	uint64_t late_from;		/* as in move_now, since it is paused */
 };
 
 /* What of it forwarding is told is vm_forwarding(). */
@@ -156,6 +158,7 @@ enum move_time {
 	MOVE_AT_PREPARED,
 	MOVE_AT_PAUSED,
 	MOVE_AT_COMMITTED,
+	MOVE_AT_TOLD, /* the old router has taken it */
 	MOVE_AT_HEARD,
 	MOVE_AT_RELEASED,
 	MOVE_AT_LISTED,
@@ -172,10 +175,13 @@ struct move_now {      /* what transactions change of it, by move_set() */
 	 * sends it here. */
 	bool holds;
 	bool open;	 /* and what is unknown is an old session, until the old router's list has ended */
-	char reason[12]; /* why it is aborted, or prepared again; "" = nothing to say */
+	char reason[12]; /* why it is done, aborted, or prepared again; "" = nothing to say */
 	uint64_t since;	 /* boot clock: of the state */
 	int64_t at[MOVE_TIMES]; /* wall clock; 0 = not */
 	uint64_t held, released, dropped, sessions;
+	/* At the old router: packets for the VM that it has sent on since the pause, or the commit, counted up to
+	 * this number of all (fwd_traffic.to_packets). */
+	uint64_t late, late_from;
 };
 
 struct reserved { /* a global address that a move will give its VM */
@@ -418,7 +424,8 @@ struct core {
 	struct pause_call *pauses;
 	struct vm_obj *probing[PROBES]; /* that wait for the i-th probe, each list in the order of its time */
 	uint64_t checkpoint_at;
-	bool drains_end; /* a transaction that ends some is on its way */
+	bool drains_end;       /* a transaction that ends some is on its way */
+	const char *drain_why; /* why the change being made ends drains; NULL: the VM says it */
 
 	/* channels */
 	struct env_listener *tcp, *local;
@@ -647,12 +654,33 @@ void moves_start(struct core *c); /* after the load: clocks of drains, moves tha
 
 /* ---- move_text.c ---- */
 
-extern const char *const move_words[];
+extern const char *const move_words[], *const move_time_words[MOVE_TIMES];
+const struct move_now *move_settled(const struct core *c, const struct move *m); /* NULL: nothing yet */
+json_t *move_time_json(int64_t wall_ms);					 /* null for 0 */
 void move_row(struct core *c, const struct move *m, struct env_row *row);
 int move_load(struct core *c, const struct env_row *row, struct fail *f);
 /* As it is live and durable; NULL: not at all yet. `whole`: all times and counts. */
 json_t *move_shown(struct core *c, const struct move *m, bool whole);
 json_t *move_event_json(struct core *c, const struct move *m); /* as it was when the event was made */
+
+/* ---- move_record.c: what is noted of a move beside what transactions change ---- */
+
+static inline bool
+move_begun(const struct move_now *n)
+{
+	return n && (n->state == MOVE_DRAINING || n->state == MOVE_DONE);
+}
+
+/* At the old router, when it begins: what comes for the VM from its pause on, or else from now on, comes late. */
+void move_begin_late(struct core *c, const struct move *m, const struct vm_state *old, struct move_now *n);
+/* So many packets did. */
+uint64_t move_late(struct core *c, const struct move *m, const struct move_now *now);
+/* A list of its VM's sessions went to the new router. */
+void move_listed(struct core *c, const struct vm_key *vm, uint64_t epoch, uint64_t sessions);
+/* The old router has taken that it began: an item of sync.update; all that it was to take. */
+void move_told(struct core *c, uint8_t peer, const json_t *vm);
+void moves_told(struct core *c, uint8_t peer);
+void move_show_call(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- prepared.c: a move to this router before it is committed ---- */
 
@@ -697,6 +725,8 @@ void departing_told(struct peer *p, struct rpc_request *r, json_t *moves);
 
 int apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 void drain_remove(struct vm_state *s, unsigned int i); /* the i-th */
+/* The VM is to be as here, where drains were removed, if any: for this reason, a word of the record of their moves. */
+void drain_end(struct core *c, const struct vm_state *s, const char *why);
 /* Keeps core.draining, and with it the clock of drains. */
 void drains_track(struct core *c, struct vm_obj *o);
 /* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */

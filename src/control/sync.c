@@ -353,8 +353,10 @@ agreement(struct peer *p, bool agrees, bool took_all)
 	if (agrees != p->agrees)
 		p->agrees_since = now;
 	p->agrees = agrees;
-	if (took_all)
-		p->took_at = now;
+	if (!took_all)
+		return;
+	p->took_at = now;
+	moves_told(p->core, p->index);
 }
 
 /* Once after the start: has it other VMs as ours than we have? Then it is asked for them, and compared once more. What was

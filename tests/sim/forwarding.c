@@ -253,10 +253,12 @@ op_sessions_free(void *ctx, ip4 global_ip)
 static void
 op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out)
 {
-	(void)ctx;
+	const struct node *n = ctx;
+
 	(void)segment;
 	(void)mac;
-	*out = (struct fwd_traffic){.from_packets = 1, .from_bytes = 2, .to_packets = 3, .to_bytes = 4};
+	*out = (struct fwd_traffic){
+		.from_packets = 1, .from_bytes = 2, .to_packets = 3 + n->sent_to_vms, .to_bytes = 4};
 }
 
 static void

@@ -71,6 +71,7 @@ struct node {
 	uint64_t sessions;    /* what fwd_sessions() tells of any address */
 	bool sessions_old;    /* and that it counted them too long ago */
 	size_t sessions_room; /* so many sessions can be noted; 0 = any number */
+	uint64_t sent_to_vms; /* and fwd_vm_traffic() of each VM, 3 more */
 	bool lists_fail;      /* there is no memory for a list of them */
 	unsigned int n_lists; /* that were begun */
 	uint64_t n_commits, n_prepares, n_publishes;
