@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* handover.c - a VM came here: its old router is asked for the VM's sessions, so that those that nobody has seen here yet go on
- * by the addresses that they have. The other side is listing.c.
+/* handover.c - a VM came here: the routers where addresses of it drain are asked for the VM's sessions, so that those that nobody
+ * has seen here yet go on by the addresses that they have. The other side is listing.c.
  *
  *   sync.sessions {vms: [[segment, mac, epoch]...]}  -> {sessions, unknown, next}
  *   sync.sessions {cursor}                           -> {sessions, next}   the answer without `next` is the end of the list
@@ -8,9 +8,10 @@
  *   a session: [vm, protocol, address, port, remote, remote port, home, flags, idle seconds], vm: which of those asked for
  *   unknown:   which of them the router does not have at that epoch; they are asked for again
  *
- * One list at a time from each peer, of all VMs that wait for it. A VM waits while it is ours and drains, until its list has
- * ended: over the loss of the channel, and again after a restart, for what was noted may have been lost. Sessions that are
- * noted here already have evidence, and stay as they are.
+ * One list at a time from each peer, of all VMs that wait for it. A VM waits for each of its old routers by itself, for the one before
+ * may not know what those before it know; while it is ours and drains there, until the list has ended: over the loss of the
+ * channel, and again after a restart, for what was noted may have been lost. Sessions that are noted here already have
+ * evidence, and stay as they are; those whose home was guessed take the one that is listed.
  *
  * What a peer says is believed of the VMs that it was asked for, and of homes that are theirs.
  */
@@ -22,19 +23,29 @@
 #define RETRY_MAX_MS 60000
 #define IDLE_MAX_S   (24 * 3600) /* no session is kept for so long */
 #define TCP	     6
-#define FLAGS_TCP    (FWD_SESSION_FIN_FROM_VM | FWD_SESSION_FIN_TO_VM | FWD_SESSION_RST)
+#define FLAGS	     FWD_SESSION_GUESSED
+#define FLAGS_TCP    (FLAGS | FWD_SESSION_FIN_FROM_VM | FWD_SESSION_FIN_TO_VM | FWD_SESSION_RST)
 #define ROWS_MAX     (UINT64_C(1) << 25) /* more than any table holds */
 
 struct asked {
 	struct vm_key vm;
-	uint64_t move;	   /* epoch of the newest drain */
-	uint64_t sessions; /* listed and good */
+	uint64_t move; /* epoch of the newest drain */
 	bool unknown;
+};
+
+struct hand { /* a VM, and a router that is to list its sessions */
+	struct vm_obj *vm;
+	uint64_t move;	   /* as in asked */
+	uint64_t sessions; /* listed and good */
+	uint8_t from;
+	bool listed; /* it is not among those that wait any more */
+	struct hand *next_of_vm;
+	struct hand *prev, *next; /* of those that wait for this router */
 };
 
 struct handover { /* of a peer's */
 	struct env_timer *timer;
-	struct vm_obj *wanted; /* the first of them are those that are asked for */
+	struct hand *wanted; /* the first of them are those that are asked for */
 	uint64_t retry_ms;
 	uint64_t serial; /* of the question on its way */
 	bool waits;	 /* for its answer */
@@ -46,21 +57,36 @@ struct handover { /* of a peer's */
 
 /* ---- who waits for whom ---- */
 
-/* The newest move that brought the VM here while it drains elsewhere: its epoch, and the router that it came from. 0: none. */
+/* The newest move that brought the VM here while it drains elsewhere: its epoch. 0: none. */
 static uint64_t
-last_move(const struct vm_obj *o, uint8_t *from)
+last_move(const struct vm_obj *o)
 {
 	uint64_t epoch = 0;
 
 	if (!vm_live(o) || o->now.fwd.owner != FWD_SELF)
 		return 0;
-	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
-		if (o->now.fwd.drains[i].home == FWD_SELF || o->now.drain[i].epoch <= epoch)
-			continue;
-		epoch = o->now.drain[i].epoch;
-		*from = o->now.fwd.drains[i].home;
-	}
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++)
+		if (o->now.fwd.drains[i].home != FWD_SELF && o->now.drain[i].epoch > epoch)
+			epoch = o->now.drain[i].epoch;
 	return epoch;
+}
+
+static bool
+drains_at(const struct vm_obj *o, uint8_t router)
+{
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++)
+		if (o->now.fwd.drains[i].home == router)
+			return true;
+	return false;
+}
+
+static struct hand *
+hand_of(const struct vm_obj *o, uint8_t from)
+{
+	struct hand *h;
+
+	LL_SEARCH_SCALAR2(o->hands, h, from, from, next_of_vm);
+	return h;
 }
 
 static struct handover *
@@ -76,43 +102,97 @@ soon(struct peer *p, uint64_t after_ms)
 		timer_set(p->core, p->handover->timer, after_ms);
 }
 
+static void
+hand_begin(struct core *c, struct vm_obj *o, uint8_t from, uint64_t move)
+{
+	struct hand *h = zalloc(sizeof(*h));
+
+	*h = (struct hand){.vm = o, .move = move, .from = from};
+	LL_PREPEND2(o->hands, h, next_of_vm);
+	DL_APPEND(handover_of(c, from)->wanted, h);
+	soon(&c->peers[from - 1], 0);
+}
+
+static void
+hand_listed(struct core *c, struct hand *h)
+{
+	DL_DELETE(handover_of(c, h->from)->wanted, h);
+	h->listed = true;
+}
+
+static void
+hand_end(struct core *c, struct hand *h)
+{
+	if (!h->listed)
+		hand_listed(c, h);
+	LL_DELETE2(h->vm->hands, h, next_of_vm);
+	free(h);
+}
+
 void
 handover_forget(struct core *c, struct vm_obj *o)
 {
-	if (!o->hand_from)
+	while (o->hands)
+		hand_end(c, o->hands);
+}
+
+/* When all have listed its sessions nobody is asked again. */
+static void
+settle(struct core *c, struct vm_obj *o)
+{
+	const struct hand *h;
+
+	LL_SEARCH_SCALAR2(o->hands, h, listed, false, next_of_vm);
+	if (h || !o->hands)
 		return;
-	DL_DELETE2(handover_of(c, o->hand_from)->wanted, o, hand_prev, hand_next);
-	o->hand_from = 0;
+	o->handed_over = o->hands->move;
+	handover_forget(c, o);
 }
 
 void
 handover_follow(struct core *c, struct vm_obj *o)
 {
-	uint8_t from = 0;
-	uint64_t move = last_move(o, &from);
+	uint64_t move = last_move(o);
+	struct hand *h, *next;
 
-	if (move == 0 || move == o->handed_over)
-		from = 0;
-	if (from == o->hand_from)
+	if (move == 0 || move == o->handed_over) {
+		handover_forget(c, o);
 		return;
-	handover_forget(c, o);
-	if (from == 0)
-		return;
-	o->hand_from = from;
-	DL_APPEND2(handover_of(c, from)->wanted, o, hand_prev, hand_next);
-	soon(&c->peers[from - 1], 0);
+	}
+	LL_FOREACH_SAFE2(o->hands, h, next, next_of_vm)
+	if (h->move != move || !drains_at(o, h->from))
+		hand_end(c, h);
+	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
+		uint8_t from = o->now.fwd.drains[i].home;
+
+		if (from != FWD_SELF && !hand_of(o, from))
+			hand_begin(c, o, from, move);
+	}
+	settle(c, o);
+}
+
+/* Is a list of its sessions on its way, or may be? */
+static bool
+still_open(struct core *c, const struct vm_obj *o)
+{
+	const struct hand *h;
+
+	LL_FOREACH2(o->hands, h, next_of_vm)
+	if (!h->listed && c->peers[h->from - 1].session)
+		return true;
+	return false;
 }
 
 /* ---- one session of a list ---- */
 
 /* The VM that was asked for, if it still waits for this list. */
-static struct vm_obj *
+static struct hand *
 still_waits(struct peer *p, const struct asked *a)
 {
 	struct vm_obj *o = vm_find(p->core, a->vm.segment, &a->vm.mac);
-	uint8_t from;
+	struct hand *h = o ? hand_of(o, p->index) : NULL;
 
-	return o && o->hand_from == p->index && last_move(o, &from) == a->move ? o : NULL;
+	return h && !h->listed && h->move == a->move ? h : NULL;
 }
 
 enum row { ROW_WRONG, ROW_LATE, ROW_GOOD };
@@ -123,28 +203,28 @@ read_row(struct peer *p, const json_t *row, struct fwd_session *s)
 	json_int_t which, protocol, port, remote_port, flags, idle;
 	const struct handover *h = p->handover;
 	const char *private, *remote, *home;
-	const struct vm_obj *o;
+	const struct hand *waits;
 
 	memset(s, 0, sizeof(*s));
 	if (json_unpack((json_t *)(uintptr_t)row, "[I, I, s, I, s, I, s, I, I!]", &which, &protocol, &private,
 		    &port, &remote, &remote_port, &home, &flags, &idle) != 0 ||
 		which < 0 || (uint64_t)which >= h->n_asked || protocol < 0 || protocol > UINT8_MAX ||
 		port < 0 || port > UINT16_MAX || remote_port < 0 || remote_port > UINT16_MAX || flags < 0 ||
-		flags > (protocol == TCP ? FLAGS_TCP : 0) || idle < 0 || idle > IDLE_MAX_S ||
+		(flags & ~(protocol == TCP ? FLAGS_TCP : FLAGS)) != 0 || idle < 0 || idle > IDLE_MAX_S ||
 		ip4_parse(private, &s->private_ip) != 0 || ip4_parse(remote, &s->remote_ip) != 0 ||
 		ip4_parse(home, &s->global_ip) != 0)
 		return ROW_WRONG;
-	o = still_waits(p, &h->asked[which]);
-	if (!o || h->asked[which].unknown)
-		return o ? ROW_WRONG : ROW_LATE;
+	waits = still_waits(p, &h->asked[which]);
+	if (!waits || h->asked[which].unknown)
+		return waits ? ROW_WRONG : ROW_LATE;
 	s->which = (uint32_t)which;
-	s->segment = o->key.segment;
+	s->segment = waits->vm->key.segment;
 	s->protocol = (uint8_t)protocol;
 	s->port = (uint16_t)port;
 	s->remote_port = (uint16_t)remote_port;
 	s->flags = (uint8_t)flags;
 	s->idle_s = (uint32_t)idle;
-	return vm_has_home(&o->now, s->private_ip, s->global_ip) ? ROW_GOOD : ROW_WRONG;
+	return vm_has_home(&waits->vm->now, s->private_ip, s->global_ip) ? ROW_GOOD : ROW_WRONG;
 }
 
 static void
@@ -161,7 +241,7 @@ take_rows(struct peer *p, const json_t *rows)
 		enum row what = read_row(p, row, &good[n]);
 
 		if (what == ROW_GOOD)
-			h->asked[good[n++].which].sessions++;
+			still_waits(p, &h->asked[good[n++].which])->sessions++;
 		h->refused += what == ROW_WRONG;
 	}
 	env_call(p->core->env, fwd_sessions_learn, good, n, &learnt);
@@ -211,11 +291,16 @@ tell(struct peer *p, size_t vms)
 			p->conf->name, vms, h->learnt.noted, h->learnt.known);
 }
 
-/* The moves whose lists have ended: from now on what is unknown is new. */
+/* Moves of which a list has ended: with the last of them what is unknown is new. */
+struct listed {
+	struct vm_key vm;
+	uint64_t move, sessions;
+};
+
 struct listed_txn {
 	struct txn txn;
 	size_t n;
-	struct asked item[];
+	struct listed item[];
 };
 
 static int
@@ -224,16 +309,18 @@ listed_apply(struct core *c, struct txn *t)
 	struct listed_txn *x = (struct listed_txn *)t;
 
 	for (size_t i = 0; i < x->n; i++) {
-		struct move *m = move_find(c, &x->item[i].vm, x->item[i].move);
+		const struct listed *l = &x->item[i];
+		struct vm_obj *o = vm_find(c, l->vm.segment, &l->vm.mac);
+		struct move *m = move_find(c, &l->vm, l->move);
 		struct move_now n;
 
 		if (!m || m->to != FWD_SELF || move_open(m) || m->now.state == MOVE_ABORTED)
 			continue;
 		n = m->now;
-		n.open = false;
-		n.sessions = x->item[i].sessions;
+		n.open = n.open && o && still_open(c, o);
+		n.sessions = l->sessions;
 		n.at[MOVE_AT_LISTED] = env_call(c->env, wall_ms);
-		if (m->now.open)
+		if (m->now.open != n.open)
 			move_change(c, m, &n);
 		else
 			move_set(c, m, &n);
@@ -251,19 +338,16 @@ listed_done(struct core *c, struct txn *t, int code)
 	free(t);
 }
 
-static void
-note_listed(struct peer *p, const struct asked *listed, size_t n)
+/* The sessions of a VM that its old routers have listed so far. */
+static uint64_t
+sessions_of(const struct vm_obj *o)
 {
-	struct listed_txn *x;
+	const struct hand *h;
+	uint64_t n = 0;
 
-	if (n == 0)
-		return;
-	x = zalloc(sizeof(*x) + n * sizeof(x->item[0]));
-	x->txn.apply = listed_apply;
-	x->txn.done = listed_done;
-	x->n = n;
-	memcpy(x->item, listed, n * sizeof(x->item[0]));
-	txn_submit(p->core, &x->txn);
+	LL_FOREACH2(o->hands, h, next_of_vm)
+	n += h->sessions;
+	return n;
 }
 
 /* Of those whose list has ended nothing more is asked; what is unknown there goes to the end of those that wait. */
@@ -271,23 +355,30 @@ static size_t
 take_ends(struct peer *p)
 {
 	struct handover *h = p->handover;
-	size_t listed = 0;
+	struct listed_txn *x = zalloc(sizeof(*x) + h->n_asked * sizeof(x->item[0]));
+	size_t listed;
 
 	for (size_t i = 0; i < h->n_asked; i++) {
-		struct vm_obj *o = still_waits(p, &h->asked[i]);
+		struct hand *waits = still_waits(p, &h->asked[i]);
 
-		if (!o)
-			continue;
-		if (h->asked[i].unknown) {
-			DL_DELETE2(h->wanted, o, hand_prev, hand_next);
-			DL_APPEND2(h->wanted, o, hand_prev, hand_next);
-			continue;
+		if (waits && h->asked[i].unknown) {
+			DL_DELETE(h->wanted, waits);
+			DL_APPEND(h->wanted, waits);
+		} else if (waits) {
+			struct vm_obj *o = waits->vm;
+
+			x->item[x->n++] = (struct listed){o->key, waits->move, sessions_of(o)};
+			hand_listed(p->core, waits);
+			settle(p->core, o);
 		}
-		o->handed_over = h->asked[i].move;
-		handover_forget(p->core, o);
-		h->asked[listed++] = h->asked[i];
 	}
-	note_listed(p, h->asked, listed);
+	listed = x->n;
+	x->txn.apply = listed_apply;
+	x->txn.done = listed_done;
+	if (listed > 0)
+		txn_submit(p->core, &x->txn);
+	else
+		free(x);
 	return listed;
 }
 
@@ -353,21 +444,22 @@ ask_first(void *arg)
 {
 	struct peer *p = arg;
 	struct handover *h = p->handover;
-	json_t *vms;
-	struct vm_obj *o;
+	const struct hand *waits;
 	char mac[MAC_TEXT];
-	uint8_t from;
+	json_t *vms;
 
 	if (!p->session || h->waits || !h->wanted)
 		return;
 	vms = json_array();
 	h->learnt = (struct fwd_learnt){0};
 	h->rows = h->refused = h->n_asked = 0;
-	DL_FOREACH2(h->wanted, o, hand_next)
+	DL_FOREACH(h->wanted, waits)
 	{
+		const struct vm_obj *o = waits->vm;
+
 		if (h->n_asked == LIST_VMS)
 			break;
-		h->asked[h->n_asked++] = (struct asked){.vm = o->key, .move = last_move(o, &from)};
+		h->asked[h->n_asked++] = (struct asked){.vm = o->key, .move = waits->move};
 		json_array_append_new(vms, json_pack("[s, s, I]", segment_at(p->core, o->key.segment)->name,
 						   mac_format(&o->key.mac, mac), (json_int_t)o->now.epoch));
 	}
@@ -414,7 +506,7 @@ void
 handover_fini(struct peer *p)
 {
 	while (p->handover->wanted)
-		handover_forget(p->core, p->handover->wanted);
+		handover_forget(p->core, p->handover->wanted->vm);
 	listing_fini(p);
 	p->core->env->ops->timer_free(p->handover->timer);
 	free(p->handover->asked);

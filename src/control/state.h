@@ -117,9 +117,8 @@ struct vm_obj {
 	uint64_t written_at, loaded_at;	      /* boot clock: of the stored row, and when it was read */
 	struct vm_obj *drain_prev, *drain_next, *probe_prev, *probe_next, *hint_prev, *hint_next;
 	struct vm_obj *depart_prev, *depart_next; /* in core.departing, while it departs */
-	uint8_t hand_from;    /* the peer that is to list its sessions, in whose list it waits; 0 = none */
-	uint64_t handed_over; /* the move (its epoch) whose list of sessions was whole */
-	struct vm_obj *hand_prev, *hand_next;
+	struct hand *hands;			  /* peers that are to list its sessions: handover.c */
+	uint64_t handed_over;			  /* the move (its epoch) for which all have listed them */
 	UT_hash_handle hh;
 };
 

@@ -43,6 +43,17 @@ vm_live_is_oldest(const struct vm_rec *r, rte_be32_t ip)
 	return false;
 }
 
+/* How many of its global addresses sessions of before may have: those that drain, and the live one that it returned to. */
+static inline unsigned int
+vm_old_addresses(const struct vm_rec *r, rte_be32_t ip)
+{
+	unsigned int n = vm_live_is_oldest(r, ip);
+
+	for (uint8_t i = 0; i < r->n_drains; i++)
+		n += r->drains[i].ip == ip;
+	return n;
+}
+
 /* The oldest that drains at this router; NULL = none. */
 static inline const struct vm_rec_drain *
 vm_drain_at(const struct vm_rec *r, rte_be32_t ip, uint8_t router)

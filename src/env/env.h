@@ -124,10 +124,11 @@ struct fwd_traffic { /* through this router; bytes of Ethernet frames */
 	uint64_t from_packets, from_bytes, to_packets, to_bytes;
 };
 
-enum { /* of a TCP session: what its packets have told */
+enum { /* of a TCP session: what its packets have told; and of any, that its home is a guess */
 	FWD_SESSION_FIN_FROM_VM = 1,
 	FWD_SESSION_FIN_TO_VM = 2,
 	FWD_SESSION_RST = 4,
+	FWD_SESSION_GUESSED = 8,
 };
 
 struct fwd_session {	/* of a VM, and by which of its global addresses it goes */
@@ -243,7 +244,7 @@ struct env_ops {
 	void (*fwd_list_next)(struct fwd_list *l,
 		void (*page)(void *arg, const struct fwd_session *rows, size_t n, bool more), void *arg);
 	void (*fwd_list_free)(struct fwd_list *l); /* at any time: no page comes any more */
-	/* Notes sessions that another router has noted; of those that are noted here, what is here stays. */
+	/* Notes sessions that another router has noted; of those that are noted here, what is here stays, but for a guess. */
 	void (*fwd_sessions_learn)(
 		void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out);
 	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "stages",

@@ -11,7 +11,8 @@
 
 _Static_assert((int)FWD_SESSION_FIN_FROM_VM == (int)SESSION_FIN_FROM_VM &&
 		       (int)FWD_SESSION_FIN_TO_VM == (int)SESSION_FIN_TO_VM &&
-		       (int)FWD_SESSION_RST == (int)SESSION_RST,
+		       (int)FWD_SESSION_RST == (int)SESSION_RST &&
+		       (int)FWD_SESSION_GUESSED == (int)SESSION_GUESSED,
 	"sessions tell the same in both");
 
 struct whose {

@@ -184,26 +184,29 @@ class Bystanders:
 def gateway_answers(lab, own=VM, host='vm'):
     """Asks for the gateway as the VM does, and looks at every way an answer may take. Returns (who, port, replies):
     the routers whose answers were seen, the switch they came out of, and what the VM got."""
-    places = [('dcx', 'r'), ('dcy', 'r'), (lab.core, 'x'), (lab.core, 'y')]
+    places = [(f'dc{s}', 'r') for s in lab.sites] + [(lab.core, s) for s in lab.sites]
     for ns, dev in places:
         lab.probe(ns).call('sniff', dev=dev, arp_ip=GATEWAY)
     replies = lab.probe(host).call('arp', ip=GATEWAY, own=own, first=5, wait=0.3)
     seen = {p: lab.probe(p[0]).call('sniffed', dev=p[1])['arps'] for p in places}
     for ns, dev in places:
         lab.probe(ns).call('unsniff', dev=dev)
-    ports = [s for s in 'xy' for a in seen[f'dc{s}', 'r'] if a['way'] == 'in']
-    tunnelled = [s for s in 'xy' for a in seen[lab.core, s] if a['way'] == 'in' and a['tunnel']]
+    ports = [s for s in lab.sites for a in seen[f'dc{s}', 'r'] if a['way'] == 'in']
+    tunnelled = [s for s in lab.sites for a in seen[lab.core, s] if a['way'] == 'in' and a['tunnel']]
     return {'ports': ports, 'tunnel': tunnelled, 'who': tunnelled or ports, 'replies': replies}
 
 
-FAR_ENDS = {'user': ('user', 'eth0'), 'x': ('line', 'a'), 'y': ('ry', 'wan0')}  # of the WAN's interfaces
+def far_ends(lab):
+    """Of the WAN's interfaces."""
+    return {'user': ('user', 'eth0'), 'x': ('line', 'a'), **{s: (f'r{s}', 'wan0') for s in lab.sites[1:]}}
 
 
 def path_of(lab, flow, kind, origin, target):
     """The way that most numbered packets of a flow take now, from what arrives at both ends of the WAN's wires: a packet
     that a program sends through a packet socket is not seen where it leaves."""
-    places = [(lab.core, dev, dev, 'in') for dev in FAR_ENDS]
-    places += [(ns, dev, name, 'out') for name, (ns, dev) in FAR_ENDS.items()]
+    ends = far_ends(lab)
+    places = [(lab.core, dev, dev, 'in') for dev in ends]
+    places += [(ns, dev, name, 'out') for name, (ns, dev) in ends.items()]
     for ns, dev, _, _ in places:
         lab.probe(ns).call('sniff', dev=dev)
     time.sleep(0.4)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-r"""The two-site lab.
+r"""The two-site lab, and one of three.
 
                          user 192.0.2.10
                           |
@@ -19,7 +19,9 @@ r"""The two-site lab.
                       |                       and its ARP cache is what a live move leaves
                      vm 10.1.0.10
 
-The control channel has a network of its own: 10.255.0.0/24, rx .1, ry .2, ru .3, clc .10.
+A third site Z, where there is one, is at the WAN as Y is: .8/30, rz .10, pool 203.0.113.128/26, dcz, upz.
+
+The control channel has a network of its own: 10.255.0.0/24, rx .1, ry .2, ru .3, rz .4, clc .10.
 """
 from lab import Lab
 from router import Router, af_packet, base_config
@@ -33,12 +35,16 @@ SITES = {
           'pool': '203.0.113.0/26', 'mgmt': '10.255.0.1'},
     'y': {'router': 'r-y', 'mac': '02:4e:57:00:00:02', 'wan': '198.51.100.6', 'next': '198.51.100.5',
           'pool': '203.0.113.64/26', 'mgmt': '10.255.0.2'},
+    'z': {'router': 'r-z', 'mac': '02:4e:57:00:00:04', 'wan': '198.51.100.10', 'next': '198.51.100.9',
+          'pool': '203.0.113.128/26', 'mgmt': '10.255.0.4'},
 }
 RU = {'router': 'r-u', 'mac': '02:4e:57:00:00:03', 'mgmt': '10.255.0.3'}
 CLC_MGMT = '10.255.0.10'
 
 
 class Sites(Lab):
+    sites = 'xy'
+
     def __init__(self, name='sites', core='wan', delay_ms=DELAY_MS):
         super().__init__(name)
         self.core = core
@@ -49,20 +55,21 @@ class Sites(Lab):
 
     def build(self, delay_ms):
         strict = [f'net/ipv4/conf/{c}/rp_filter=0' for c in ('all', 'default')]
-        self.ns('user', 'line', 'rx', 'ry', 'dcx', 'dcy', 'bx', 'by', 'clc')
+        self.ns('user', 'line', 'bx', 'by', 'clc', *(f'{of}{s}' for s in self.sites for of in ('r', 'dc')))
         self.ns(self.core, forward=self.core == 'wan', sysctl=strict)
         core = self.core
         self.link('user:eth0', f'{core}:user')
         self.link(f'{core}:x', 'line:a')
         self.link('line:b', 'rx:wan0')
-        self.link(f'{core}:y', 'ry:wan0')
+        for s in self.sites[1:]:
+            self.link(f'{core}:{s}', f'r{s}:wan0')
         self.delay('line', 'a', 'b', delay_ms)
-        for s in 'xy':
+        for s in self.sites:
             self.link(f'r{s}:dc0', f'dc{s}:r')
-        self.link('bx:eth0', 'dcx:b', mac_a=BX_MAC)
-        self.link('by:eth0', 'dcy:b', mac_a=BY_MAC)
-        for s in 'xy':
-            self.bridge(f'dc{s}', 'br0', 'r', 'b')
+            self.bridge(f'dc{s}', 'br0', 'r')
+        for host, dc, mac in (('bx', 'dcx', BX_MAC), ('by', 'dcy', BY_MAC)):
+            self.link(f'{host}:eth0', f'{dc}:b', mac_a=mac)
+            self.ip(dc, 'link set dev b master br0')
         self.address('user', 'eth0', f'{USER}/24', via='192.0.2.1')
         for host, ip in (('bx', BX), ('by', BY)):
             self.address(host, 'eth0', f'{ip}/24', via=GATEWAY)
@@ -73,7 +80,7 @@ class Sites(Lab):
 
     def host_vm(self):
         self.ns('hv', 'vm')
-        for s in 'xy':
+        for s in self.sites:
             self.link(f'dc{s}:hv', f'hv:up{s}')
             self.ip(f'dc{s}', 'link set dev hv master br0')
         self.link('vm:eth0', 'hv:tap', mac_a=VM_MAC)
@@ -83,15 +90,14 @@ class Sites(Lab):
     def wan_addresses(self):
         """Plain routing, and the filter that providers have: a source is taken only from the site it belongs to."""
         self.address('wan', 'user', '192.0.2.1/24')
-        self.address('wan', 'x', '198.51.100.1/30')
-        self.address('wan', 'y', '198.51.100.5/30')
-        for s in 'xy':
+        for s in self.sites:
+            self.address('wan', s, f"{SITES[s]['next']}/30")
             self.ip('wan', 'route add', SITES[s]['pool'], 'via', SITES[s]['wan'])
-        self.sh('wan', 'for i in all x y; do echo 1 >/proc/sys/net/ipv4/conf/$i/rp_filter; done')
+        self.sh('wan', f"for i in all {' '.join(self.sites)}; do echo 1 >/proc/sys/net/ipv4/conf/$i/rp_filter; done")
 
     def management(self):
         self.ns('mgmt')
-        ends = [('rx', SITES['x']['mgmt']), ('ry', SITES['y']['mgmt']), ('clc', CLC_MGMT)]
+        ends = [(f'r{s}', SITES[s]['mgmt']) for s in self.sites] + [('clc', CLC_MGMT)]
         if self.core == 'ru':
             ends.append(('ru', RU['mgmt']))
         for ns, ip in ends:
@@ -109,7 +115,7 @@ class Sites(Lab):
             self.probe('hv').call('rarp', dev=f'up{site}', mac=VM_MAC)
 
     def unplug(self):
-        for site in 'xy':
+        for site in self.sites:
             self.ip('hv', f'link set dev up{site} nomaster')
 
     def filtered(self):
@@ -120,9 +126,10 @@ class Sites(Lab):
     # ---- Nearway ----
 
     def configs(self, access='nat'):
-        """nearway.yaml of both sites, but for keys."""
+        """nearway.yaml of each site, but for keys."""
         out = {}
-        for s, site in SITES.items():
+        for s in self.sites:
+            site = SITES[s]
             c = base_config(site['router'], s, site['mac'], site['mgmt'], vtep=site['wan'])
             c['ports'] = [{'name': 'wan0', 'device': af_packet(0, 'wan0'), 'role': 'wan', 'address': site['wan'] + '/30'},
                           {'name': 'dc0', 'device': af_packet(1, 'dc0'), 'role': 'dc'}]
@@ -150,10 +157,10 @@ class Sites(Lab):
         """Makes the routers, each with the others' keys, and starts them. Returns them by site ('u' is R_U)."""
         configs = self.configs(access)
         r = {s: Router(self, f'r{s}', c) for s, c in configs.items()}
-        for s, other in (('x', 'y'), ('y', 'x')):
-            o = SITES[other]
+        for s in self.sites:
             r[s].config['peers'] = [{'name': o['router'], 'key': r[other].key, 'address': f"{o['mgmt']}:7411",
-                                     'vtep': o['wan'], 'mac': o['mac']}]
+                                     'vtep': o['wan'], 'mac': o['mac']}
+                                    for other, o in ((t, SITES[t]) for t in self.sites if t != s)]
         if self.core == 'ru':
             r['u'] = Router(self, 'ru', self.ru_config())
         for router in r.values():
@@ -177,3 +184,7 @@ class PerSite(Sites):
             out[s]['segments'][0]['gateway'] |= {'mac': self.MAC[s], 'mode': 'per-site',
                                                  'peers': [{'peer': SITES[other]['router'], 'mac': self.MAC[other]}]}
         return out
+
+
+class ThreeSites(Sites):
+    sites = 'xyz'

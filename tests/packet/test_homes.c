@@ -896,6 +896,86 @@ while_the_list_is_open_all_but_a_syn_is_of_before(void **state)
 	expect_tunnel(R_Y, SEG1, CARRIED(udp)); /* it was noted so */
 }
 
+/* By a wrong address the other end would answer with a reset. */
+static void
+while_the_lists_are_open_tcp_of_a_vm_with_several_old_addresses_waits(void **state)
+{
+	(void)state;
+	chain(R_X, DRAIN_Y, DRAIN_Z);
+	vm_flagged(VM_REC_OPEN);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_drop(DROP_HOME_AWAITED, 1);
+	KEY_IS(IPPROTO_TCP, 0);
+	burst(DC0, udp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(udp));
+	burst(DC0, tcp(BY_VM(5), OUT, .flags = SYN));
+	LEAVES(tcp, GLOBAL(5), .flags = SYN);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	LEAVES(tcp, GLOBAL(5));
+}
+
+static void
+when_the_lists_have_ended_tcp_that_nobody_knows_goes_by_the_oldest(void **state)
+{
+	(void)state;
+	chain(R_X, DRAIN_Y, DRAIN_Z);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+}
+
+static void
+while_the_list_is_open_tcp_of_a_vm_that_returned_waits(void **state)
+{
+	(void)state;
+	vm_returned(R_X);
+	vm_flagged(VM_REC_OLDEST(0) | VM_REC_OPEN);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_drop(DROP_HOME_AWAITED, 1);
+}
+
+static void
+while_the_list_is_open_tcp_of_the_only_old_address_goes_by_it(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_flagged(VM_REC_OPEN);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+}
+
+/* ---- guesses ---- */
+
+static void
+what_was_guessed_gives_way_to_evidence_and_that_to_nothing(void **state)
+{
+	(void)state;
+	chain(R_X, DRAIN_Y, DRAIN_Z);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+	KEY_IS(IPPROTO_TCP, GLOBAL_Y(5));
+	burst(WAN0, from_tunnel(R_Z, SEG1, tcp(BY_RZ())));
+	REACHES(tcp);
+	KEY_IS(IPPROTO_TCP, GLOBAL_Z(5));
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Z, SEG1, CARRIED(tcp));
+	burst(WAN0, from_tunnel(R_Y, SEG1, tcp(BY_RY())));
+	expect_drop(DROP_HOME_CONFLICT, 1);
+}
+
+static void
+guess_that_has_evidence_is_none_any_more(void **state)
+{
+	(void)state;
+	chain(R_X, DRAIN_Y, DRAIN_Z);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+	burst(WAN0, from_tunnel(R_Y, SEG1, tcp(BY_RY())));
+	REACHES(tcp);
+	burst(WAN0, from_tunnel(R_Z, SEG1, tcp(BY_RZ())));
+	expect_drop(DROP_HOME_CONFLICT, 1);
+	KEY_IS(IPPROTO_TCP, GLOBAL_Y(5));
+}
+
 static void
 while_the_list_is_open_what_comes_by_the_new_address_is_new(void **state)
 {
@@ -1031,6 +1111,12 @@ main(void)
 		net_test(fragments_of_a_vm_that_is_about_to_leave_do_not_wait),
 		net_test(vm_without_a_global_address_that_is_about_to_leave_has_none_still),
 		net_test(while_the_list_is_open_all_but_a_syn_is_of_before),
+		net_test(while_the_lists_are_open_tcp_of_a_vm_with_several_old_addresses_waits),
+		net_test(when_the_lists_have_ended_tcp_that_nobody_knows_goes_by_the_oldest),
+		net_test(while_the_list_is_open_tcp_of_a_vm_that_returned_waits),
+		net_test(while_the_list_is_open_tcp_of_the_only_old_address_goes_by_it),
+		net_test(what_was_guessed_gives_way_to_evidence_and_that_to_nothing),
+		net_test(guess_that_has_evidence_is_none_any_more),
 		net_test(while_the_list_is_open_what_comes_by_the_new_address_is_new),
 		net_test(while_the_list_is_open_a_fragment_alone_is_of_before),
 		net_test(scratch_worker_finds_but_notes_nothing),

@@ -62,7 +62,12 @@ op_sessions_learn(void *ctx, const struct fwd_session *rows, size_t count, struc
 
 	*out = (struct fwd_learnt){0};
 	for (size_t i = 0; i < count; i++) {
-		if (find(n, &rows[i])) {
+		struct model_session *known = find(n, &rows[i]);
+
+		if (known && (known->s.flags & FWD_SESSION_GUESSED)) {
+			known->s = rows[i];
+			out->noted++;
+		} else if (known) {
 			out->known++;
 		} else if (n->sessions_room && n->n_sessions >= n->sessions_room) {
 			out->no_room++;

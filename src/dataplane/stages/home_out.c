@@ -5,8 +5,9 @@
  *   the session is noted                 its home
  *   TCP SYN without ACK                  the live address: the session begins here
  *   other TCP                            the oldest address that the VM still has: one that drains, or the live one
- *                                        when the VM returned to it
- *   others                               the live address; as other TCP while the old router's list is open
+ *                                        when the VM returned to it; while the old routers' lists are open, and there are
+ *                                        several old ones, none: it comes again, and by a wrong one it would be reset
+ *   others                               the live address; the oldest while the old routers' lists are open
  *   a later fragment                     as its first one, for which it waits a moment
  *
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
@@ -27,6 +28,7 @@ struct choice {
 	rte_be32_t opens;  /* where a session that begins goes */
 	rte_be32_t oldest; /* where an unknown one of before goes */
 	bool drains;	   /* so there is a choice */
+	bool chain;	   /* more than one old address */
 	enum drop why;	   /* DROPS: none */
 };
 
@@ -113,18 +115,26 @@ frag_hold(struct worker *w, struct rte_mbuf *m)
 
 /* ---- the rule ---- */
 
+/* Of a session that does not begin here, and that a rule gives its home. */
+static uint8_t
+guessed(const struct choice *c)
+{
+	return c->drains && !c->flow.syn ? SESSION_GUESSED : 0;
+}
+
 /* Notes a session that begins or was not known; a full table makes it an old one, its SYN too. */
 static rte_be32_t
 note(struct worker *w, struct choice *c, rte_be32_t home, bool stale)
 {
 	struct sessions *s = w->tables->sessions;
+	uint8_t flags = c->flow.tells | guessed(c);
 	rte_be32_t noted = home;
 	enum session_result r;
 
 	if (w->scratch || home == 0)
 		return home;
-	r = stale ? sessions_rehome(s, &c->flow.key, w->tick, c->flow.tells, home)
-		  : sessions_note(s, &c->flow.key, w->tick, c->flow.tells, &noted);
+	r = stale ? sessions_rehome(s, &c->flow.key, w->tick, flags, home)
+		  : sessions_note(s, &c->flow.key, w->tick, flags, &noted);
 	if (r != SESSION_FULL)
 		return noted;
 	w->c.sessions_full++;
@@ -139,6 +149,13 @@ notes(const struct choice *c, rte_be32_t home)
 	       (c->rec->owner == ROUTER_SELF || vm_home_router(c->rec, c->flow.key.vm, home) == ROUTER_SELF);
 }
 
+/* Its home is one of several, and a router that may know which has not told yet. */
+static bool
+is_awaited(const struct choice *c)
+{
+	return c->flow.tcp && !c->flow.syn && c->chain && (c->rec->flags & VM_REC_OPEN);
+}
+
 /* Where one goes that nobody knows. */
 static rte_be32_t
 by_rule(const struct choice *c)
@@ -151,6 +168,10 @@ unknown(struct worker *w, struct choice *c, bool stale)
 {
 	rte_be32_t home = by_rule(c);
 
+	if (is_awaited(c)) {
+		c->why = DROP_HOME_AWAITED;
+		return 0;
+	}
 	return notes(c, home) ? note(w, c, home, stale) : home;
 }
 
@@ -245,6 +266,7 @@ begin(struct worker *w, struct rte_mbuf *m, struct choice *c, struct vec *nat_ou
 	c->oldest = !mine && carried				? own->global
 		    : any == NULL || vm_live_is_oldest(rec, ip) ? vm_live_global(rec, ip)
 								: any->global;
+	c->chain = vm_old_addresses(rec, ip) > 1;
 	flow_of(w, m, FLOW_FROM_VM, &c->flow);
 	sessions_prefetch(w->tables->sessions, &c->flow.key);
 	return true;

@@ -218,6 +218,16 @@ sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t 
 	return SESSION_FOUND;
 }
 
+/* Puts another home in the place of one that was guessed. */
+static bool
+take_guess(struct cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
+{
+	uint8_t told = STATE_FLAGS(*state) & FLAGS_TCP;
+
+	return (STATE_FLAGS(*state) & SESSION_GUESSED) &&
+	       cell_change(c, state, told | (flags & FLAGS_NOTED), home);
+}
+
 enum session_result
 sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home)
 {
@@ -226,9 +236,11 @@ sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 	struct cell *c;
 	uint64_t state;
 
-	r = find_or_insert(&w, tick, flags & FLAGS_TCP, *home, &c, &state);
+	r = find_or_insert(&w, tick, flags & FLAGS_NOTED, *home, &c, &state);
 	if (r != SESSION_FOUND)
 		return r;
+	if (!(flags & SESSION_GUESSED))
+		take_guess(c, &state, flags, *home);
 	*home = STATE_HOME(state);
 	cell_touch(c, tick);
 	cell_change(c, &state, flags & FLAGS_TCP, 0);
@@ -239,10 +251,12 @@ enum session_result
 sessions_learn(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home)
 {
 	struct where w = hash(s, k);
+	enum session_result r;
 	struct cell *c;
 	uint64_t state;
 
-	return find_or_insert(&w, tick, flags & FLAGS_TCP, home, &c, &state);
+	r = find_or_insert(&w, tick, flags & FLAGS_NOTED, home, &c, &state);
+	return r == SESSION_FOUND && take_guess(c, &state, flags, home) ? SESSION_NOTED : r;
 }
 
 enum session_result
@@ -257,7 +271,7 @@ sessions_rehome(
 		c = find(&w, &state);
 		if (c == NULL)
 			return SESSION_ABSENT;
-	} while (!cell_change(c, &state, flags & FLAGS_TCP, home));
+	} while (!cell_change(c, &state, flags & FLAGS_NOTED, home));
 	cell_touch(c, tick);
 	return SESSION_FOUND;
 }

@@ -35,11 +35,12 @@ struct session_key {   /* 16 bytes */
 
 enum session_result { SESSION_FOUND, SESSION_NOTED, SESSION_ABSENT, SESSION_FULL };
 
-/* What the packet tells about a TCP session; 0 for others. */
+/* What the packet tells about a TCP session; and of any, that its home is a guess: it gives way to who knows it. */
 enum {
 	SESSION_FIN_FROM_VM = 1,
 	SESSION_FIN_TO_VM = 2,
 	SESSION_RST = 4,
+	SESSION_GUESSED = 8,
 };
 
 #define SESSIONS_A_BUCKET 14 /* at most */
@@ -64,13 +65,15 @@ enum session_result sessions_find(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home);
 /* As sessions_find, but the session does not notice. */
 enum session_result sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t *home);
-/* As sessions_find, but notes it with `*home` when absent; an existing session keeps its home, returned in *home. */
+/* As sessions_find, but notes it with `*home` when absent; an existing session keeps its home, returned in *home, but for one
+ * that was guessed when this one is not. */
 enum session_result sessions_note(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home);
 /* Gives a session another home (UDP: the latest inbound decides; TCP: a session that had ended). */
 enum session_result sessions_rehome(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
-/* What another router has noted, with its last packet at `tick`: a session that is here stays as it is, for it has evidence. */
+/* What another router has noted, with its last packet at `tick`: a session that is here stays as it is, for it has evidence; one
+ * that was guessed takes this home (SESSION_NOTED). */
 enum session_result sessions_learn(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
 /* Tells whether an existing TCP session has ended (FIN both ways or RST), so that a new SYN may take its key. */

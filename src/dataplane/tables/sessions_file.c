@@ -42,7 +42,7 @@ makes_sense(const struct sessions *s, const struct bucket *b, uint32_t i)
 
 	locate(s, c->key, &w);
 	return w.b == b && w.tag == b->tag[i] && STATE_HOME(c->state) != 0 &&
-	       (STATE_FLAGS(c->state) & ~FLAGS_TCP) == 0;
+	       (STATE_FLAGS(c->state) & ~FLAGS_NOTED) == 0;
 }
 
 /* The file is input from outside: whatever stands in it, afterwards the bucket is one that we could have written. `old`:

@@ -18,6 +18,7 @@
 #define STATE_GEN(s)		((uint32_t)((s) >> 40))
 #define FLAG_BUSY		0x80 /* being written */
 #define FLAGS_TCP		(SESSION_FIN_FROM_VM | SESSION_FIN_TO_VM | SESSION_RST)
+#define FLAGS_NOTED		(FLAGS_TCP | SESSION_GUESSED)
 
 struct cell {
 	uint64_t key[2];

@@ -135,17 +135,16 @@ end_of_the_list_is_in_the_record_of_the_move(void **state)
 
 /* By one call for VM 1 that is prepared at router b. */
 static void
-prepare_and_commit(struct node *b)
+prepare_and_commit(struct node *r, unsigned int router, uint64_t epoch)
 {
-	json_t *params = vm_register_params(1, 2, vm_global(1, 1));
+	json_t *params = vm_register_params(1, epoch, vm_global(router, 1));
 	char *text = json_dumps(params, 0);
 
-	assert_int_equal(call(b, "move.prepare", text), 0);
+	assert_int_equal(call(r, "move.prepare", text), 0);
 	json_decref(params);
 	free(text);
-	assert_int_equal(call(b, "move.commit",
-				 "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": 2}"),
-		0);
+	assert_int_equal(
+		call(r, "move.commit", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\"}"), 0);
 }
 
 static void
@@ -156,7 +155,7 @@ what_is_unknown_is_old_until_the_list_has_ended_and_no_longer(void **state)
 
 	(void)state;
 	a->lists_fail = true;
-	prepare_and_commit(b);
+	prepare_and_commit(b, 1, 2);
 	assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
 	world_run(w, 500);
 	assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
@@ -214,6 +213,77 @@ vm_that_goes_on_takes_the_sessions_of_all_its_sites_along(void **state)
 	world_run(w, 200);
 	assert_int_equal(home_of(c, 1, 80), vm_global(0, 1));
 	assert_int_equal(home_of(c, 1, 81), vm_global(1, 1));
+	world_free(w);
+}
+
+/* The router before last knows what the last one was never told. */
+static void
+each_router_where_the_vm_drains_is_asked(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	a->lists_fail = true;
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	has(b, 1, 81, vm_global(1, 1));
+	assert_int_equal(home_of(b, 1, 80), 0);
+	assert_int_equal(move(c, 2, 1), 0);
+	world_run(w, 200);
+	assert_int_equal(home_of(c, 1, 81), vm_global(1, 1));
+	assert_int_equal(home_of(c, 1, 80), 0);
+	a->lists_fail = false;
+	world_run(w, MS(3));
+	assert_int_equal(home_of(c, 1, 80), vm_global(0, 1));
+	assert_int_equal(home_of(b, 1, 80), 0); /* the VM is not there any more */
+	world_free(w);
+}
+
+/* The record has the sessions of all lists, and the last of them ends the open time. */
+static void
+lists_of_all_old_routers_are_waited_for(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+	json_t *v;
+
+	(void)state;
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	a->lists_fail = true;
+	prepare_and_commit(c, 2, 3);
+	world_run(w, 200);
+	assert_int_equal(home_of(c, 1, 80), vm_global(0, 1)); /* by b's list */
+	assert_true(fwd_at(c, 1)->flags & FWD_VM_OPEN);
+	has(a, 1, 82, vm_global(0, 1));
+	a->lists_fail = false;
+	world_run(w, MS(3));
+	assert_false(fwd_at(c, 1)->flags & FWD_VM_OPEN);
+	v = record_of(c, "listed");
+	assert_int_equal(json_integer_value(v), 3);
+	json_decref(v);
+	assert_true(model_is_true(c));
+	world_free(w);
+}
+
+static void
+what_was_guessed_takes_the_home_that_is_listed(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct fwd_session guess = session(1, 80, vm_global(1, 1)), unsure = session(1, 81, vm_global(0, 1));
+
+	(void)state;
+	guess.flags = unsure.flags = FWD_SESSION_GUESSED;
+	model_session_add(b, &guess);
+	model_session_add(a, &unsure);
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	assert_int_equal(home_of(b, 1, 80), vm_global(0, 1));
+	assert_int_equal(model_session(b, &guess)->flags, 0);
+	assert_int_equal(
+		model_session(b, &unsure)->flags, FWD_SESSION_GUESSED); /* who knows better is believed */
 	world_free(w);
 }
 
@@ -447,8 +517,8 @@ wrong_rows(const json_t *params)
 		"[0, 256, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 0, 1],"
 		"[0, 17, \"10.0.0.6\", 65536, \"192.0.2.10\", 81, \"198.51.0.6\", 0, 1],"
 		"[0, 17, \"10.0.0.6\", 53, \"192.0.2.10\", -1, \"198.51.0.6\", 0, 1],"
-		"[0, 17, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 1, 1],"
-		"[0, 6, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 8, 1],"
+		"[0, 17, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 9, 1],"
+		"[0, 6, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 16, 1],"
 		"[0, 17, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 0, -1],"
 		"[0, 17, \"10.0.0.6\", 53, \"192.0.2.10\", 81, \"198.51.0.6\", 0, 4294967296],"
 		"[0, 17, \"10.0.0.6\", 53, \"user\", 81, \"198.51.0.6\", 0, 1],"
@@ -715,6 +785,9 @@ main(void)
 		cmocka_unit_test_setup(vm_that_returns_learns_the_sessions_of_its_stay, control_setup),
 		cmocka_unit_test_setup(
 			vm_that_goes_on_takes_the_sessions_of_all_its_sites_along, control_setup),
+		cmocka_unit_test_setup(each_router_where_the_vm_drains_is_asked, control_setup),
+		cmocka_unit_test_setup(lists_of_all_old_routers_are_waited_for, control_setup),
+		cmocka_unit_test_setup(what_was_guessed_takes_the_home_that_is_listed, control_setup),
 		cmocka_unit_test_setup(list_of_many_vms_is_one_walk_and_comes_in_pages, control_setup),
 		cmocka_unit_test_setup(full_table_is_counted_and_the_list_ends_all_the_same, control_setup),
 		cmocka_unit_test_setup(list_that_was_whole_is_not_asked_for_again_when_the_channel_is_another,

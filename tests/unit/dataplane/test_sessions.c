@@ -140,34 +140,45 @@ random_operation(struct sessions *s, struct model *m, uint32_t i, uint32_t tick,
 	rte_be32_t home = 1 + rng_below(rng, 4), got = home;
 	uint8_t flags = proto_of(i) == IPPROTO_TCP && rng_below(rng, 4) == 0 ? (uint8_t)rng_below(rng, 8) : 0;
 	enum session_result want = m[i].in ? SESSION_FOUND : SESSION_ABSENT;
+	bool guess = m[i].in && (m[i].flags & SESSION_GUESSED);
+	uint8_t told = flags;
 
+	flags |= rng_below(rng, 3) == 0 ? SESSION_GUESSED : 0;
 	switch (rng_below(rng, 5)) {
 	case 0:
 	case 1:
 		assert_int_equal(
 			sessions_note(s, &k, tick, flags, &got), m[i].in ? SESSION_FOUND : SESSION_NOTED);
-		assert_int_equal(got, m[i].in ? m[i].home : home);
-		m[i] = (struct model){true, got, tick, m[i].in ? m[i].flags | flags : flags};
+		if (guess && !(flags & SESSION_GUESSED))
+			m[i] = (struct model){true, home, tick, (m[i].flags & 7) | told};
+		else if (m[i].in)
+			m[i] = (struct model){true, m[i].home, tick, m[i].flags | told};
+		else
+			m[i] = (struct model){true, home, tick, flags};
+		assert_int_equal(got, m[i].home);
 		return;
 	case 2:
 		assert_int_equal(sessions_find(s, &k, tick, flags, &got), want);
 		assert_int_equal(got, m[i].in ? m[i].home : home);
 		break;
-	case 4: /* another router's word changes nothing */
+	case 4: /* another router's word changes nothing but a guess */
 		assert_int_equal(sessions_learn(s, &k, tick - 5, flags, home),
-			m[i].in ? SESSION_FOUND : SESSION_NOTED);
-		m[i] = m[i].in ? m[i] : (struct model){true, home, tick - 5, flags};
+			m[i].in && !guess ? SESSION_FOUND : SESSION_NOTED);
+		if (guess)
+			m[i] = (struct model){true, home, m[i].tick, (m[i].flags & 7) | flags};
+		else if (!m[i].in)
+			m[i] = (struct model){true, home, tick - 5, flags};
 		return;
 	case 3:
 		assert_int_equal(sessions_rehome(s, &k, tick, flags, home), want);
 		m[i].home = home;
-		m[i].flags = 0; /* a new session under the old key */
+		m[i].flags = flags & SESSION_GUESSED; /* a new session under the old key */
 		break;
 	}
 	if (!m[i].in)
 		return;
 	m[i].tick = tick;
-	m[i].flags |= flags;
+	m[i].flags |= told;
 }
 
 static uint32_t kept_of[4];
@@ -562,7 +573,7 @@ check_all(struct sessions *s)
 
 	while (sessions_next(s, now(), &next, &info)) {
 		assert_int_not_equal(info.home, 0);
-		assert_int_equal(info.flags & ~7, 0);
+		assert_int_equal(info.flags & ~15, 0);
 		assert_int_equal(sessions_find(s, &info.key, now(), 0, &got), SESSION_FOUND);
 		assert_int_equal(got, info.home);
 		n++;

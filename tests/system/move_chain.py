@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+r"""A VM moves on, from X to Y to Z, or back, while what it left behind still drains: sessions that were opened at each of these
+sites go on by the address that they have, whoever speaks first, and whichever router could not be asked for them at the time.
+
+    user --- wan (BCP 38) --- rx --- dcx
+               \              ry --- dcy --- hv --- vm
+                \-----------  rz --- dcz
+"""
+import itertools
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from check import case, expect, finish
+from lab import until, wait_for
+from measure import Sessions, gateway_answers, key, vm_globals, wait_owner
+from sites import USER, VM, VM_MAC, ThreeSites
+
+AT = {'x': '203.0.113.10', 'y': '203.0.113.74', 'z': '203.0.113.138'}
+WAYS = [(opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
+
+lab = ThreeSites('chain', delay_ms=2)
+r = lab.routers()
+agents = {'user': lab.agent('user'), 'vm': lab.agent('vm')}
+for a in agents.values():
+    a.call('listen')
+serial = itertools.count(1)
+
+
+def say(site, method, **params):
+    return r[site].call(method, segment='blue', mac=VM_MAC, **params)
+
+
+def cut(site):
+    lab.ip('mgmt', f'link set dev r{site} down')
+
+
+def join():
+    for site in r:
+        lab.ip('mgmt', f'link set dev r{site} up')
+    wait_for('the routers have found each other', lambda: all(
+        p['state'] == 'synced' for router in r.values() for p in router.rows('peers')), 60)
+
+
+# ---- sessions, of which nobody speaks before it is woken ----
+
+class Opened:
+    """Idle TCP sessions, one for each of who opens and who speaks first, and a UDP flow of the VM's, opened at a site."""
+
+    def __init__(self, site):
+        self.site, n = site, next(serial)
+        self.tcp = {key(f'{n}: opened at {site} by {o}, woken by {w}'): (o, w) for o, w in WAYS}
+        for name, (opener, _) in self.tcp.items():
+            agents[opener].call('open', name=name, kind='tcp', mode='idle', to=AT[site] if opener == 'user' else USER)
+        wait_for('sessions are known at both ends', lambda: all(b.get('alive') for _, b in self.ends().values()))
+        self.udp = f'udp-{n}'
+        self.flow = agents['vm'].call('open', name=self.udp, kind='udp', to=USER)['flow']
+        self.speak()
+        self.home = self.senders()  # while Y waits for X's list, it may be X's address
+
+    def speak(self):
+        """The UDP flow does, for a while."""
+        agents['vm'].call('mark')
+        agents['vm'].call('pause', name=self.udp, paused=False)
+        wait_for('UDP', lambda: agents['vm'].call('stats')['flows'][self.udp]['answered'] > 5)
+        agents['vm'].call('pause', name=self.udp)
+
+    def ends(self):
+        """name -> what both ends say of a session."""
+        stats = {who: a.call('stats') for who, a in agents.items()}
+        other = {'user': 'vm', 'vm': 'user'}
+        return {name: (stats[o]['flows'][name], stats[other[o]]['accepted'].get(name, {}))
+                for name, (o, _) in self.tcp.items()}
+
+    def senders(self):
+        """By which addresses the user has seen the UDP flow."""
+        return {s.split(':')[0] for s in agents['user'].call('stats')['echo'].get(str(self.flow), {})}
+
+    def wake(self, *who):
+        for name, (_, waker) in self.tcp.items():
+            if waker in who:
+                agents[waker].call('wake', name=name)
+
+    def dead(self):
+        return {name: [e.get('error') or e.get('received') for e in ends] for name, ends in self.ends().items()
+                if not all(e.get('alive') and e['received'] > 0 for e in ends)}
+
+    def close(self):
+        for name, (opener, _) in self.tcp.items():
+            agents[opener].call('close', name=name)
+        agents['vm'].call('close', name=self.udp)
+
+
+def go_on(*opened, wake=('user', 'vm')):
+    """All of them go on, and UDP by the address that it had."""
+    for a in agents.values():
+        a.call('mark')
+    for each in opened:
+        each.wake(*wake)
+    until(lambda: not any(each.dead() for each in opened), 8, 0.1)
+    dead = {k: v for each in opened for k, v in each.dead().items()}
+    expect(not dead, f'{dead}')
+    for each in opened:
+        each.speak()
+        expect(each.senders() == each.home and len(each.home) == 1, f'opened at {each.site}: {each.home} {each.senders()}')
+
+
+# ---- moves ----
+
+def begin_at_x_and_prepare_y():
+    """The VM is at X, with nothing left of moves before, and will be at Y. What is opened there, and the move's epoch."""
+    join()
+    lab.plug('x')
+    say('x', 'vm.move', addresses=[{'private': VM, 'global': AT['x']}])
+    wait_owner(r.values(), VM_MAC, 'r-x')
+    for site in r:
+        say(site, 'move.finish', epoch=0)
+    agreed('x')
+    opened = Opened('x')
+    epoch = prepare('y')
+    opened.speak()  # so that X has noted it: TCP that nobody has is older than the move, UDP is not
+    return [opened], epoch
+
+
+def agreed(site, draining=''):
+    def so():
+        return all(vm_globals(router, VM_MAC) == ([AT[site]], [AT[d] for d in draining]) for router in r.values())
+    expect(until(so, 10), f'{[vm_globals(router, VM_MAC) for router in r.values()]}')
+
+
+def prepare(to):
+    return say(to, 'move.prepare', addresses=[{'private': VM, 'global': AT[to]}], **{'drain-min': '1h', 'drain-max': '2h'})['epoch']
+
+
+def move(to, epoch=None):
+    """Prepared, paused, and committed by the controller."""
+    epoch = epoch or prepare(to)
+    say(to, 'move.pause', epoch=epoch)
+    lab.unplug()
+    say(to, 'move.commit', epoch=epoch)
+    lab.plug(to, announce=False)
+
+
+class List:
+    """That one router lists the VM's sessions to another."""
+
+    def __init__(self, by, to):
+        self.by, self.to, self.before = by, to, self.count(by, to)
+
+    @staticmethod
+    def count(by, to):
+        return r[to].process.output().count(f'r-{by} has listed the sessions of')
+
+    def wait(self):
+        wait_for(f'the list of {self.by}', lambda: self.count(self.by, self.to) > self.before, 10)
+
+
+def gateway(site):
+    answers = gateway_answers(lab)
+    expect(len(answers['replies']) == 1 and answers['who'] == [site], f'{answers}')
+
+
+say('x', 'vm.register', addresses=[{'private': VM, 'global': AT['x']}])
+
+with case('from X to Y to Z while X drains: sessions of all three go on'):
+    there, prepared = begin_at_x_and_prepare_y()
+    move('y', prepared)
+    agreed('y', 'x')
+    there.append(Opened('y'))
+    move('z')
+    agreed('z', 'xy')
+    there.append(Opened('z'))
+    go_on(*there)
+    gateway('z')
+
+with case('and back to X while Y and Z drain: X gets its address again, and all go on'):
+    move('x')
+    agreed('x', 'yz')
+    go_on(*there)
+    gateway('x')
+    for each in there:
+        each.close()
+
+with case('to Y and at once back to X: the same'):
+    there, prepared = begin_at_x_and_prepare_y()
+    move('y', prepared)
+    there.append(Opened('y'))
+    move('x')
+    agreed('x', 'y')
+    go_on(*there)
+    for each in there:
+        each.close()
+
+with case('X cannot be asked when the VM goes to Y, and on to Z: Z asks it when it is back'):
+    there, prepared = begin_at_x_and_prepare_y()
+    listed = List('x', 'z')
+    cut('x')
+    move('y', prepared)
+    there.append(Opened('y'))
+    move('z')
+    there.append(Opened('z'))
+    join()
+    agreed('z', 'xy')
+    listed.wait()
+    go_on(*there)
+    for each in there:
+        each.close()
+
+with case('Y cannot be asked when the VM goes on to Z, and the VM speaks first: TCP waits, and what was guessed gives way'):
+    there, prepared = begin_at_x_and_prepare_y()
+    move('y', prepared)
+    agreed('y', 'x')
+    there.append(Opened('y'))
+    listed = List('y', 'z')
+    cut('y')
+    move('z')
+    for each in there:
+        each.wake('vm')
+    join()
+    agreed('z', 'xy')
+    listed.wait()
+    go_on(*there, wake=('user',))
+    for each in there:
+        each.close()
+
+with case('the WAN had nothing to filter: no packet left by the wrong site'):
+    expect(lab.filtered() == 0, f'{lab.filtered()} packets')
+
+with case('all routers account for every packet'):
+    expect(all(router.imbalance() == 0 for router in r.values()), f'{[router.imbalance() for router in r.values()]}')
+
+finish(*(router.process for router in r.values()))
