@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* schema.c - objects of any kind: make, free, copy, compare, write. Reading is schema_read.c. */
-#include "schema.h"
+#include "schema_write.h"
 
 #include "key.h"
 #include "secret.h"
@@ -312,8 +312,7 @@ list_write(const struct list *l, const struct kind *k, bool text)
 	return array;
 }
 
-/* What a text can say, as text. */
-static const char *
+const char *
 scalar_write(const struct field *f, const void *p, char buf[64])
 {
 	switch (f->type) {
@@ -359,8 +358,8 @@ write_field(const struct field *f, const void *obj, bool text)
 	}
 }
 
-static bool
-left_out(const struct field *f, const void *obj)
+bool
+field_left_out(const struct field *f, const void *obj)
 {
 	if ((f->flags & FIELD_REQUIRED) != 0 && f->type != F_ENUM)
 		return false;
@@ -376,7 +375,7 @@ write_object(const struct kind *k, const void *obj, bool text)
 		return NULL;
 	for_each_field(f, k)
 	{
-		if (left_out(f, obj))
+		if (field_left_out(f, obj))
 			continue;
 		if (json_object_set_new(o, f->name, write_field(f, obj, text)) < 0) {
 			json_decref(o);

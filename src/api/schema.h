@@ -10,6 +10,7 @@
 #pragma once
 
 #include <common/addr.h>
+#include <common/buf.h>
 #include <common/err.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -126,6 +127,8 @@ int kind_read_partial(const struct kind *k, const json_t *value, const struct so
 
 /* The object as JSON, fields in table order, absent optional fields left out. New reference or NULL. */
 json_t *kind_write(const struct kind *k, const void *obj);
+/* The same as compact JSON text of ASCII alone, appended. 0 or -ENOMEM. */
+int kind_print(const struct kind *k, const void *obj, struct buf *to);
 /* The same as YAML has it: durations as text, where the wire has a number of milliseconds. */
 json_t *kind_write_text(const struct kind *k, const void *obj);
 /* The same for one field. */

@@ -58,27 +58,25 @@ audit_text(const char *text)
 
 /* {"time":...,"who":...,"what":..., and the members of `more`}: put together as text, for there are 20,000 a second. */
 static char *
-entry_text(struct core *c, const char *who, const char *what, const json_t *more)
+entry_text(struct core *c, const char *who, const char *what, const char *more)
 {
-	char *rest = more ? json_dumps(more, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL, *text;
 	char time[WALL_TEXT], a[WHO_TEXT], b[WHO_TEXT];
+	struct buf text;
 
-	if ((more && !rest) || asprintf(&text, "{\"time\":\"%s\",\"who\":\"%s\",\"what\":\"%s\"%s%s",
-				       wall_text(env_call(c->env, wall_ms), time), plain(who, a, sizeof(a)),
-				       plain(what, b, sizeof(b)), rest && rest[1] != '}' ? "," : "",
-				       rest ? rest + 1 : "}") < 0)
-		abort(); /* as zalloc() */
-	free(rest);
-	return text;
+	buf_init(&text, 0);
+	text_add(&text, "{\"time\":\"%s\",\"who\":\"%s\",\"what\":\"%s\"%s%s",
+		wall_text(env_call(c->env, wall_ms), time), plain(who, a, sizeof(a)),
+		plain(what, b, sizeof(b)), more[1] != '}' ? "," : "", more + 1);
+	return text_take(&text);
 }
 
 static void
-line_add(struct core *c, struct line **list, const char *who, const char *what, json_t *more_stolen)
+line_add(struct core *c, struct line **list, const char *who, const char *what, char *more_stolen)
 {
 	struct line *l = zalloc(sizeof(*l));
 
 	l->text = entry_text(c, who, what, more_stolen);
-	json_decref(more_stolen);
+	free(more_stolen);
 	DL_APPEND(*list, l);
 }
 
@@ -92,31 +90,33 @@ audit_who(enum channel_role role, const char *name, char who[WHO_TEXT])
 /* ---- entries of transactions ---- */
 
 void
-audit_change(struct core *c, const char *who, const char *what, json_t *more_stolen)
+audit_change(struct core *c, const char *who, const char *what, struct buf *more)
 {
-	line_add(c, &c->audit.of_group, who, what, more_stolen);
+	line_add(c, &c->audit.of_group, who, what, text_take(more));
 }
 
-static json_t *
-effect(struct core *c, const struct undo *u)
+static void
+effect(struct core *c, const struct undo *u, struct buf *to)
 {
-	char key[VM_KEY_TEXT], text[MOVE_ID_TEXT];
+	char text[VM_KEY_TEXT];
 	struct prefix4 prefix;
 
 	switch (u->kind) {
 	case UNDO_VM:
-		vm_key_text(c, u->vm->key.segment, &u->vm->key.mac, key);
-		snprintf(text, sizeof(text), "%s@%" PRIu64, key, u->vm->now.epoch);
-		return json_string(text);
+		vm_key_text(c, u->vm->key.segment, &u->vm->key.mac, text);
+		text_add(to, "\"%s@%" PRIu64 "\"", text, u->vm->now.epoch);
+		break;
 	case UNDO_ROUTE:
 		prefix = route_prefix(u->route);
-		return json_string(prefix4_format(&prefix, text));
+		text_add(to, "\"%s\"", prefix4_format(&prefix, text));
+		break;
 	case UNDO_TERM:
-		return json_sprintf("term %" PRIu64, c->term.number);
+		text_add(to, "\"term %" PRIu64 "\"", c->term.number);
+		break;
 	case UNDO_MOVE:
-		return json_sprintf("move %s %s", u->move->id, move_words[u->move->now.state]);
+		text_add(to, "\"move %s %s\"", u->move->id, move_words[u->move->now.state]);
+		break;
 	}
-	return json_null();
 }
 
 /* Not what follows for a move from a change of its VM, nor that its VM is told to forwarding once more. */
@@ -128,22 +128,39 @@ is_effect(const struct undo *u)
 	return u->kind != UNDO_MOVE || move_open(u->move) || u->move->now.state == MOVE_ABORTED;
 }
 
+/* Those from the log's i-th on, as many as an entry names; where the next one goes on. */
+static size_t
+effects(struct core *c, const struct txn *t, size_t i, struct buf *to)
+{
+	size_t n = 0;
+
+	for (; i < t->log_to && n < EFFECTS; i++) {
+		if (!is_effect(&c->log[i]))
+			continue;
+		if (n++ > 0)
+			text_add(to, ",");
+		effect(c, &c->log[i], to);
+	}
+	return i;
+}
+
 void
 audit_effects(struct core *c, const struct txn *t, const char *who, const char *what)
 {
 	for (size_t i = t->log_from; i < t->log_to;) {
-		json_t *changed = json_array();
+		struct buf changed, more;
 
-		for (; i < t->log_to && json_array_size(changed) < EFFECTS; i++)
-			if (is_effect(&c->log[i]))
-				json_array_append_new(changed, effect(c, &c->log[i]));
-		if (json_array_size(changed) == 0) {
-			json_decref(changed);
-			break;
+		buf_init(&changed, 0);
+		i = effects(c, t, i, &changed);
+		if (buf_len(&changed) > 0) {
+			buf_init(&more, 0);
+			text_add(&more, "{\"result\":\"ok\",\"revision\":%" PRIu64 ",\"changed\":[",
+				t->revision);
+			text_add_text(&more, &changed);
+			text_add(&more, "]}");
+			audit_change(c, who, what, &more);
 		}
-		audit_change(c, who, what,
-			json_pack("{s:s, s:I, s:o}", "result", "ok", "revision", (json_int_t)t->revision,
-				"changed", changed));
+		buf_fini(&changed);
 	}
 }
 
@@ -172,12 +189,18 @@ left_out(struct core *c)
 void
 audit_note(struct core *c, const char *who, const char *what, json_t *more_stolen)
 {
+	char *more;
+
 	if (c->audit.n_waiting == WAITING_MAX) {
 		json_decref(more_stolen);
 		left_out(c);
 		return;
 	}
-	line_add(c, &c->audit.waiting, who, what, more_stolen);
+	more = more_stolen ? json_dumps(more_stolen, JSON_COMPACT | JSON_ENSURE_ASCII) : strdup("{}");
+	if (!more)
+		abort(); /* as zalloc() */
+	json_decref(more_stolen);
+	line_add(c, &c->audit.waiting, who, what, more);
 	c->audit.n_waiting++;
 	audit_again(c);
 }

@@ -115,6 +115,20 @@ change_result(struct change_txn *x)
 	return v;
 }
 
+static void
+audit_one(struct core *c, const struct change_txn *x, const char *who, const struct change *ch)
+{
+	struct buf more;
+
+	buf_init(&more, 0);
+	text_add(&more, "{\"result\":\"ok\",\"revision\":%" PRIu64 ",\"params\":", x->txn.revision);
+	text_add_kind(&more, ch->method->params, ch->params);
+	if (x->list)
+		text_add(&more, ",\"of\":\"%s\"", x->method);
+	text_add(&more, "}");
+	audit_change(c, who, ch->method->name, &more);
+}
+
 /* Each change of a list has an entry of its own: that is what one looks for. A replace changes little of what it names. */
 static void
 change_audit(struct core *c, struct txn *t)
@@ -127,15 +141,8 @@ change_audit(struct core *c, struct txn *t)
 		audit_effects(c, t, who, x->method);
 		return;
 	}
-	for (size_t i = 0; i < x->n; i++) {
-		const struct method *m = x->changes[i].method;
-		json_t *more = json_pack("{s:s, s:I, s:o}", "result", "ok", "revision",
-			(json_int_t)t->revision, "params", kind_write(m->params, x->changes[i].params));
-
-		if (x->list)
-			json_object_set_new(more, "of", json_string(x->method));
-		audit_change(c, who, m->name, more);
-	}
+	for (size_t i = 0; i < x->n; i++)
+		audit_one(c, x, who, &x->changes[i]);
 }
 
 static void

@@ -191,8 +191,6 @@ core_free(struct core *c)
 	audit_fini(c);
 	events_fini(c);
 	c->env->ops->timer_free(c->ready_timer);
-	json_decref(c->news_vms);
-	json_decref(c->news_drains);
 	vms_free(c);
 	routes_free(c);
 	secret_free(c);

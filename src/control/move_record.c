@@ -47,18 +47,10 @@ note_told(struct core *c, struct move *m)
 }
 
 void
-move_told(struct core *c, uint8_t peer, const json_t *vm)
+move_told(struct core *c, uint8_t peer, const struct vm_key *vm, uint64_t epoch)
 {
-	const char *segment, *mac;
-	char id[MOVE_ID_TEXT];
-	struct move *m;
-	json_int_t epoch;
+	struct move *m = move_find(c, vm, epoch);
 
-	if (json_unpack((json_t *)(uintptr_t)vm, "{s:s, s:s, s:I}", "segment", &segment, "mac", &mac, "epoch",
-		    &epoch) != 0)
-		return;
-	snprintf(id, sizeof(id), "%s/%s@%" JSON_INTEGER_FORMAT, segment, mac, epoch);
-	HASH_FIND_STR(c->moves, id, m);
 	if (m && m->now.from == peer)
 		note_told(c, m);
 }

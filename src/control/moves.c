@@ -351,7 +351,7 @@ tell(struct core *c, const struct move *m, const struct move_now *old)
 	if (m->now.state == MOVE_DONE && !move_begun(old))
 		event_move(c, EVENT_MOVE_BEGUN, m);
 	event_move(c, kinds[m->now.state], m);
-	log_info("control: move %s from %s to %s: %s%s%s", m->id, router_name(c, m->now.from),
+	log_debug("control: move %s from %s to %s: %s%s%s", m->id, router_name(c, m->now.from),
 		router_name(c, m->to), move_words[m->now.state], m->now.reason[0] ? ", " : "", m->now.reason);
 }
 

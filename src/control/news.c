@@ -2,18 +2,29 @@
 /* news.c - what the peers are told unasked: VMs of ours that changed, drains of ours that are over. */
 #include "sync.h"
 
-#define UPDATE_VMS  200
-#define DONE_DRAINS 1000
 #define UNACKED_MAX 32 /* updates on their way to one peer; above it they are left out, and it asks again */
+
+static const struct {
+	const char *method, *what;
+	size_t max; /* in one message */
+} kinds[NEWS_KINDS] = {
+	[NEWS_DRAINS] = {"sync.done", "drains", 1000},
+	[NEWS_VMS] = {"sync.update", "vms", 200},
+};
+
+struct told_vm {
+	struct vm_key vm;
+	uint64_t epoch;
+};
 
 /* For the record of moves: their old router has taken them. */
 static void
 note_told(const struct reply_to *r)
 {
-	const json_t *v;
-	size_t i;
+	const struct told_vm *t = (const struct told_vm *)buf_head(&r->told);
 
-	json_array_foreach(r->answer, i, v) move_told(r->core, r->peer, v);
+	for (size_t i = 0; i < buf_len(&r->told) / sizeof(*t); i++)
+		move_told(r->core, r->peer, &t[i].vm, t[i].epoch);
 }
 
 static void
@@ -26,7 +37,7 @@ acked(void *arg, int code, json_t *v)
 	(void)v;
 	if (code == 0)
 		note_told(r);
-	json_decref(r->answer);
+	buf_fini(&r->told);
 	free(r);
 	if (!mine)
 		return;
@@ -40,58 +51,66 @@ acked(void *arg, int code, json_t *v)
 	sync_start(p);
 }
 
-/* What of a list is about segments that the peer has. New reference. */
-static json_t *
-shared_part(const struct peer *p, json_t *list)
-{
-	json_t *part, *v;
-	size_t i;
-
-	if (p->shares_all)
-		return json_incref(list);
-	part = json_array();
-	json_array_foreach(list, i, v)
-	{
-		int segment = segment_index(p->core, json_string_value(json_object_get(v, "segment")));
-
-		if (segment >= 0 && p->shared[segment])
-			json_array_append(part, v);
-	}
-	return part;
-}
-
 static void
-tell(struct peer *p, const char *method, const char *what, json_t *list)
+tell(struct peer *p, const char *method, const char *what, struct news *news)
 {
-	struct reply_to *r;
+	struct reply_to *r = reply_new(p, p->up_serial);
+	struct buf params;
 
-	if (!p->session || json_array_size(list) == 0)
-		return;
-	if (p->unacked >= UNACKED_MAX) {
-		p->lagging = true;
-		return;
-	}
-	r = reply_new(p, p->up_serial);
-	r->answer = strcmp(what, "vms") == 0 ? json_incref(list) : NULL;
-	if (rpc_call(p->session->rpc, method, json_pack("{s:O}", what, list), acked, r) == 0) {
+	buf_init(&params, 0);
+	text_add(&params, "{\"%s\":[", what);
+	text_add_text(&params, &news->items);
+	text_add(&params, "]}");
+	r->told = news->told;
+	buf_init(&news->told, 0);
+	if (rpc_call_text(p->session->rpc, method, &params, acked, r) == 0) {
 		p->unacked++;
-		return;
+	} else {
+		buf_fini(&r->told);
+		free(r);
 	}
-	json_decref(r->answer);
-	free(r);
+	buf_fini(&params);
 }
 
 static void
-tell_all(struct core *c, const char *method, const char *what, json_t **list)
+tell_news(struct peer *p, enum news_kind kind)
 {
-	for (size_t i = 0; i < c->n_peers && *list; i++) {
-		json_t *part = shared_part(&c->peers[i], *list);
+	struct news *n = &p->news[kind];
 
-		tell(&c->peers[i], method, what, part);
-		json_decref(part);
+	if (n->n == 0)
+		return;
+	if (p->session && p->unacked < UNACKED_MAX)
+		tell(p, kinds[kind].method, kinds[kind].what, n);
+	else if (p->session)
+		p->lagging = true;
+	buf_consume(&n->items, buf_len(&n->items));
+	buf_consume(&n->told, buf_len(&n->told));
+	n->n = 0;
+}
+
+/* For all peers that are there and have the segment. */
+static void
+add(struct core *c, enum news_kind kind, const struct vm_state *s, struct buf *item)
+{
+	const struct told_vm t = {{s->fwd.segment, s->fwd.mac}, s->epoch};
+	bool full = false;
+
+	for (size_t i = 0; i < c->n_peers; i++) {
+		struct peer *p = &c->peers[i];
+		struct news *n = &p->news[kind];
+
+		if (!p->session || !p->shared[s->fwd.segment])
+			continue;
+		if (n->n++ > 0)
+			text_add(&n->items, ",");
+		text_add_text(&n->items, item);
+		if (kind == NEWS_VMS)
+			text_add_bytes(&n->told, &t, sizeof(t));
+		full |= n->n >= kinds[kind].max;
 	}
-	json_decref(*list);
-	*list = NULL;
+	buf_fini(item);
+	if (full)
+		sync_flush(c);
 }
 
 static bool
@@ -106,13 +125,13 @@ anyone_listens(const struct core *c)
 void
 sync_changed(struct core *c, const struct vm_state *s)
 {
+	struct buf item;
+
 	if (!anyone_listens(c))
 		return;
-	if (!c->news_vms)
-		c->news_vms = json_array();
-	json_array_append_new(c->news_vms, vm_json(c, s));
-	if (json_array_size(c->news_vms) >= UPDATE_VMS)
-		sync_flush(c);
+	buf_init(&item, 0);
+	vm_print(c, s, &item);
+	add(c, NEWS_VMS, s, &item);
 }
 
 void
@@ -121,22 +140,28 @@ sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_
 	struct vm_key key = {s->fwd.segment, s->fwd.mac};
 	const struct move *m = move_find(c, &key, epoch);
 	char mac[MAC_TEXT], ip[IP4_TEXT];
+	struct buf item;
 
-	if (!c->news_drains)
-		c->news_drains = json_array();
-	json_array_append_new(c->news_drains,
-		json_pack("{s:s, s:s, s:s, s:I, s:s}", "segment", segment_at(c, s->fwd.segment)->name, "mac",
-			mac_format(&s->fwd.mac, mac), "global", ip4_format(global_ip, ip), "epoch",
-			(json_int_t)epoch, "why", m ? m->now.reason : ""));
-	if (json_array_size(c->news_drains) >= DONE_DRAINS)
-		sync_flush(c);
+	buf_init(&item, 0);
+	text_add(&item,
+		"{\"segment\":\"%s\",\"mac\":\"%s\",\"global\":\"%s\",\"epoch\":%" PRIu64 ",\"why\":\"%s\"}",
+		segment_at(c, s->fwd.segment)->name, mac_format(&s->fwd.mac, mac), ip4_format(global_ip, ip),
+		epoch, m ? m->now.reason : "");
+	add(c, NEWS_DRAINS, s, &item);
 }
 
-/* Drains first: an address that is free again may already belong to one of the VMs. */
 void
 sync_flush(struct core *c)
 {
-	tell_all(c, "sync.done", "drains", &c->news_drains);
-	tell_all(c, "sync.update", "vms", &c->news_vms);
+	for (enum news_kind kind = 0; kind < NEWS_KINDS; kind++)
+		for (size_t i = 0; i < c->n_peers; i++)
+			tell_news(&c->peers[i], kind);
 	arriving_flush(c);
+}
+
+void
+news_fini(struct peer *p)
+{
+	for (enum news_kind kind = 0; kind < NEWS_KINDS; kind++)
+		buf_fini(&p->news[kind].items), buf_fini(&p->news[kind].told);
 }

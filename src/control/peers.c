@@ -570,6 +570,7 @@ peers_fini(struct core *c)
 	sessions_fini(c);
 	for (size_t i = 0; i < c->n_peers; i++) {
 		handover_fini(&c->peers[i]);
+		news_fini(&c->peers[i]);
 		free(c->peers[i].shared);
 		digest_clear(c->peers[i].mine);
 		digest_clear(c->peers[i].theirs);

@@ -301,6 +301,15 @@ struct client { /* a controller or observer of the configuration */
 enum peer_retry { TRY_NONE, TRY_LATER, TRY_SOON };
 enum peer_state { PEER_AWAY, PEER_DIALLING, PEER_SYNCING, PEER_SYNCED };
 
+/* Drains are told first: an address that is free again may already belong to one of the VMs. */
+enum news_kind { NEWS_DRAINS, NEWS_VMS, NEWS_KINDS };
+
+struct news {		  /* that a peer is to be told unasked */
+	struct buf items; /* JSON texts, with commas between them */
+	struct buf told;  /* and which VMs at which epoch they are of */
+	size_t n;
+};
+
 struct peer {
 	struct core *core;
 	uint8_t index; /* router index */
@@ -344,7 +353,8 @@ struct peer {
 	struct listing *listing;    /* and those that it asks for */
 	struct fwd_learnt sessions; /* that it has listed */
 	uint64_t sessions_refused;
-	json_t *news_moves;   /* to be told: moves of VMs of its own to here; NULL when empty */
+	struct news news[NEWS_KINDS];
+	json_t *news_moves;   /* and moves of VMs of its own to here; NULL when empty */
 	uint64_t words;	      /* messages of these */
 	json_t *untold;	      /* of these, what it refused: told again with the next tick; NULL when empty */
 	uint64_t words_heard; /* up to this one it has answered that forwarding is as told */
@@ -439,9 +449,8 @@ struct core {
 	size_t n_callers;
 	struct client *clients;
 	size_t n_clients;
-	struct session *watcher;	/* who traces or captures; NULL = nobody */
-	uint64_t watches;		/* counter: names the one that is on */
-	json_t *news_vms, *news_drains; /* arrays, NULL when empty */
+	struct session *watcher; /* who traces or captures; NULL = nobody */
+	uint64_t watches;	 /* counter: names the one that is on */
 	uint64_t events[FWD_EVENTS], events_ignored, alarm_at[FWD_EVENTS];
 
 	/* events */
@@ -499,6 +508,7 @@ uint64_t hash_bytes(uint64_t h, const void *p, size_t n);
 uint64_t hash_end(uint64_t h);
 void vm_key_text(struct core *c, uint16_t segment, const struct mac *mac, char text[VM_KEY_TEXT]);
 json_t *vm_json(struct core *c, const struct vm_state *s);
+void vm_print(struct core *c, const struct vm_state *s, struct buf *to); /* the same as text, appended */
 /* Names to indices. Unknown segment or owner: false and `why`. Drains of unknown homes are left out. */
 bool vm_from_api(struct core *c, const struct vm *vm, struct vm_state *s, struct fail *f);
 /* All VMs, tombstones too, by (segment name, MAC): the first one after `cursor` ("SEGMENT/MAC", "" = start).
@@ -514,6 +524,8 @@ int vm_load(struct core *c, const struct env_row *row, struct fail *f);
 void vm_row(struct core *c, const struct vm_state *s, struct env_row *row);
 void vm_row_gone(struct core *c, const struct vm_obj *o, struct env_row *row); /* deletes it */
 void row_set(struct env_row *row, const char *kind, const char *key, json_t *value_stolen);
+/* The same with a text, which is taken out of the buffer. */
+void row_set_text(struct env_row *row, const char *kind, const char *key, struct buf *value);
 void row_free(struct env_row *row);
 json_t *row_json(const struct env_row *row, struct fail *f); /* NULL: no object */
 /* A row stands under the key of what it is about, so that there is one for each thing. */
@@ -677,7 +689,7 @@ uint64_t move_late(struct core *c, const struct move *m, const struct move_now *
 /* A list of its VM's sessions went to the new router. */
 void move_listed(struct core *c, const struct vm_key *vm, uint64_t epoch, uint64_t sessions);
 /* The old router has taken that it began: an item of sync.update; all that it was to take. */
-void move_told(struct core *c, uint8_t peer, const json_t *vm);
+void move_told(struct core *c, uint8_t peer, const struct vm_key *vm, uint64_t epoch);
 void moves_told(struct core *c, uint8_t peer);
 void move_show_call(struct session *s, struct rpc_request *r, const void *params);
 
@@ -818,6 +830,7 @@ void sync_request(struct session *s, struct rpc_request *r, const char *method, 
 void sync_changed(struct core *c, const struct vm_state *s);
 void sync_drain_done(struct core *c, const struct vm_state *s, ip4 global_ip, uint64_t epoch);
 void sync_flush(struct core *c);
+void news_fini(struct peer *p);
 
 /* ---- handover.c: the sessions of VMs that came here, as their old routers know them ---- */
 
@@ -943,8 +956,9 @@ int audit_load(struct core *c, const struct env_row *row, struct fail *f);
 /* store: what became of it, in a word. */
 void audit_start(struct core *c, const char *store);
 void audit_stop(struct core *c);
-/* Inside txn.audit: an entry of the transaction. `more` is put behind time, who and what. */
-void audit_change(struct core *c, const char *who, const char *what, json_t *more_stolen);
+/* Inside txn.audit: an entry of the transaction. `more`, an object as text of printable ASCII, which is taken out of the
+ * buffer, is put behind time, who and what. */
+void audit_change(struct core *c, const char *who, const char *what, struct buf *more);
 /* The same, of what it did to the model. */
 void audit_effects(struct core *c, const struct txn *t, const char *who, const char *what);
 /* An entry that belongs to no transaction; refusals, and what others can make happen as often as they like, have a rate. */
@@ -1002,6 +1016,15 @@ timer_set(struct core *c, struct env_timer *t, uint64_t after_ms)
 {
 	c->env->ops->timer_set(t, after_ms);
 }
+
+/* ---- text.c: without memory there is no router, as for zalloc() ---- */
+
+void text_add(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void text_add_kind(struct buf *b, const struct kind *k, const void *obj);
+void text_add_text(struct buf *b, const struct buf *from);
+void text_add_bytes(struct buf *b, const void *p, size_t n);
+void text_reopen(struct buf *b); /* takes the last brace off, so that members can be added */
+char *text_take(struct buf *b);	 /* malloc'ed, ended; the buffer is empty */
 
 /* Memory of the control thread: without it there is no router. */
 void *zalloc(size_t n);

@@ -11,7 +11,8 @@ struct reply_to { /* an answer of the peer's, unless exchange or session is over
 	struct core *core;
 	uint8_t peer;
 	uint64_t serial;
-	json_t *answer; /* kept until what came before it is in the model; of sync.update: what was told */
+	struct buf told; /* with the news: news.c */
+	json_t *answer;	 /* kept until what came before it is in the model */
 };
 
 struct reply_to *reply_new(struct peer *p, uint64_t serial);

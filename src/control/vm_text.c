@@ -170,38 +170,66 @@ vm_sorted(struct core *c, const char *cursor)
 
 /* ---- texts ---- */
 
-json_t *
-vm_json(struct core *c, const struct vm_state *s)
+struct whole_vm { /* as on the wire */
+	struct vm vm;
+	struct vm_address addresses[FWD_ADDRESSES_MAX];
+	struct vm_drain drains[FWD_DRAINS_MAX];
+};
+
+static void
+drains_to_api(struct core *c, const struct vm_state *s, struct whole_vm *w)
 {
-	struct vm_address addresses[FWD_ADDRESSES_MAX] = {0};
-	struct vm_drain drains[FWD_DRAINS_MAX] = {0};
-	struct vm vm = {.mac = s->fwd.mac, .epoch = s->epoch, .deleted = s->deleted};
-	const struct fwd_vm *f = &s->fwd;
-
-	strcpy(vm.segment, segment_at(c, f->segment)->name);
-	strcpy(vm.owner, router_name(c, f->owner));
-	if (f->location != f->owner)
-		strcpy(vm.location, router_name(c, f->location));
-	for (unsigned int i = 0; i < f->n_addresses; i++)
-		addresses[i] = (struct vm_address){
-			f->addresses[i].private_ip, f->addresses[i].global_ip, f->addresses[i].since};
-	for (unsigned int i = 0; i < f->n_drains; i++) {
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++) {
+		const struct fwd_drain *d = &s->fwd.drains[i];
 		const struct drain_time *t = &s->drain[i];
-		bool own = f->drains[i].home == FWD_SELF;
+		bool own = d->home == FWD_SELF;
 
-		drains[i] = (struct vm_drain){.private_ip = f->drains[i].private_ip,
-			.global_ip = f->drains[i].global_ip,
+		w->drains[i] = (struct vm_drain){.private_ip = d->private_ip,
+			.global_ip = d->global_ip,
 			.epoch = t->epoch,
-			.since = f->drains[i].since,
+			.since = d->since,
 			.min_ms = t->min_ms,
 			.max_ms = t->max_ms,
 			.left_min_ms = own ? drain_left(c, t->min_at) : t->min_ms,
 			.left_max_ms = own ? drain_left(c, t->max_at) : t->max_ms};
-		strcpy(drains[i].router, router_name(c, f->drains[i].home));
+		strcpy(w->drains[i].router, router_name(c, d->home));
 	}
-	vm.addresses = (struct list){addresses, f->n_addresses};
-	vm.drains = (struct list){drains, f->n_drains};
-	return kind_write(&kind_vm, &vm);
+	w->vm.drains = (struct list){w->drains, s->fwd.n_drains};
+}
+
+static void
+vm_to_api(struct core *c, const struct vm_state *s, struct whole_vm *w)
+{
+	const struct fwd_vm *f = &s->fwd;
+
+	w->vm = (struct vm){.mac = f->mac, .epoch = s->epoch, .deleted = s->deleted};
+	strcpy(w->vm.segment, segment_at(c, f->segment)->name);
+	strcpy(w->vm.owner, router_name(c, f->owner));
+	if (f->location != f->owner)
+		strcpy(w->vm.location, router_name(c, f->location));
+	for (unsigned int i = 0; i < f->n_addresses; i++)
+		w->addresses[i] = (struct vm_address){
+			f->addresses[i].private_ip, f->addresses[i].global_ip, f->addresses[i].since};
+	w->vm.addresses = (struct list){w->addresses, f->n_addresses};
+	drains_to_api(c, s, w);
+}
+
+json_t *
+vm_json(struct core *c, const struct vm_state *s)
+{
+	struct whole_vm w;
+
+	vm_to_api(c, s, &w);
+	return kind_write(&kind_vm, &w.vm);
+}
+
+void
+vm_print(struct core *c, const struct vm_state *s, struct buf *to)
+{
+	struct whole_vm w;
+
+	vm_to_api(c, s, &w);
+	text_add_kind(to, &kind_vm, &w.vm);
 }
 
 static void
@@ -282,6 +310,12 @@ row_set(struct env_row *row, const char *kind, const char *key, json_t *value_st
 }
 
 void
+row_set_text(struct env_row *row, const char *kind, const char *key, struct buf *value)
+{
+	*row = (struct env_row){kind, strdup(key), text_take(value)};
+}
+
+void
 row_free(struct env_row *row)
 {
 	free((char *)(uintptr_t)row->key);
@@ -315,12 +349,14 @@ void
 vm_row(struct core *c, const struct vm_state *s, struct env_row *row)
 {
 	char key[VM_KEY_TEXT];
-	json_t *vm = vm_json(c, s);
+	struct buf vm;
 
+	buf_init(&vm, 0);
+	vm_print(c, s, &vm);
+	text_reopen(&vm);
+	text_add(&vm, ",\"revision\":%" PRIu64 ",\"at\":%" PRIu64 "}", s->revision, now_ms(c));
 	vm_key_text(c, s->fwd.segment, &s->fwd.mac, key);
-	json_object_set_new(vm, "revision", json_integer((json_int_t)s->revision));
-	json_object_set_new(vm, "at", json_integer((json_int_t)now_ms(c)));
-	row_set(row, "vm", key, vm);
+	row_set_text(row, "vm", key, &vm);
 }
 
 void

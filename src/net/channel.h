@@ -77,6 +77,7 @@ struct channel *channel_plain_accept(struct env *env, struct env_stream *s, cons
 	const struct channel_ops *ops, void *arg);
 
 int channel_send(struct channel *c, const json_t *msg); /* 0, -EMSGSIZE, -ENOTCONN, -ENOSPC (closed) */
+int channel_send_text(struct channel *c, const char *text, size_t len); /* the same, of JSON text */
 /* No message is delivered and nothing is read, so that the transport pushes back, until it is called with
  * false. */
 void channel_pause(struct channel *c, bool paused);

@@ -80,28 +80,48 @@ is_served(const struct channel *c)
 	return !c->initiator && c->peer.role != ROLE_PEER;
 }
 
-int
-channel_send(struct channel *c, const json_t *msg)
+/* Four bytes of room in front: for the plain header, or for the first part's flag. */
+static int
+message_begin(struct channel *c, struct buf *b)
 {
-	struct buf b;
-	int rc;
+	buf_init(b, CHANNEL_MESSAGE_MAX + 4);
+	return c->state == CH_UP ? buf_append(b, "\0\0\0", 4) : -ENOTCONN;
+}
 
-	if (c->state != CH_UP)
-		return -ENOTCONN;
-	/* Four bytes of room in front: for the plain header, or for the first part's flag. */
-	buf_init(&b, CHANNEL_MESSAGE_MAX + 4);
-	rc = buf_append(&b, "\0\0\0", 4);
-	if (rc == 0 && json_dump_callback(msg, append_text, &b, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
-		rc = -EMSGSIZE;
+static int
+message_end(struct channel *c, struct buf *b, int rc)
+{
 	if (rc == 0)
-		rc = c->plain ? plain_send(c, buf_head(&b), buf_len(&b))
-			      : secure_send(c, (char *)buf_head(&b) + 4, buf_len(&b) - 4);
-	buf_fini(&b);
+		rc = c->plain ? plain_send(c, buf_head(b), buf_len(b))
+			      : secure_send(c, (char *)buf_head(b) + 4, buf_len(b) - 4);
+	buf_fini(b);
 	if (rc == -ENOSPC)
 		channel_fail(c, "send queue full: the other side does not read");
 	else if (rc == 0 && is_served(c) && c->env->ops->stream_waiting(c->stream) > CHANNEL_WAITING_MAX)
 		channel_set_pause(c, PAUSE_QUEUE, true);
 	return rc;
+}
+
+int
+channel_send(struct channel *c, const json_t *msg)
+{
+	struct buf b;
+	int rc = message_begin(c, &b);
+
+	if (rc == 0 && json_dump_callback(msg, append_text, &b, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+		rc = -EMSGSIZE;
+	return message_end(c, &b, rc);
+}
+
+int
+channel_send_text(struct channel *c, const char *text, size_t len)
+{
+	struct buf b;
+	int rc = message_begin(c, &b);
+
+	if (rc == 0 && buf_append(&b, text, len) != 0)
+		rc = -EMSGSIZE;
+	return message_end(c, &b, rc);
 }
 
 /* ---- bytes in ---- */

@@ -294,24 +294,67 @@ send_request(struct rpc *r, json_int_t id, const char *method, json_t *params_st
 	return rc;
 }
 
-int
-rpc_call(struct rpc *r, const char *method, json_t *params_stolen,
-	void (*done)(void *arg, int code, json_t *result), void *arg)
+static int
+send_text(struct rpc *r, json_int_t id, const char *method, const struct buf *params)
 {
-	struct call *call = calloc(1, sizeof(*call));
+	char head[128], tail[48];
+	int n = snprintf(head, sizeof(head), "{\"jsonrpc\":\"2.0\",\"method\":\"%s\",\"params\":", method);
+	int m = snprintf(tail, sizeof(tail), ",\"id\":%" JSON_INTEGER_FORMAT "}", id);
+	struct buf b;
 	int rc;
 
-	if (call == NULL) {
-		json_decref(params_stolen);
-		return -ENOMEM;
-	}
-	*call = (struct call){.id = ++r->last_id, .done = done, .arg = arg};
-	rc = send_request(r, call->id, method, params_stolen);
+	if (r->channel == NULL)
+		return -ENOTCONN;
+	buf_init(&b, 0);
+	rc = buf_append(&b, head, (size_t)n);
+	rc = rc ? rc : buf_append(&b, buf_head(params), buf_len(params));
+	rc = rc ? rc : buf_append(&b, tail, (size_t)m);
+	rc = rc ? rc : channel_send_text(r->channel, (const char *)buf_head(&b), buf_len(&b));
+	buf_fini(&b);
+	return rc;
+}
+
+static struct call *
+call_new(struct rpc *r, void (*done)(void *arg, int code, json_t *result), void *arg)
+{
+	struct call *call = calloc(1, sizeof(*call));
+
+	if (call != NULL)
+		*call = (struct call){.id = ++r->last_id, .done = done, .arg = arg};
+	return call;
+}
+
+/* It waits for its reply, or was not sent. */
+static int
+call_sent(struct rpc *r, struct call *call, int rc)
+{
 	if (rc != 0)
 		free(call);
 	else
 		TAILQ_INSERT_TAIL(&r->calls, call, link);
 	return rc;
+}
+
+int
+rpc_call(struct rpc *r, const char *method, json_t *params_stolen,
+	void (*done)(void *arg, int code, json_t *result), void *arg)
+{
+	struct call *call = call_new(r, done, arg);
+
+	if (call == NULL) {
+		json_decref(params_stolen);
+		return -ENOMEM;
+	}
+	return call_sent(r, call, send_request(r, call->id, method, params_stolen));
+}
+
+int
+rpc_call_text(struct rpc *r, const char *method, const struct buf *params,
+	void (*done)(void *arg, int code, json_t *result), void *arg)
+{
+	struct call *call = call_new(r, done, arg);
+
+	return call == NULL ? -ENOMEM : call_sent(r, call, send_text(r, call->id, method, params));
 }
 
 int

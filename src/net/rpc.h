@@ -4,6 +4,8 @@
 
 #include "channel.h"
 
+#include <common/buf.h>
+
 struct rpc;	    /* one per channel: outstanding calls and the handler of incoming ones */
 struct rpc_request; /* an incoming call that waits for its reply */
 
@@ -23,6 +25,9 @@ void rpc_message(struct rpc *r, json_t *msg);
 /* 0, or what channel_send() refused (then `done` is not called). done(arg, 0, result) or done(arg, code,
  * error object): code is the JSON-RPC error's, or -errno for a lost channel. */
 int rpc_call(struct rpc *r, const char *method, json_t *params_stolen,
+	void (*done)(void *arg, int code, json_t *result), void *arg);
+/* The same with parameters that are JSON text already: an object, of which nothing is checked. */
+int rpc_call_text(struct rpc *r, const char *method, const struct buf *params,
 	void (*done)(void *arg, int code, json_t *result), void *arg);
 int rpc_notify(struct rpc *r, const char *method, json_t *params_stolen);
 

@@ -216,6 +216,61 @@ every_kind_survives_json(void **state)
 }
 
 static void
+every_kind_is_printed_as_it_is_written(void **state)
+{
+	_Alignas(16) char obj[OBJECT_MAX];
+
+	(void)state;
+	for (size_t round = 0; round < 200; round++) {
+		for (size_t i = 0; i < count_kinds(); i++) {
+			const struct kind *k = nth_kind(i);
+			json_t *tree;
+			struct buf b;
+			char *want;
+
+			random_object(k, obj);
+			tree = kind_write(k, obj);
+			want = json_dumps(tree, JSON_COMPACT | JSON_ENSURE_ASCII);
+			buf_init(&b, 0);
+			assert_int_equal(kind_print(k, obj, &b), 0);
+			assert_int_equal(buf_append(&b, "", 1), 0);
+			assert_string_equal((const char *)buf_head(&b), want);
+			buf_fini(&b);
+			free(want);
+			json_decref(tree);
+			kind_fini(k, obj);
+		}
+	}
+}
+
+static void
+texts_of_any_kind_are_printed_as_ascii(void **state)
+{
+	static const char *const texts[] = {"gr\xc3\xbc\xc3\x9f dich", "\x7f", "a\tb\nc", "\"\\/"};
+	const struct kind *k = kind_field(method_find("txn.apply")->params, "changes")->kind;
+	struct txn_change ch = {0};
+	struct buf b;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		json_t *again;
+
+		ch.params = json_pack("{s:s}", "text", texts[i]);
+		buf_init(&b, 0);
+		assert_int_equal(kind_print(k, &ch, &b), 0);
+		for (size_t n = 0; n < buf_len(&b); n++)
+			assert_true(buf_head(&b)[n] >= 0x20 && buf_head(&b)[n] < 0x80);
+		again = json_loadb((const char *)buf_head(&b), buf_len(&b), 0, NULL);
+		assert_string_equal(
+			json_string_value(json_object_get(json_object_get(again, "params"), "text")),
+			texts[i]);
+		json_decref(again);
+		json_decref(ch.params);
+		buf_fini(&b);
+	}
+}
+
+static void
 every_kind_survives_yaml(void **state)
 {
 	_Alignas(16) char obj[OBJECT_MAX];
@@ -533,6 +588,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_survives_json),
+		cmocka_unit_test(every_kind_is_printed_as_it_is_written),
+		cmocka_unit_test(texts_of_any_kind_are_printed_as_ascii),
 		cmocka_unit_test(every_kind_survives_yaml),
 		cmocka_unit_test(copy_is_equal_and_of_its_own),
 		cmocka_unit_test(objects_that_differ_in_one_field_are_not_equal),

@@ -191,6 +191,39 @@ call_gets_its_result_or_its_error(void **state)
 	assert_int_equal(w->code, RPC_NO_METHOD);
 }
 
+static int
+call_text(struct world *w, const char *method, const char *params, size_t len)
+{
+	struct buf b;
+	int rc;
+
+	buf_init(&b, 0);
+	assert_int_equal(buf_append(&b, params, len), 0);
+	rc = rpc_call_text(w->ra, method, &b, done, w);
+	buf_fini(&b);
+	return rc;
+}
+
+static void
+call_with_parameters_that_are_text_is_as_any_other(void **state)
+{
+	struct world *w = *state;
+	char *big = malloc(1u << 20);
+
+	memset(big, ' ', 1u << 20);
+	assert_int_equal(call_text(w, "echo", "{\"n\":[7,\"x\"]}", 13), 0);
+	fake_run(&w->f);
+	assert_int_equal(w->done, 1);
+	assert_int_equal(w->code, 0);
+	assert_string_equal(w->result, "{\"n\":[7,\"x\"]}");
+	assert_int_equal(call_text(w, "echo", big, 1u << 20), -EMSGSIZE);
+	assert_int_equal(call_text(w, "fail", "{}", 2), 0);
+	fake_run(&w->f);
+	assert_int_equal(w->done, 2);
+	assert_int_equal(w->code, RPC_CONFLICT);
+	free(big);
+}
+
 static void
 answers_out_of_order_find_their_calls(void **state)
 {
@@ -454,6 +487,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(call_gets_its_result_or_its_error),
+		TEST(call_with_parameters_that_are_text_is_as_any_other),
 		TEST(answers_out_of_order_find_their_calls),
 		TEST(notification_is_handled_and_never_answered),
 		TEST(lost_channel_fails_calls_and_forgets_requests),
