@@ -182,10 +182,10 @@ plan_device(const struct conf_port *port, uint16_t workers, uint32_t rx_ring, st
 /* Bytes of EAL memory for one entry of a table, all its hashes, slots and records counted; measured with
  * DPDK 22.11 (tests/unit/nearwayd/test_memory.c holds them to it). */
 enum {
-	BYTES_VM = 700,
-	BYTES_ROUTE = 90,
-	BYTES_NEIGHBOUR = 100,
-	BYTES_MAC = 90,
+	BYTES_VM = 420,
+	BYTES_ROUTE = 48,
+	BYTES_NEIGHBOUR = 48,
+	BYTES_MAC = 48,
 	BYTES_MBUF_OVER = 128 + 64 + 128 + 128, /* mbuf, metadata, headroom, mempool's header and padding */
 	BYTES_WORKER = 1 << 20,
 	BYTES_PORT = 2 << 20, /* a driver's own rings */
