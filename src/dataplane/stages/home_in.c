@@ -111,6 +111,9 @@ home_in(struct worker *w, struct vec *in, struct vec *to_vm, struct vec *bridge)
 
 	vec_foreach (in, m, i)
 		look(w, m, &evidence[i]);
+	for (i = 0; i < in->n; i++)
+		if (evidence[i].home != 0)
+			sessions_prefetch_cell(w->tables->sessions, &evidence[i].flow.key);
 	vec_foreach (in, m, i) {
 		enum drop why = judge(w, m, &evidence[i]);
 

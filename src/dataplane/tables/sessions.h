@@ -78,7 +78,9 @@ enum session_result sessions_learn(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
 /* Tells whether an existing TCP session has ended (FIN both ways or RST), so that a new SYN may take its key. */
 bool sessions_ended(struct sessions *s, const struct session_key *k);
+/* The two lines of a look-up, which is cheap when both have come: a burst asks for the first of all its keys, then for the second. */
 void sessions_prefetch(const struct sessions *s, const struct session_key *k);
+void sessions_prefetch_cell(const struct sessions *s, const struct session_key *k);
 
 /* Control thread. */
 uint32_t sessions_count(const struct sessions *s, rte_be32_t home); /* those not aged out yet; home 0: all */

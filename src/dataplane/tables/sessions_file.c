@@ -125,10 +125,13 @@ static int
 map(struct sessions *s)
 {
 	int flags = s->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, s->fd, 0);
+	void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, flags, s->fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
+	/* Both as far as the kernel does: of tmpfs it gives 2 MiB pages by its setting shmem_enabled. */
+	madvise(p, s->size, MADV_HUGEPAGE);
+	madvise(p, s->size, MADV_POPULATE_WRITE);
 	s->file = p;
 	s->buckets = (struct bucket *)((char *)p + FILE_HEAD_SIZE);
 	return 0;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #define CELLS	   SESSIONS_A_BUCKET
+#define TAG_WORDS  ((CELLS + 3) / 4)
 #define FILE_MAGIC UINT64_C(0x31305353454e574e) /* "NWNESS01": change it with the layout */
 
 /* state, 64 bits: | generation 24 | flags 8 | home 32 |. The generation changes whenever a cell is written anew. */
@@ -33,8 +34,11 @@ enum { FREE, CLAIMED, LIVE };
 
 struct bucket {
 	uint64_t head;
-	uint16_t tag[CELLS]; /* bits of the hash, so that most cells need not be read */
-	uint8_t pad[28];
+	union {
+		uint16_t tag[CELLS]; /* bits of the hash, so that most cells need not be read */
+		uint64_t tags[TAG_WORDS];
+	};
+	uint8_t pad[24];
 	struct cell cell[CELLS];
 };
 
