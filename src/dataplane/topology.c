@@ -50,7 +50,13 @@ topo_index(struct topology *t)
 	struct topo_index *x = &t->index;
 
 	memset(x, 0xff, sizeof(*x)); /* TOPO_NONE */
-	x->n_masks = 0;
+	x->n_masks = x->n_wans = 0;
+	for (uint16_t i = 0; i < t->n_ports; i++) {
+		if (t->ports[i].role != TOPO_WAN || t->ports[i].ip == 0)
+			continue;
+		x->wan_ip[x->n_wans] = t->ports[i].ip;
+		x->wan_port[x->n_wans++] = i;
+	}
 	for (uint16_t i = 0; i < t->n_segments; i++) {
 		const struct topo_prefix *p = &t->segments[i].prefix;
 
@@ -174,8 +180,8 @@ topo_is_pool(const struct topology *t, rte_be32_t ip)
 uint16_t
 topo_port_by_ip(const struct topology *t, rte_be32_t ip)
 {
-	for (uint16_t i = 0; i < t->n_ports; i++)
-		if (t->ports[i].role == TOPO_WAN && t->ports[i].ip == ip && ip != 0)
-			return i;
+	for (uint16_t i = 0; i < t->index.n_wans; i++)
+		if (t->index.wan_ip[i] == ip)
+			return t->index.wan_port[i];
 	return TOPO_NONE;
 }

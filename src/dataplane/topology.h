@@ -100,13 +100,15 @@ struct topo_hold { /* what may wait for VMs on their way here: of all workers to
 	uint32_t most_ms; /* however long control lets it wait */
 };
 
-/* Segments by prefix and by VNI, tunnels by VTEP: hashes with open addressing, at most a quarter full, whose entries are looked
+/* WAN ports by address. Segments by prefix and by VNI, tunnels by VTEP: hashes with open addressing, at most a quarter full, whose entries are looked
  * at in order of index. Prefixes are asked for once for each length that there is. */
 #define TOPO_HASH 1024
 
 struct topo_index {
-	uint16_t n_masks;
+	uint16_t n_masks, n_wans;
 	rte_be32_t mask[33];
+	rte_be32_t wan_ip[TOPO_PORTS]; /* side by side: the ports themselves are pages apart */
+	uint16_t wan_port[TOPO_PORTS];
 	uint16_t prefix[TOPO_HASH], vni[TOPO_HASH], vtep[TOPO_HASH]; /* TOPO_NONE = empty */
 };
 
@@ -127,7 +129,7 @@ struct topology {
 	struct topo_index index; /* made by topo_index() */
 };
 
-/* After segments, peers and local VTEPs are filled in: nothing finds them before. */
+/* After ports, segments, peers and local VTEPs are filled in: nothing finds them before. */
 void topo_index(struct topology *t);
 
 /* The segment with this VNI, or TOPO_NONE. */

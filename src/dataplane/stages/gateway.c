@@ -58,14 +58,14 @@ is_own(const struct topology *t, rte_be32_t dst, uint16_t dst_seg)
 }
 
 static void
-route_here(struct worker *w, struct rte_mbuf *m, uint16_t dst_seg, struct paths *p)
+route_here(struct worker *w, struct rte_mbuf *m, uint16_t dst_seg, bool own, struct paths *p)
 {
 	struct meta *md = meta(m);
 	const struct topo_segment *seg = &w->topo->segments[md->seg];
 	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
 
 	ip4_clamp(m, seg->mss);
-	if (is_own(w->topo, ip->dst_addr, dst_seg)) {
+	if (own) {
 		vec_add(&p->local, m);
 	} else if (dst_seg != TOPO_NONE) {
 		md->seg = dst_seg;
@@ -93,16 +93,16 @@ decide(struct worker *w, struct rte_mbuf *m, struct paths *p)
 	struct meta *md = meta(m);
 	rte_be32_t dst = ip4_hdr(m)->dst_addr;
 	uint16_t dst_seg = topo_segment_in_vrf(w->topo, w->topo->segments[md->seg].vrf, dst);
-	bool outside = dst_seg == TOPO_NONE && !is_own(w->topo, dst, dst_seg);
+	bool own = is_own(w->topo, dst, dst_seg), outside = dst_seg == TOPO_NONE && !own;
 
 	if (outside && vm_has_homes(md->vm) && w->topo->segments[md->seg].nat)
 		vec_add(&p->home_out, m);
 	else if (md->vm->owner == ROUTER_SELF)
-		route_here(w, m, dst_seg, p);
+		route_here(w, m, dst_seg, own, p);
 	else if (md->origin == FROM_DC)
 		ip4_carry(w, m, md->vm->owner, &p->encap);
 	else if (left_before_the_move(w, md, outside))
-		route_here(w, m, dst_seg, p);
+		route_here(w, m, dst_seg, own, p);
 	else
 		worker_drop(w, m, DROP_NOT_OWNER);
 }

@@ -17,7 +17,7 @@
 
 enum source { SOURCE_HOST, SOURCE_GATEWAY, SOURCE_ROUTER, SOURCE_SELF, SOURCE_DROPPED };
 
-struct work { /* one burst, packets whose source may be there */
+struct work { /* one burst; after find_sources() the packets whose source may be there */
 	uint16_t n;
 	struct rte_mbuf *m[BURST_MAX];
 	enum source source[BURST_MAX];
@@ -121,20 +121,36 @@ check_source(struct worker *w, struct rte_mbuf *m)
 	return router != 0 ? router_source(w, m, router) : SOURCE_HOST;
 }
 
+/* Registration refuses the MACs of routers and of this site's gateways: a VM's frame is a host's. */
+static enum source
+source_of(struct worker *w, struct rte_mbuf *m, const struct vm_rec *vm)
+{
+	if (likely(vm != NULL) && !w->topo->segments[meta(m)->seg].per_site)
+		return SOURCE_HOST;
+	return check_source(w, m);
+}
+
+/* Looks for the VMs first: whose source is one needs no other question. */
 static void
-check_sources(struct worker *w, struct vec *in, struct work *k)
+find_sources(struct worker *w, struct vec *in, struct work *k)
 {
 	struct rte_mbuf *m;
 	uint16_t i;
 
+	vec_foreach (in, m, i)
+		k->key[i] = (struct vm_key_mac){.mac = ether(m)->src_addr, .seg = meta(m)->seg};
+	vmtab_by_mac(w->tables->vms, k->key, in->n, k->vm);
 	k->n = 0;
 	vec_foreach (in, m, i) {
-		k->source[k->n] = check_source(w, m);
-		if (k->source[k->n] == SOURCE_DROPPED)
+		enum source source = source_of(w, m, k->vm[i]);
+
+		if (source == SOURCE_DROPPED)
 			continue;
-		k->m[k->n] = m;
-		k->key[k->n] = (struct vm_key_mac){.mac = ether(m)->src_addr, .seg = meta(m)->seg};
-		k->n++;
+		traffic_expect(w, k->vm[i]);
+		k->source[k->n] = source;
+		k->key[k->n] = k->key[i];
+		k->vm[k->n] = k->vm[i];
+		k->m[k->n++] = m;
 	}
 }
 
@@ -317,12 +333,7 @@ segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, 
 {
 	struct work k;
 
-	check_sources(w, in, &k);
-	if (k.n == 0)
-		return;
-	vmtab_by_mac(w->tables->vms, k.key, k.n, k.vm);
-	for (uint16_t i = 0; i < k.n; i++)
-		traffic_expect(w, k.vm[i]);
+	find_sources(w, in, &k);
 	learn(w, &k);
 	for (uint16_t i = 0; i < k.n; i++) {
 		struct rte_mbuf *m = k.m[i];
