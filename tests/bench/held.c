@@ -141,7 +141,7 @@ main(int argc, char **argv)
 {
 	char when[48];
 	struct rig *r;
-	bool huge;
+	bool huge = true;
 
 	if (argc > 2 && strcmp(argv[1], "--vms") == 0)
 		held = (uint32_t)atoi(argv[2]);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How many cycles a packet costs in pipeline_run(), per stage and in all, without any driver.
  *
- * Bursts of 32 small UDP packets, each of another VM in random order, are written into 512 mbufs in turn (not
+ * Bursts of 32 small packets, each of another VM in random order, are written into 512 mbufs in turn (not
  * measured) and run through the pipeline (measured). Beside it a floor: the same bursts, where each packet's
  * header is read and its VM's record read and both written to the extent that any router would have to; the
  * records are known and prefetched. A round's figure is that of its median burst, so that a burst in which
- * something else had the core does not count; rounds of all cases alternate, so that what else the machine
- * does meets all of them. */
+ * something else had the core does not count; rounds of floor and pipeline alternate, so that what else the machine
+ * does meets both. */
 #include "rig.h"
 
 #include <getopt.h>
@@ -19,23 +19,52 @@
 #define BURST	   32
 #define MBUFS	   512 /* in turn: as a receive ring holds */
 #define ROUNDS_MAX 99
+#define COUNTS_MAX 8 /* of VMs, in one run */
+#define MIX	   20
 
 enum { FLOOR, PIPELINE, KINDS };
+
+struct workload {
+	const char *id, *name;
+	enum rig_set set;
+	uint32_t sessions; /* of the VMs that drain */
+	uint32_t n;	   /* ways, in turn */
+	enum rig_way way[MIX];
+};
+
+/* W6: 70 % NAT, both ways, 25 % tunnel, both ways, and one of an echo, an ARP request and junk. */
+static const struct workload workloads[] = {
+	{"W1", "NAT downlink", RIG_HERE, 0, 1, {RIG_DOWNLINK}},
+	{"W2", "NAT uplink", RIG_HERE, 0, 1, {RIG_UPLINK}},
+	{"W3", "VXLAN encap", RIG_PAIRS, 0, 1, {RIG_BRIDGED}},
+	{"W4", "VXLAN decap", RIG_PAIRS, 0, 1, {RIG_TUNNEL}},
+	{"W5", "NAT + encap", RIG_AWAY, 0, 1, {RIG_DOWNLINK}},
+	{"W6", "mixed", RIG_PAIRS, 0, MIX,
+		{RIG_DOWNLINK, RIG_UPLINK, RIG_BRIDGED, RIG_UPLINK, RIG_DOWNLINK, RIG_TUNNEL, RIG_DOWNLINK,
+			RIG_UPLINK, RIG_UPLINK, RIG_BRIDGED, RIG_DOWNLINK, RIG_DOWNLINK, RIG_UPLINK,
+			RIG_TUNNEL, RIG_UPLINK, RIG_DOWNLINK, RIG_BRIDGED, RIG_UPLINK, RIG_DOWNLINK,
+			RIG_ECHO}},
+	{"W7", "drain", RIG_DRAINING, 1000000, 1, {RIG_SESSION}},
+};
 
 struct sample {
 	double all, stage[STAGES];
 };
 
-struct bench { /* one direction at one number of VMs */
-	const char *name;
-	enum rig_way way;
+struct bench { /* one workload at one number of VMs */
+	const struct workload *load;
 	struct rig *rig;
-	uint32_t *order; /* VMs, shuffled */
+	uint32_t vms, active; /* those that speak */
+	uint32_t *order;      /* VMs that speak, shuffled */
+	uint32_t each;	      /* sessions of a VM */
 	struct rte_mbuf **mbufs;
 	struct sample samples[KINDS][ROUNDS_MAX];
 };
 
 static uint32_t packets = 1 << 18, rounds = 15;
+static uint32_t counts[COUNTS_MAX] = {1000, 100000}, n_counts = 2;
+static const char *which; /* workloads, all if NULL */
+static bool stages, huge = true;
 static uint32_t *burst_cycles[STAGES + 1]; /* of each burst of a round: by stage, and in all */
 
 /* ---- one burst ---- */
@@ -89,7 +118,7 @@ run_floor(struct rte_mbuf **m, const struct vm_rec **recs)
 static const struct vm_rec *
 record_of(const struct bench *b, uint32_t vm)
 {
-	struct vm_key_mac key = {.mac = rig_mac(vm)};
+	const struct vm_key_mac key = {.mac = rig_mac(vm)};
 	const struct vm_rec *rec;
 
 	vmtab_by_mac(b->rig->tables.vms, &key, 1, &rec);
@@ -124,39 +153,72 @@ measure(struct bench *b, int kind, uint32_t i, struct rte_mbuf **m, const struct
 		burst_cycles[s][i] = (uint32_t)(b->rig->w->c.stage[s].cycles - before[s].cycles);
 }
 
+/* Way number k of the workload; the last one of the mix is each kind in turn. */
+static enum rig_way
+way_of(const struct workload *load, uint32_t k)
+{
+	static const enum rig_way rare[] = {RIG_ECHO, RIG_ARP, RIG_JUNK};
+	enum rig_way way = load->way[k % load->n];
+
+	return way == RIG_ECHO ? rare[k / load->n % RTE_DIM(rare)] : way;
+}
+
+/* Writes burst i; returns how many of its packets go out. */
+static uint32_t
+fill(struct bench *b, uint32_t i, struct rte_mbuf **m, uint32_t at)
+{
+	uint32_t out = 0;
+
+	for (uint32_t j = 0; j < BURST; j++) {
+		enum rig_way way = way_of(b->load, i * BURST + j);
+		uint32_t seq = way == RIG_SESSION ? (i * 2654435761u + j * 40503u) % b->each : j;
+
+		rig_fill(b->rig, m[j], way, b->order[(at + j) % b->active], seq);
+		out += way != RIG_JUNK;
+	}
+	return out;
+}
+
 static void
 run_round(struct bench *b, int kind, const struct vm_rec **recs, struct sample *out)
 {
-	uint64_t sent = b->rig->w->c.sent;
+	uint64_t sent = b->rig->w->c.sent, expected = 0;
 	uint32_t bursts = packets / BURST;
 
 	for (uint32_t i = 0; i < bursts; i++) {
 		struct rte_mbuf **m = &b->mbufs[i * BURST % MBUFS];
-		uint32_t at = (uint32_t)((uint64_t)i * BURST % b->rig->vms);
+		uint32_t at = (uint32_t)((uint64_t)i * BURST % b->active);
 
-		for (uint32_t j = 0; j < BURST; j++)
-			rig_fill(b->rig, m[j], b->way, b->order[(at + j) % b->rig->vms], j);
+		expected += fill(b, i, m, at);
 		measure(b, kind, i, m, &recs[at]);
 	}
 	out->all = median_burst(burst_cycles[STAGES], bursts);
 	for (int s = 0; s < STAGES; s++)
 		out->stage[s] = median_burst(burst_cycles[s], bursts);
 	sent = b->rig->w->c.sent - sent;
-	if (kind == PIPELINE && sent != (uint64_t)bursts * BURST) {
-		fprintf(stderr, "%s: %lu of %u packets came out\n", b->name, sent, bursts * BURST);
+	if (kind == PIPELINE && sent != expected) {
+		fprintf(stderr, "%s, %u VMs: %lu of %lu packets came out\n", b->load->id, b->vms, sent,
+			expected);
 		exit(1);
 	}
 }
 
 /* ---- set-up ---- */
 
+static void *
+need(void *p)
+{
+	if (p != NULL)
+		return p;
+	fprintf(stderr, "not enough memory\n");
+	exit(1);
+}
+
 static void
 shuffle(uint32_t *v, uint32_t n)
 {
 	uint64_t s = 88172645463325252u;
 
-	for (uint32_t i = 0; i < n; i++)
-		v[i] = i;
 	for (uint32_t i = n - 1; i > 0; i--) {
 		uint32_t j, t;
 
@@ -170,44 +232,58 @@ shuffle(uint32_t *v, uint32_t n)
 	}
 }
 
-static void *
-need(void *p)
+/* Of pairs the even ones speak: the others stand at the peer. */
+static void
+choose_speakers(struct bench *b)
 {
-	if (p != NULL)
-		return p;
-	fprintf(stderr, "not enough memory\n");
-	exit(1);
+	uint32_t step = b->load->set == RIG_PAIRS ? 2 : 1;
+
+	b->active = RTE_MAX(b->vms / step, 1u);
+	b->order = need(malloc(b->active * sizeof(*b->order)));
+	for (uint32_t i = 0; i < b->active; i++)
+		b->order[i] = i * step;
+	shuffle(b->order, b->active);
 }
 
-static struct bench
-make_bench(struct rig *rig, enum rig_way way)
+static struct bench *
+bench_new(const struct workload *load, struct rig *rig, uint32_t vms)
 {
-	struct bench b = {.name = way == RIG_UPLINK ? "NAT uplink" : "NAT downlink", .way = way, .rig = rig};
+	struct bench *b = need(calloc(1, sizeof(*b)));
 
-	b.order = need(malloc(rig->vms * sizeof(*b.order)));
-	b.mbufs = need(malloc(MBUFS * sizeof(*b.mbufs)));
-	shuffle(b.order, rig->vms);
-	if (rte_pktmbuf_alloc_bulk(rig->pool, b.mbufs, MBUFS) != 0)
+	b->load = load;
+	b->rig = rig;
+	b->vms = vms;
+	choose_speakers(b);
+	b->mbufs = need(malloc(MBUFS * sizeof(*b->mbufs)));
+	if (rte_pktmbuf_alloc_bulk(rig->pool, b->mbufs, MBUFS) != 0 || rig_become(rig, load->set) != 0)
 		need(NULL);
+	if (load->sessions != 0)
+		b->each = rig_note_sessions(rig, load->sessions);
 	return b;
 }
 
 static void
-run(struct bench *benches, uint32_t n)
+bench_free(struct bench *b)
 {
-	for (uint32_t r = 0; r < rounds; r++) {
-		for (uint32_t i = 0; i < n; i++) {
-			struct bench *b = &benches[i];
-			uint32_t extra = b->rig->vms + BURST;
-			const struct vm_rec **recs = need(malloc(extra * sizeof(*recs)));
+	rte_pktmbuf_free_bulk(b->mbufs, MBUFS);
+	free(b->mbufs);
+	free(b->order);
+	free(b);
+}
 
-			for (uint32_t v = 0; v < extra; v++)
-				recs[v] = record_of(b, b->order[v % b->rig->vms]);
-			run_round(b, FLOOR, recs, &b->samples[FLOOR][r]);
-			run_round(b, PIPELINE, recs, &b->samples[PIPELINE][r]);
-			free(recs);
-		}
+static void
+run(struct bench *b)
+{
+	uint32_t extra = b->active + BURST;
+	const struct vm_rec **recs = need(malloc(extra * sizeof(*recs)));
+
+	for (uint32_t v = 0; v < extra; v++)
+		recs[v] = record_of(b, b->order[v % b->active]);
+	for (uint32_t r = 0; r < rounds; r++) {
+		run_round(b, FLOOR, recs, &b->samples[FLOOR][r]);
+		run_round(b, PIPELINE, recs, &b->samples[PIPELINE][r]);
 	}
+	free(recs);
 }
 
 /* ---- figures ---- */
@@ -235,11 +311,10 @@ figure(const struct bench *b, int kind, int stage)
 	return (struct figure){v[rounds / 2], v[0], v[rounds - 1]};
 }
 
-static void
-print_row(const char *name, struct figure f, double floor)
+static double
+mpps(double cycles)
 {
-	printf("  %-16s %8.1f %8.1f %8.1f %9.1f %8.2f\n", name, f.median, f.min, f.max,
-		f.median * 1e9 / (double)rte_get_tsc_hz(), f.median / floor);
+	return (double)rte_get_tsc_hz() / cycles / 1e6;
 }
 
 static void
@@ -247,81 +322,134 @@ print_bench(const struct bench *b)
 {
 	struct figure floor = figure(b, FLOOR, -1), all = figure(b, PIPELINE, -1);
 
-	printf("\n%s, %u VMs\n", b->name, b->rig->vms);
-	printf("  %-16s %8s %8s %8s %9s %8s\n", "cycles/packet", "median", "min", "max", "ns", "x floor");
-	for (int s = 0; s < STAGES; s++) {
+	printf("%s  %-12s %8u %8.1f %8.1f %8.1f %7.1f %7.1f %8.2f %7.2f\n", b->load->id, b->load->name,
+		b->vms, all.median, all.min, all.max, all.median * 1e9 / (double)rte_get_tsc_hz(),
+		floor.median, all.median / floor.median, mpps(all.median));
+	for (int s = 0; stages && s < STAGES; s++) {
 		struct figure f = figure(b, PIPELINE, s);
 
 		if (f.max > 0)
-			print_row(stage_names[s].name, f, floor.median);
+			printf("      %-17s %8.1f %8.1f %8.1f\n", stage_names[s].name, f.median, f.min,
+				f.max);
 	}
-	print_row("pipeline", all, floor.median);
-	print_row("floor", floor, floor.median);
-	printf("  %.2f million packets/s on one core at the median\n",
-		(double)rte_get_tsc_hz() / all.median / 1e6);
+	fflush(stdout);
 }
 
+/* A row as scripts/bench gives it of every device under test; the limit is the floor. */
 static void
-json_figure(FILE *f, const char *name, struct figure x, const char *end)
+json_bench(FILE *f, const struct bench *b, bool first)
 {
-	fprintf(f, "\"%s\": {\"median\": %.2f, \"min\": %.2f, \"max\": %.2f}%s", name, x.median, x.min, x.max,
-		end);
-}
+	struct figure floor = figure(b, FLOOR, -1), all = figure(b, PIPELINE, -1);
+	const char *comma = "";
 
-static void
-json_bench(FILE *f, const struct bench *b, const char *end)
-{
-	bool first = true;
-
-	fprintf(f, "    {\"name\": \"%s\", \"vms\": %u, ", b->name, b->rig->vms);
-	json_figure(f, "pipeline", figure(b, PIPELINE, -1), ", ");
-	json_figure(f, "floor", figure(b, FLOOR, -1), ",\n     \"stages\": {");
+	fprintf(f, "%s\n  {\"workload\": \"%s\", \"dut\": \"pipeline\", \"vms\": %u, \"frame\": %u, ",
+		first ? "" : ",", b->load->id, b->vms, RIG_LEN);
+	fprintf(f, "\"mpps_median\": %.3f, \"mpps_min\": %.3f, \"mpps_max\": %.3f, ", mpps(all.median),
+		mpps(all.max), mpps(all.min));
+	fprintf(f,
+		"\"ratio_to_limit\": %.4f, \"cycles_per_packet\": %.2f, \"floor_cycles\": %.2f, \"stages\": "
+		"{",
+		floor.median / all.median, all.median, floor.median);
 	for (int s = 0; s < STAGES; s++) {
 		struct figure x = figure(b, PIPELINE, s);
 
 		if (x.max <= 0)
 			continue;
-		fprintf(f, "%s", first ? "" : ", ");
-		json_figure(f, stage_names[s].name, x, "");
-		first = false;
+		fprintf(f, "%s\"%s\": %.2f", comma, stage_names[s].name, x.median);
+		comma = ", ";
 	}
-	fprintf(f, "}}%s\n", end);
+	fprintf(f, "}}");
+}
+
+/* ---- the matrix ---- */
+
+static bool
+chosen(const struct workload *load)
+{
+	return which == NULL || strstr(which, load->id) != NULL;
 }
 
 static void
-write_json(const char *file, const struct bench *b, uint32_t n, bool huge)
+run_count(uint32_t vms, uint16_t id, FILE *json)
 {
-	FILE *f = fopen(file, "w");
+	struct rig *rig = need(rig_new(id, RTE_MAX(vms, 2u), 8191));
+	static bool any;
 
-	if (f == NULL) {
+	for (size_t i = 0; i < RTE_DIM(workloads); i++) {
+		struct bench *b;
+
+		if (!chosen(&workloads[i]))
+			continue;
+		b = bench_new(&workloads[i], rig, vms);
+		run(b);
+		print_bench(b);
+		if (json != NULL)
+			json_bench(json, b, !any);
+		any = true;
+		bench_free(b);
+	}
+	rig_free(rig);
+}
+
+static void
+run_all(const char *file)
+{
+	FILE *json = file != NULL ? fopen(file, "w") : NULL;
+
+	if (file != NULL && json == NULL) {
 		perror(file);
 		exit(1);
 	}
-	fprintf(f,
-		"{\"unit\": \"TSC cycles per packet\", \"tsc_hz\": %lu, \"hugepages\": %s, \"burst\": %d, ",
-		rte_get_tsc_hz(), huge ? "true" : "false", BURST);
-	fprintf(f, "\"packets\": %u, \"rounds\": %u,\n  \"cases\": [\n", packets, rounds);
-	for (uint32_t i = 0; i < n; i++)
-		json_bench(f, &b[i], i + 1 < n ? "," : "");
-	fprintf(f, "  ]}\n");
-	if (fclose(f) != 0) {
+	printf("%u rounds of %u packets, bursts of %d; TSC %.2f GHz; %s; cycles per packet\n", rounds,
+		packets, BURST, (double)rte_get_tsc_hz() / 1e9,
+		huge ? "2 MiB hugepages" : "no hugepages (4 KiB pages)");
+	printf("%-16s %8s %8s %8s %8s %7s %7s %8s %7s\n", "workload", "VMs", "median", "min", "max", "ns",
+		"floor", "x floor", "Mpps");
+	if (json != NULL)
+		fprintf(json, "[");
+	for (uint32_t i = 0; i < n_counts; i++)
+		run_count(counts[i], (uint16_t)i, json);
+	if (json != NULL && (fprintf(json, "\n]\n") < 0 || fclose(json) != 0)) {
 		perror(file);
 		exit(1);
 	}
 }
 
-static const char usage[] = "usage: bench_pipeline [--rounds N] [--packets N] [--segments N] [--json FILE]\n"
-			    "  --rounds N    1 to 99, default 15\n"
-			    "  --packets N   in each round, default 262144\n"
-			    "  --segments N  1 to 256, default 1\n"
-			    "  --json FILE   the figures for programs\n";
+static const char usage[] =
+	"usage: bench_pipeline [--vms N,N...] [--workloads W1,W2...] [--stages] [--rounds N] [--packets N]\n"
+	"                      [--segments N] [--no-huge] [--json FILE]\n"
+	"  --vms N,N...        1 to 1000000, default 1000,100000\n"
+	"  --workloads W1,...  W1 to W7, default all\n"
+	"  --stages            each stage, too\n"
+	"  --rounds N          1 to 99, default 15\n"
+	"  --packets N         in each round, default 262144\n"
+	"  --segments N        1 to 256, default 1\n"
+	"  --json FILE         a row for each workload and number of VMs\n";
+
+static bool
+parse_counts(char *text)
+{
+	n_counts = 0;
+	for (char *s = strtok(text, ","); s != NULL; s = strtok(NULL, ",")) {
+		if (n_counts == COUNTS_MAX)
+			return false;
+		counts[n_counts] = (uint32_t)strtoul(s, NULL, 10);
+		if (counts[n_counts] < 1 || counts[n_counts] > 1000000)
+			return false;
+		n_counts++;
+	}
+	return n_counts != 0;
+}
 
 static const char *
 parse(int argc, char **argv)
 {
 	static const struct option options[] = {{"rounds", 1, NULL, 'r'}, {"packets", 1, NULL, 'p'},
-		{"segments", 1, NULL, 's'}, {"json", 1, NULL, 'j'}, {NULL, 0, NULL, 0}};
+		{"segments", 1, NULL, 's'}, {"json", 1, NULL, 'j'}, {"vms", 1, NULL, 'v'},
+		{"workloads", 1, NULL, 'w'}, {"stages", 0, NULL, 't'}, {"no-huge", 0, NULL, 'n'},
+		{NULL, 0, NULL, 0}};
 	const char *json = NULL;
+	bool good = true;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -331,10 +459,14 @@ parse(int argc, char **argv)
 			rig_segments = (uint16_t)strtoul(optarg, NULL, 10);
 		else if (c == 'p')
 			packets = (uint32_t)strtoul(optarg, NULL, 10) / BURST * BURST;
-		else if (c == 'j')
-			json = optarg;
-		if (c == '?' || rounds < 1 || rounds > ROUNDS_MAX || packets == 0 || rig_segments < 1 ||
-			rig_segments > TOPO_SEGMENTS) {
+		else if (c == 'v')
+			good &= parse_counts(optarg);
+		stages |= c == 't';
+		huge &= c != 'n';
+		which = c == 'w' ? optarg : which;
+		json = c == 'j' ? optarg : json;
+		if (!good || c == '?' || rounds < 1 || rounds > ROUNDS_MAX || packets == 0 ||
+			rig_segments < 1 || rig_segments > TOPO_SEGMENTS) {
 			fputs(usage, stderr);
 			exit(2);
 		}
@@ -345,26 +477,15 @@ parse(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	static struct bench benches[4];
 	const char *json = parse(argc, argv);
-	struct rig *few, *many;
-	bool huge;
+	uint32_t most = 0;
 
 	for (int s = 0; s <= STAGES; s++)
 		burst_cycles[s] = need(calloc(packets / BURST, sizeof(*burst_cycles[s])));
-	rig_eal(argv[0], 768, &huge);
-	few = need(rig_new(0, 1000, 8191));
-	many = need(rig_new(1, 100000, 8191));
-	benches[0] = make_bench(few, RIG_DOWNLINK);
-	benches[1] = make_bench(few, RIG_UPLINK);
-	benches[2] = make_bench(many, RIG_DOWNLINK);
-	benches[3] = make_bench(many, RIG_UPLINK);
-	run(benches, 4);
-	printf("%u rounds of %u packets, bursts of %d; TSC %.2f GHz; %s\n", rounds, packets, BURST,
-		(double)rte_get_tsc_hz() / 1e9, huge ? "2 MiB hugepages" : "no hugepages (4 KiB pages)");
-	for (int i = 0; i < 4; i++)
-		print_bench(&benches[i]);
-	if (json != NULL)
-		write_json(json, benches, 4, huge);
+	for (uint32_t i = 0; i < n_counts; i++)
+		most = RTE_MAX(most, counts[i]);
+	rig_sessions = 1 << 20;
+	rig_eal(argv[0], 64 + most / 2048, &huge);
+	run_all(json);
 	return 0;
 }

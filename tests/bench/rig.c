@@ -2,6 +2,9 @@
 #include "rig.h"
 
 #include "testeal.h"
+#include <errno.h>
+#include <rte_arp.h>
+#include <rte_icmp.h>
 #include <rte_udp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +15,15 @@
 #define NEXT_HOP RTE_BE32(0xc6336401)
 #define PEER	 RTE_BE32(0xc6336442) /* on the wan port's link */
 #define GW_IP	 RTE_BE32(0x0a000001)
+#define POOL	 0x64400000u
+#define DPORT	 RTE_BE16(5000)
+#define WORLD	 250 /* hosts of it */
 
 static const struct rte_ether_addr wan_mac = {{2, 0xaa, 0, 0, 0, 0}}, dc_mac = {{2, 0xaa, 0, 0, 0, 1}},
 				   gw_mac = {{2, 0x5e, 0, 0, 0, 1}}, hop_mac = {{2, 0xcc, 0, 0, 0, 1}};
 
 uint16_t rig_segments = 1;
+uint32_t rig_sessions = 65536;
 
 /* ---- EAL ---- */
 
@@ -42,7 +49,7 @@ rig_eal(const char *name, uint32_t megabytes, bool *huge)
 		name, "--no-pci", "-l", "0", "--log-level=error", "--file-prefix", prefix, "-m", mb};
 	int n = 9;
 
-	*huge = free_hugepage_megabytes() >= megabytes;
+	*huge = *huge && free_hugepage_megabytes() >= megabytes;
 	snprintf(mb, sizeof(mb), "%u", megabytes);
 	snprintf(prefix, sizeof(prefix), "nwrig%d", getpid());
 	if (*huge) {
@@ -129,7 +136,7 @@ make_topology(void)
 	t->n_peers = 1;
 	t->peers[0] = (struct topo_peer){.name = "peer", .vtep = PEER, .mac = {{2, 0xbb, 0, 0, 0, 2}}};
 	t->n_pools = 1;
-	set_prefix(&t->pools[0].prefix, 0xc6120000, 15);
+	set_prefix(&t->pools[0].prefix, POOL, 10);
 	topo_index(t);
 	return t;
 }
@@ -143,7 +150,7 @@ rig_private(uint32_t vm)
 rte_be32_t
 rig_global(uint32_t vm)
 {
-	return rte_cpu_to_be_32(0xc6120000 + vm);
+	return rte_cpu_to_be_32(POOL + vm);
 }
 
 struct rte_ether_addr
@@ -173,14 +180,62 @@ rig_vm(uint32_t vm, bool here)
 	return r;
 }
 
-static int
-register_vms(struct rig *r)
+/* The other end of session or packet number `seq`. */
+static rte_be32_t
+world(uint64_t seq)
+{
+	return rte_cpu_to_be_32(0xc0000200 + (uint32_t)(seq * 37 % WORLD) + 1);
+}
+
+/* With world(), another for each session of a VM. */
+static rte_be16_t
+session_port(uint64_t session)
+{
+	return rte_cpu_to_be_16((uint16_t)(4000 + session / WORLD));
+}
+
+static struct session_key
+session_key(const struct rig *r, uint32_t vm, uint32_t session)
+{
+	return (struct session_key){.vm = rig_private(vm),
+		.remote = world(session),
+		.vm_port = session_port(session),
+		.remote_port = DPORT,
+		.vni_proto = r->topo->segments[0].vni << 8 | IPPROTO_UDP};
+}
+
+/* An address that the VM has left at the peer. */
+static rte_be32_t
+left_behind(uint32_t vm)
+{
+	return rte_cpu_to_be_32(0xcb000000 + vm);
+}
+
+static struct vm_rec
+member(uint32_t vm, enum rig_set set)
+{
+	struct vm_rec r = rig_vm(vm, set != RIG_AWAY);
+
+	if (set == RIG_PAIRS && vm % 2 == 1) {
+		r.owner = r.location = RIG_PEER;
+		r.addresses[0].global = 0;
+	}
+	if (set == RIG_DRAINING && vm % 2 == 0) {
+		r.n_drains = 1;
+		r.drains[0] = (struct vm_rec_drain){
+			.ip = rig_private(vm), .global = left_behind(vm), .home = RIG_PEER};
+	}
+	return r;
+}
+
+int
+rig_become(struct rig *r, enum rig_set set)
 {
 	struct vmtab_txn *x = vmtab_begin(r->tables.vms, r->vms);
-	int rc = x != NULL ? 0 : -1;
+	int rc = x != NULL ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < r->vms && rc == 0; i++) {
-		struct vm_rec rec = rig_vm(i, true);
+		struct vm_rec rec = member(i, set);
 
 		rc = vmtab_prepare_put(x, &rec);
 	}
@@ -192,8 +247,24 @@ register_vms(struct rig *r)
 		return rc;
 	}
 	vmtab_publish(x);
+	rcu_wait(r->tables.rcu);
 	vmtab_retire(x);
 	return 0;
+}
+
+uint32_t
+rig_note_sessions(struct rig *r, uint32_t n)
+{
+	uint32_t movers = (r->vms + 1) / 2, each = RTE_MAX(n / movers, 1u);
+
+	for (uint32_t i = 0; i < movers * each; i++) {
+		uint32_t vm = i / each * 2, session = i % each;
+		struct session_key k = session_key(r, vm, session);
+
+		sessions_learn(r->tables.sessions, &k, r->w->tick, 0,
+			session % 2 == 0 ? rig_global(vm) : left_behind(vm));
+	}
+	return each;
 }
 
 static int
@@ -210,7 +281,7 @@ make_tables(struct rig *r)
 	t->routes = routetab_new(64, t->rcu);
 	t->neighbours = neightab_new(64, t->rcu);
 	t->macs = mactab_new(1024, t->rcu);
-	t->sessions = sessions_new(NULL, 65536, "boot", NULL);
+	t->sessions = sessions_new(NULL, rig_sessions, "boot", NULL);
 	if (t->rcu == NULL || t->vms == NULL || t->routes == NULL || t->neighbours == NULL ||
 		t->macs == NULL || t->sessions == NULL)
 		return -1;
@@ -218,7 +289,7 @@ make_tables(struct rig *r)
 		routetab_put(t->routes, 0, RTE_BE32(0xc6336400), 24, &on_link) != 0 ||
 		neightab_put(t->neighbours, &hop, &n) != 0 || neightab_put(t->neighbours, &peer, &n) != 0)
 		return -1;
-	return register_vms(r);
+	return rig_become(r, RIG_HERE);
 }
 
 struct rig *
@@ -265,40 +336,141 @@ rig_free(struct rig *r)
 
 /* ---- frames ---- */
 
-static rte_be32_t
-world(uint64_t seq)
+/* The UDP frame at the start of an mbuf. */
+struct udp_frame {
+	struct rte_ether_hdr eth;
+	struct rte_ipv4_hdr ip;
+	struct rte_udp_hdr udp;
+	uint8_t data[RIG_DATA];
+} __rte_packed __rte_aligned(2);
+
+_Static_assert(sizeof(struct udp_frame) == RIG_LEN, "as rig.h says");
+
+/* Of a frame of `len` bytes. */
+static void *
+start(struct rte_mbuf *m, uint16_t len)
 {
-	return rte_cpu_to_be_32(0xc0000200 + (uint32_t)(seq * 37 % 250) + 1);
+	rte_pktmbuf_reset(m);
+	m->data_len = m->pkt_len = len;
+	return rte_pktmbuf_mtod(m, void *);
+}
+
+struct ends { /* of a packet */
+	struct rte_ether_addr from_mac, to_mac;
+	rte_be32_t from, to;
+	rte_be16_t port; /* of the sender */
+};
+
+static struct ends
+ends_of(const struct rig *r, enum rig_way way, uint32_t vm, uint64_t seq)
+{
+	uint32_t next = (vm + 1) % r->vms;
+
+	switch (way) {
+	case RIG_DOWNLINK:
+		return (struct ends){hop_mac, wan_mac, world(seq), rig_global(vm), RTE_BE16(4000)};
+	case RIG_BRIDGED:
+		return (struct ends){
+			rig_mac(vm), rig_mac(next), rig_private(vm), rig_private(next), RTE_BE16(4000)};
+	case RIG_TUNNEL:
+		return (struct ends){
+			rig_mac(next), rig_mac(vm), rig_private(next), rig_private(vm), RTE_BE16(4000)};
+	case RIG_SESSION:
+		return (struct ends){rig_mac(vm), gw_mac, rig_private(vm), world(seq), session_port(seq)};
+	default:
+		return (struct ends){rig_mac(vm), gw_mac, rig_private(vm), world(seq), RTE_BE16(4000)};
+	}
+}
+
+static void
+write_ip(struct rte_ipv4_hdr *ip, rte_be32_t from, rte_be32_t to, uint8_t proto, uint16_t len)
+{
+	*ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF,
+		.total_length = rte_cpu_to_be_16(len),
+		.time_to_live = 64,
+		.next_proto_id = proto,
+		.src_addr = from,
+		.dst_addr = to};
+	ip->hdr_checksum = rte_ipv4_cksum(ip);
+}
+
+static void
+fill_udp(struct rte_mbuf *m, const struct ends *e, uint64_t seq)
+{
+	struct udp_frame *f = start(m, sizeof(*f));
+
+	f->eth = (struct rte_ether_hdr){e->to_mac, e->from_mac, RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+	write_ip(&f->ip, e->from, e->to, IPPROTO_UDP, RIG_LEN - sizeof(f->eth));
+	f->udp = (struct rte_udp_hdr){e->port, DPORT, RTE_BE16(sizeof(f->udp) + RIG_DATA), 0};
+	memset(f->data, 0, RIG_DATA);
+	memcpy(f->data, &seq, sizeof(seq));
+	f->udp.dgram_cksum = rte_ipv4_udptcp_cksum(&f->ip, &f->udp);
+}
+
+/* Around the frame that is in the mbuf. */
+static void
+fill_tunnel(const struct rig *r, struct rte_mbuf *m)
+{
+	uint16_t inner = (uint16_t)rte_pktmbuf_pkt_len(m);
+	struct tunnel_hdr *h = (struct tunnel_hdr *)rte_pktmbuf_prepend(m, sizeof(*h));
+	uint16_t udp = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + inner);
+
+	h->eth = (struct rte_ether_hdr){wan_mac, hop_mac, RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+	write_ip(&h->ip, PEER, WAN_IP, IPPROTO_UDP, (uint16_t)(sizeof(h->ip) + udp));
+	h->udp = (struct rte_udp_hdr){
+		RTE_BE16(50000), RTE_BE16(RTE_VXLAN_DEFAULT_PORT), rte_cpu_to_be_16(udp), 0};
+	h->vxlan = (struct rte_vxlan_hdr){
+		.vx_flags = RTE_BE32(0x08000000), .vx_vni = rte_cpu_to_be_32(r->topo->segments[0].vni << 8)};
+}
+
+static void
+fill_echo(struct rte_mbuf *m, uint32_t vm)
+{
+	struct udp_frame *f = start(m, sizeof(*f));
+	struct rte_icmp_hdr *icmp = (struct rte_icmp_hdr *)&f->udp;
+
+	f->eth = (struct rte_ether_hdr){gw_mac, rig_mac(vm), RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+	write_ip(&f->ip, rig_private(vm), GW_IP, IPPROTO_ICMP, RIG_LEN - sizeof(f->eth));
+	memset(icmp, 0, sizeof(f->udp) + RIG_DATA);
+	icmp->icmp_type = RTE_IP_ICMP_ECHO_REQUEST;
+	icmp->icmp_cksum = (uint16_t)~rte_raw_cksum(icmp, sizeof(f->udp) + RIG_DATA);
+}
+
+static void
+fill_arp(struct rte_mbuf *m, uint32_t vm)
+{
+	struct rte_ether_hdr *eth = start(m, 60);
+	struct rte_arp_hdr *arp = (struct rte_arp_hdr *)(eth + 1);
+
+	memset(eth, 0, 60);
+	memset(&eth->dst_addr, 0xff, sizeof(eth->dst_addr));
+	eth->src_addr = rig_mac(vm);
+	eth->ether_type = RTE_BE16(RTE_ETHER_TYPE_ARP);
+	*arp = (struct rte_arp_hdr){.arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
+		.arp_protocol = RTE_BE16(RTE_ETHER_TYPE_IPV4),
+		.arp_hlen = 6,
+		.arp_plen = 4,
+		.arp_opcode = RTE_BE16(RTE_ARP_OP_REQUEST)};
+	arp->arp_data =
+		(struct rte_arp_ipv4){.arp_sha = rig_mac(vm), .arp_sip = rig_private(vm), .arp_tip = GW_IP};
 }
 
 void
 rig_fill(const struct rig *r, struct rte_mbuf *m, enum rig_way way, uint32_t vm, uint64_t seq)
 {
-	struct rte_ether_hdr *eth;
-	struct rte_ipv4_hdr *ip;
-	struct rte_udp_hdr *udp;
+	struct ends e = ends_of(r, way, vm, seq);
 
-	(void)r;
-	rte_pktmbuf_reset(m);
-	m->data_len = m->pkt_len = RIG_LEN;
-	eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
-	ip = (struct rte_ipv4_hdr *)(eth + 1);
-	udp = (struct rte_udp_hdr *)(ip + 1);
-	*eth = (struct rte_ether_hdr){.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-	eth->dst_addr = way == RIG_UPLINK ? gw_mac : wan_mac;
-	eth->src_addr = way == RIG_UPLINK ? rig_mac(vm) : hop_mac;
-	*ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = RTE_BE16(RIG_LEN - 14),
-		.time_to_live = 64,
-		.next_proto_id = IPPROTO_UDP};
-	ip->src_addr = way == RIG_UPLINK ? rig_private(vm) : world(seq);
-	ip->dst_addr = way == RIG_UPLINK ? world(seq) : rig_global(vm);
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
-	*udp = (struct rte_udp_hdr){RTE_BE16(4000), RTE_BE16(5000), RTE_BE16(8 + RIG_DATA), 0};
-	memset(udp + 1, 0, RIG_DATA);
-	memcpy(udp + 1, &seq, sizeof(seq));
-	udp->dgram_cksum = rte_ipv4_udptcp_cksum(ip, udp);
-	rig_received(m, way == RIG_UPLINK ? RIG_DC : RIG_WAN);
+	if (way == RIG_ARP)
+		fill_arp(m, vm);
+	else if (way == RIG_ECHO)
+		fill_echo(m, vm);
+	else
+		fill_udp(m, &e, seq);
+	if (way == RIG_TUNNEL)
+		fill_tunnel(r, m);
+	if (way == RIG_JUNK)
+		rte_pktmbuf_trim(m, RIG_LEN - 20);
+	rig_received(m, way == RIG_DOWNLINK || way == RIG_TUNNEL ? RIG_WAN : RIG_DC);
 }
 
 uint64_t
@@ -306,6 +478,7 @@ rig_seq(struct rte_mbuf *m)
 {
 	uint64_t seq;
 
-	memcpy(&seq, rte_pktmbuf_mtod_offset(m, const uint8_t *, 14 + 20 + 8), sizeof(seq));
+	memcpy(&seq, rte_pktmbuf_mtod_offset(m, const uint8_t *, offsetof(struct udp_frame, data)),
+		sizeof(seq));
 	return seq;
 }

@@ -253,7 +253,7 @@ main(int argc, char **argv)
 {
 	uint32_t rounds = getenv("LOSS_ROUNDS") != NULL ? (uint32_t)atoi(getenv("LOSS_ROUNDS")) : 20;
 	pthread_t worker, sender;
-	bool huge;
+	bool huge = true;
 
 	(void)argc;
 	setvbuf(stdout, NULL, _IOLBF, 0); /* it may end by abort() */

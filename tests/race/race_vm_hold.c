@@ -179,7 +179,7 @@ main(int argc, char **argv)
 	struct jitter jitter = {.n = 0};
 	pthread_t worker;
 	uint64_t flips;
-	bool huge;
+	bool huge = true;
 
 	(void)argc;
 	setvbuf(stdout, NULL, _IOLBF, 0); /* it may end by abort() */
