@@ -25,8 +25,8 @@ AGENT = os.path.join(ROOT, 'tests/lab/agent.py')
 PYTHON = '/usr/bin/python3'
 
 PROGRAMS = {'nearwayd': 'src/nearwayd/nearwayd', 'nearway': 'src/cli/nearway', 'nearway-clc': 'src/clc/nearway-clc',
-            'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream', 'guest': 'tests/lab/guest', 'strangers': 'tests/lab/strangers',
-            'caller': 'tests/lab/caller', 'wallclock': 'tests/lab/wallclock.so'}
+            'delay': 'tests/lab/delay', 'stream': 'tests/lab/stream', 'exodus': 'tests/lab/exodus', 'guest': 'tests/lab/guest',
+            'strangers': 'tests/lab/strangers', 'caller': 'tests/lab/caller', 'wallclock': 'tests/lab/wallclock.so'}
 
 
 ORDERLY = ('nearwayd', 'delay')

@@ -19,6 +19,7 @@
  * port (storm.h), amid which the first VM asks for its gateway.
  */
 #include "storm.h"
+#include "wire.h"
 
 #include <arpa/inet.h>
 #include <rte_arp.h>
@@ -29,11 +30,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MAGIC	  0x4e5753545245414dULL
 #define BURST	  32
-#define RING	  8192
 #define IN_FLIGHT 12000
 #define STUCK_US  1000000 /* nothing came for so long: all that was on its way is lost */
 #define WORLD_IP  RTE_IPV4(192, 0, 2, 10)
@@ -67,7 +66,8 @@ struct side { /* a port: the source of one direction and the sink of the other *
 	uint64_t sent, refused, received, lost, late, wrong, next, heard_us;
 };
 
-static volatile sig_atomic_t stopped, paused, stormy;
+static volatile int stopped;
+static volatile sig_atomic_t paused, stormy;
 static uint64_t gateway_answers;
 
 static void
@@ -79,27 +79,6 @@ on_signal(int sig)
 		stormy = !stormy;
 	else
 		stopped = 1;
-}
-
-static uint64_t
-now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static void
-port_start(uint16_t port, struct rte_mempool *pool)
-{
-	struct rte_eth_conf conf = {0};
-
-	if (rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
-		rte_eth_rx_queue_setup(port, 0, RING, SOCKET_ID_ANY, NULL, pool) != 0 ||
-		rte_eth_tx_queue_setup(port, 0, RING, SOCKET_ID_ANY, NULL) != 0 ||
-		rte_eth_dev_start(port) != 0)
-		rte_exit(1, "stream: port %u does not start\n", port);
 }
 
 static void
@@ -152,7 +131,7 @@ static void
 side_send(struct side *s, const struct side *to, uint16_t port, struct rte_mempool *pool, uint64_t elapsed_us)
 {
 	uint64_t due = elapsed_us * s->pps / 1000000;
-	bool stuck = now_us() - to->heard_us > STUCK_US;
+	bool stuck = wire_now_us() - to->heard_us > STUCK_US;
 	struct rte_mbuf *m[BURST];
 
 	while (s->sent < due && (stuck || s->sent - to->next < IN_FLIGHT)) {
@@ -175,22 +154,13 @@ take_arp(uint16_t port, struct rte_mbuf *m)
 {
 	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 	struct rte_arp_hdr *a = (struct rte_arp_hdr *)(eth + 1);
-	rte_be32_t asked = a->arp_data.arp_tip;
 
-	if (port == VM || a->arp_opcode != htons(RTE_ARP_OP_REQUEST)) {
-		gateway_answers += port == VM && a->arp_opcode == htons(RTE_ARP_OP_REPLY);
+	if (port == VM) {
+		gateway_answers += a->arp_opcode == htons(RTE_ARP_OP_REPLY);
 		rte_pktmbuf_free(m);
-		return;
+	} else {
+		wire_answer_arp(port, m);
 	}
-	a->arp_opcode = htons(RTE_ARP_OP_REPLY);
-	a->arp_data.arp_tha = a->arp_data.arp_sha;
-	a->arp_data.arp_tip = a->arp_data.arp_sip;
-	a->arp_data.arp_sip = asked;
-	rte_eth_macaddr_get(port, &a->arp_data.arp_sha);
-	eth->dst_addr = a->arp_data.arp_tha;
-	eth->src_addr = a->arp_data.arp_sha;
-	if (rte_eth_tx_burst(port, 0, &m, 1) != 1)
-		rte_pktmbuf_free(m);
 }
 
 static void
@@ -204,7 +174,7 @@ side_check(struct side *s, const struct packet *p)
 		return;
 	}
 	s->received++;
-	s->heard_us = now_us();
+	s->heard_us = wire_now_us();
 	if (seq < s->next) {
 		s->late++;
 		return;
@@ -246,7 +216,7 @@ report_direction(const char *name, const struct side *from, const struct side *t
 static void
 report(const struct side s[SIDES], bool drained)
 {
-	printf("{\"us\": %lu, \"paused\": %s, ", now_us(), drained ? "true" : "false");
+	printf("{\"us\": %lu, \"paused\": %s, ", wire_now_us(), drained ? "true" : "false");
 	report_direction("down", &s[WORLD], &s[VM]);
 	printf(", ");
 	report_direction("up", &s[VM], &s[WORLD]);
@@ -255,20 +225,14 @@ report(const struct side s[SIDES], bool drained)
 	fflush(stdout);
 }
 
-static void
-idle(void)
-{
-	nanosleep(&(struct timespec){0, 50000}, NULL);
-}
-
 /* Sends slowly until WARM_RUN packets in a row have arrived on both sides, then lets the ways run empty. */
 static void
 warm_up(struct side s[SIDES], struct rte_mempool *pool)
 {
-	uint64_t start = now_us(), lost[SIDES] = {0}, since[SIDES] = {0}, end = 0;
+	uint64_t start = wire_now_us(), lost[SIDES] = {0}, since[SIDES] = {0}, end = 0;
 
-	while (end == 0 || now_us() < end) {
-		uint64_t now = now_us();
+	while (end == 0 || wire_now_us() < end) {
+		uint64_t now = wire_now_us();
 
 		for (uint16_t i = 0; i < SIDES; i++) {
 			if (end == 0)
@@ -283,7 +247,7 @@ warm_up(struct side s[SIDES], struct rte_mempool *pool)
 			end = now + DRAIN_MS * 1000;
 		if (stopped || now - start > WARM_MS * 1000)
 			rte_exit(1, "stream: nothing passes\n");
-		idle();
+		wire_idle();
 	}
 }
 
@@ -297,10 +261,10 @@ counters_reset(struct side *s)
 static void
 run(struct side s[SIDES], struct rte_mempool *pool)
 {
-	uint64_t start = now_us(), reported = start;
+	uint64_t start = wire_now_us(), reported = start;
 
 	while (!paused && !stopped) {
-		uint64_t now = now_us();
+		uint64_t now = wire_now_us();
 
 		for (uint16_t i = 0; i < SIDES; i++) {
 			side_send(&s[i], &s[!i], i, pool, now - start);
@@ -311,7 +275,7 @@ run(struct side s[SIDES], struct rte_mempool *pool)
 			reported = now;
 			report(s, false);
 		}
-		idle();
+		wire_idle();
 	}
 }
 
@@ -319,44 +283,19 @@ run(struct side s[SIDES], struct rte_mempool *pool)
 static void
 pause_here(struct side s[SIDES], struct rte_mempool *pool)
 {
-	uint64_t end = now_us() + DRAIN_MS * 1000;
+	uint64_t end = wire_now_us() + DRAIN_MS * 1000;
 	bool told = false;
 
 	while ((paused || !told) && !stopped) {
 		for (uint16_t i = 0; i < SIDES; i++)
 			side_receive(&s[i], i);
-		storm_blow(stormy, VM, pool, now_us());
-		if (!told && now_us() >= end) {
+		storm_blow(stormy, VM, pool, wire_now_us());
+		if (!told && wire_now_us() >= end) {
 			report(s, true);
 			told = true;
 		}
-		idle();
+		wire_idle();
 	}
-}
-
-static void
-wait_for_links(void)
-{
-	for (uint16_t i = 0; i < SIDES; i++) {
-		struct rte_eth_link link = {0};
-
-		for (int tries = 0; tries < 200 && link.link_status == 0 && !stopped; tries++) {
-			rte_eth_link_get_nowait(i, &link);
-			nanosleep(&(struct timespec){0, 50000000}, NULL);
-		}
-		if (link.link_status == 0)
-			rte_exit(1, "stream: port %u has no link\n", i);
-	}
-}
-
-static struct rte_ether_addr
-mac_of(const char *text)
-{
-	struct rte_ether_addr a;
-
-	if (rte_ether_unformat_addr(text, &a) != 0)
-		rte_exit(1, "stream: no MAC: %s\n", text);
-	return a;
 }
 
 static void
@@ -386,16 +325,11 @@ main(int argc, char **argv)
 	global = inet_addr(argv[4]);
 	side_init(&s[WORLD], WARM_PPS, world, global);
 	side_init(&s[VM], WARM_PPS, vm, world);
-	pool = rte_pktmbuf_pool_create(
-		"stream", 4 * RING + 1023, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (pool == NULL)
-		rte_exit(1, "stream: no memory\n");
-	for (uint16_t i = 0; i < SIDES; i++)
-		port_start(i, pool);
+	pool = wire_start(SIDES);
 	rte_eth_macaddr_get(WORLD, &s[WORLD].template.eth.src_addr);
-	s[WORLD].template.eth.dst_addr = mac_of(argv[0]);
-	s[VM].template.eth.src_addr = mac_of(argv[2]);
-	s[VM].template.eth.dst_addr = mac_of(argv[1]);
+	s[WORLD].template.eth.dst_addr = wire_mac(argv[0]);
+	s[VM].template.eth.src_addr = wire_mac(argv[2]);
+	s[VM].template.eth.dst_addr = wire_mac(argv[1]);
 	s[VM].expect_ip = vm;
 	s[WORLD].expect_ip = global;
 	s[WORLD].to_vm = true;
@@ -405,7 +339,7 @@ main(int argc, char **argv)
 	signal(SIGUSR1, on_signal);
 	signal(SIGUSR2, on_signal);
 	signal(SIGINT, on_signal);
-	wait_for_links();
+	wire_wait(SIDES, &stopped);
 	warm_up(s, pool);
 	s[WORLD].pps = strtoull(argv[5], NULL, 10);
 	s[VM].pps = strtoull(argv[6], NULL, 10);
