@@ -152,6 +152,32 @@ vm_unregister(struct node *r, unsigned int n, uint64_t epoch)
 	return call(r, "vm.unregister", text);
 }
 
+void
+vm_many(struct node *r, const char *method, unsigned int from, unsigned int to, uint64_t epoch)
+{
+	int code;
+
+	while (from < to) {
+		json_t *changes = json_array(), *params;
+
+		for (unsigned int end = from + 4000 < to ? from + 4000 : to; from < end; from++) {
+			struct mac mac = vm_mac(from);
+			char m[MAC_TEXT], p[IP4_TEXT];
+
+			params = json_pack("{s:s, s:s, s:I}", "segment", "tenant-a", "mac",
+				mac_format(&mac, m), "epoch", (json_int_t)epoch);
+			if (strcmp(method, "vm.register") == 0)
+				json_object_set_new(params, "addresses",
+					json_pack("[{s:s}]", "private", ip4_format(vm_private(from), p)));
+			json_array_append_new(
+				changes, json_pack("{s:s, s:o}", "method", method, "params", params));
+		}
+		json_decref(ask(r, &code, "txn.apply", "{s:o}", "changes", changes));
+		assert_int_equal(code, 0);
+		world_run(r->w, 500);
+	}
+}
+
 struct vm_obj *
 vm_at(struct node *r, unsigned int n)
 {

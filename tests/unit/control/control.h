@@ -26,6 +26,8 @@ json_t *vm_register_params(unsigned int n, uint64_t epoch, ip4 global);
 int vm_register(struct node *r, unsigned int n, uint64_t epoch, ip4 global);
 int vm_move(struct node *r, unsigned int n, uint64_t epoch, ip4 global, uint64_t min_ms, uint64_t max_ms);
 int vm_unregister(struct node *r, unsigned int n, uint64_t epoch);
+/* VMs `from` to `to` in as few calls as may be: `vm.register`, or with this epoch `vm.unregister`. */
+void vm_many(struct node *r, const char *method, unsigned int from, unsigned int to, uint64_t epoch);
 /* A call whose result does not matter. */
 int call(struct node *r, const char *method, const char *params);
 /* A call that must succeed: its result. */

@@ -81,7 +81,7 @@ count_dial(void *ctx, const char *address, const struct env_stream_ops *ops, voi
 	return real_ops->dial(ctx, address, ops, arg);
 }
 
-/* C-50: how long a router waits before it dials again. */
+/* C-50, C-04: how long a router waits before it dials again, whether its peer is down or has not the key that it knows. */
 static void
 a_dialler_backs_off_with_full_jitter_up_to_a_minute(void **state)
 {
@@ -98,7 +98,11 @@ a_dialler_backs_off_with_full_jitter_up_to_a_minute(void **state)
 		ops.dial = count_dial;
 		a->env.ops = &ops;
 		n_dialled = 0;
-		node_start(a); /* its peer is down */
+		if (seed % 2) {
+			list_at(a->conf.peers, struct conf_peer, 0)->key[0] ^= 1;
+			node_start(world_router(w, 1));
+		}
+		node_start(a);
 		world_run(w, 20 * 60 * 1000);
 		assert_in_range(n_dialled, 20, 60); /* 40 times half a minute, by chance */
 		for (unsigned int i = 1; i < n_dialled; i++) {

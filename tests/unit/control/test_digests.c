@@ -4,33 +4,6 @@
 
 #include <time.h>
 
-/* VMs `from` to `to` at a router, in as few calls as may be: registered, or with this epoch deleted. */
-static void
-many(struct node *r, const char *method, unsigned int from, unsigned int to, uint64_t epoch)
-{
-	int code;
-
-	while (from < to) {
-		json_t *changes = json_array(), *params;
-
-		for (unsigned int end = from + 4000 < to ? from + 4000 : to; from < end; from++) {
-			struct mac mac = vm_mac(from);
-			char m[MAC_TEXT], p[IP4_TEXT];
-
-			params = json_pack("{s:s, s:s, s:I}", "segment", "tenant-a", "mac",
-				mac_format(&mac, m), "epoch", (json_int_t)epoch);
-			if (strcmp(method, "vm.register") == 0)
-				json_object_set_new(params, "addresses",
-					json_pack("[{s:s}]", "private", ip4_format(vm_private(from), p)));
-			json_array_append_new(
-				changes, json_pack("{s:s, s:o}", "method", method, "params", params));
-		}
-		json_decref(ask(r, &code, "txn.apply", "{s:o}", "changes", changes));
-		assert_int_equal(code, 0);
-		world_run(r->w, 500);
-	}
-}
-
 static json_t *
 peer_row(struct node *r, unsigned int peer)
 {
@@ -154,7 +127,7 @@ few_changes_among_many_vms_cost_little(void **state)
 	(void)state;
 	world_cut(w, 0, 1, true);
 	world_run(w, 20000);
-	many(a, "vm.register", 0, 8000, 1);
+	vm_many(a, "vm.register", 0, 8000, 1);
 	world_cut(w, 0, 1, false);
 	all = w->sent;
 	world_run(w, 70000);
@@ -162,7 +135,7 @@ few_changes_among_many_vms_cost_little(void **state)
 	assert_agreed(w, 2);
 	world_cut(w, 0, 1, true);
 	world_run(w, 20000);
-	many(a, "vm.unregister", 100, 110, 2);
+	vm_many(a, "vm.unregister", 100, 110, 2);
 	world_cut(w, 0, 1, false);
 	few = w->sent;
 	world_run(w, 70000);
@@ -280,7 +253,7 @@ a_difference_that_stays_is_shown_and_an_alarm(void **state)
 
 	(void)state;
 	b->conf.limits.vms = 3;
-	many(a, "vm.register", 0, 5, 1);
+	vm_many(a, "vm.register", 0, 5, 1);
 	world_run(w, 70000);
 	assert_false(agrees(b, 0));
 	assert_false(agrees(a, 0)); /* either side sees it */
@@ -456,7 +429,7 @@ an_honest_burst_is_not_refused(void **state)
 
 	(void)state;
 	for (unsigned int n = 0; n < 12000; n += 3000)
-		many(a, "vm.register", n, n + 3000, 1);
+		vm_many(a, "vm.register", n, n + 3000, 1);
 	world_run(w, 5000);
 	assert_int_equal(model_count(b), 12000);
 	assert_false(logged("it sends more than is taken"));
@@ -487,7 +460,7 @@ figures_of_an_exchange(void **state)
 	(void)state;
 	a->conf.limits.vms = b->conf.limits.vms = n;
 	node_crash(b);
-	many(a, "vm.register", 0, n, 1);
+	vm_many(a, "vm.register", 0, n, 1);
 	node_start(b);
 	all = cpu_ms(w, 30000);
 	assert_agreed(w, 2);
@@ -499,7 +472,7 @@ figures_of_an_exchange(void **state)
 	printf("%u VMs: all %.0f ms of CPU; equal %.1f ms, %" PRIu64 " bytes", n, all, same, sent);
 	world_cut(w, 0, 1, true);
 	world_run(w, 20000);
-	many(a, "vm.unregister", 5000, 6000, 2);
+	vm_many(a, "vm.unregister", 5000, 6000, 2);
 	world_cut(w, 0, 1, false);
 	sent = w->sent;
 	some = cpu_ms(w, 70000);

@@ -2,7 +2,11 @@
 /* Deletions: how long they are remembered, and who may come back when. */
 #include "control.h"
 
+#include <time.h>
+
 #define HOUR UINT64_C(3600000)
+
+static unsigned int most = 3000; /* deletions: the argument */
 
 static const char *
 row_of(struct node *r, unsigned int n)
@@ -360,6 +364,61 @@ deletions_of_each_router_are_limited(void **state)
 	world_free(w);
 }
 
+/* As world_run(); the CPU time of the longest step, in which everybody else would wait. */
+static double
+longest_ms(struct world *w, uint64_t ms)
+{
+	uint64_t until = w->now + ms;
+	clock_t longest = 0;
+
+	for (bool more = true; more;) {
+		clock_t began = clock(), took;
+
+		more = world_step(w, until);
+		took = clock() - began;
+		longest = took > longest ? took : longest;
+	}
+	world_run(w, until - w->now);
+	return (double)longest * 1000 / CLOCKS_PER_SEC;
+}
+
+/* C-40: as many as limits.tombstones says (here 3,000; 1,000,000, the most that it may be, in the suite `long`), and not one
+ * more. None is forgotten before a day, nor before the other router has it, nor for a restart; then all are, at both. */
+static void
+as_many_deletions_as_may_be_are_kept_for_a_day_and_until_all_have_them(void **state)
+{
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	double learning, forgetting;
+
+	(void)state;
+	a->conf.limits.vms = b->conf.limits.vms = most + 1000;
+	a->conf.limits.tombstones = b->conf.limits.tombstones = most;
+	node_crash(b);
+	vm_many(a, "vm.unregister", 0, most, 1);
+	assert_int_equal(vm_unregister(a, most, 1), RPC_LIMIT);
+	world_run(w, 25 * HOUR);
+	assert_int_equal(known(a), most);
+	node_start(b);
+	learning = longest_ms(w, 60000);
+	assert_int_equal(known(b), most);
+	node_crash(a);
+	node_start(a);
+	world_run(w, 5000);
+	assert_int_equal(known(a), most);
+	assert_int_equal(vm_unregister(a, most, 1), RPC_LIMIT);
+	forgetting = longest_ms(w, HOUR);
+	assert_int_equal(known(a) + known(b), 0);
+	assert_null(row_of(a, 0));
+	assert_null(row_of(b, most - 1));
+	assert_int_equal(vm_unregister(a, most, 1), 0);
+	world_run(w, 1000);
+	assert_agreed(w, 2);
+	printf("%u deletions: the longest turn of learning them %.0f ms, of forgetting them %.0f ms\n", most,
+		learning, forgetting);
+	world_free(w);
+}
+
 /* ---- stale ---- */
 
 static json_int_t
@@ -401,7 +460,7 @@ vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
@@ -417,8 +476,11 @@ main(void)
 		T(a_vm_that_returns_while_it_is_forgotten_is_there),
 		T(a_tombstone_stays_when_its_end_and_the_vm_s_return_are_refused),
 		T(deletions_of_each_router_are_limited),
+		T(as_many_deletions_as_may_be_are_kept_for_a_day_and_until_all_have_them),
 		T(vms_of_a_peer_are_stale_from_its_loss_until_it_has_synced),
 	};
 
+	if (argc == 2)
+		most = (unsigned int)atoi(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

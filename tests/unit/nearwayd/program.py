@@ -310,6 +310,7 @@ class Program(unittest.TestCase):
             time.sleep(0.0005)
         self.assertEqual(p.wait(timeout=15), 0)
 
+    # C-76: on the same store and port.
     def test_router_runs_answers_refuses_a_second_and_stops(self):
         nearwayd('keygen', self.key)
         p = self.start()

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "channel_world.h"
 
+#include <net/channel_priv.h>
+
 static void
 on_up(void *arg, struct channel *c)
 {
@@ -29,9 +31,9 @@ on_down(void *arg, struct channel *c, const char *why)
 {
 	struct end *e = arg;
 
-	(void)c;
 	e->c = NULL;
 	e->down++;
+	e->room = c->frame.cap;
 	snprintf(e->why, sizeof(e->why), "%s", why);
 }
 

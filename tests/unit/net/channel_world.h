@@ -32,7 +32,7 @@ struct world {
 	struct end {
 		struct channel *c;
 		unsigned int up, messages, not_json, down;
-		size_t last_len;
+		size_t last_len, room; /* room: what its frame had when it went down */
 		bool close_in_message;
 		char why[200];
 	} a, b; /* dialler, responder */

@@ -180,7 +180,7 @@ refused_dial_says_why(void **state)
 
 /* ---- a stranger with raw bytes ---- */
 
-/* C-14, C-15: as soon as the length is read. */
+/* C-14, C-15: as soon as the length is read, and with no memory for what it announces. */
 static void
 bad_first_lengths_are_refused_before_their_body_comes(void **state)
 {
@@ -198,6 +198,7 @@ bad_first_lengths_are_refused_before_their_body_comes(void **state)
 		assert_true(x.closed);
 		assert_int_equal(x.got, 0);
 		assert_int_equal(w.b.down, 1);
+		assert_true(w.b.room < 4096);
 		world_fini(&w);
 	}
 }
