@@ -4,7 +4,8 @@
  *   sync.moves {moves: [{segment, mac, epoch, state, left}...]}   state: prepared, paused or aborted; left: so many milliseconds it
  *                                   may last unless more is heard. {}: forwarding there is as told
  *
- * All that are open are told when a channel has come up: what is not, soon after, is no more.
+ * All that are open are told when a channel has come up, and when the exchange on it is through: what is not told soon after that
+ * it is up, is no more.
  */
 #include "sync.h"
 
@@ -13,7 +14,8 @@
 #define TICK_MS	      100
 #define OPEN_MS	      5000 /* so long the old router's list of sessions is waited for */
 #define PAUSE_WAIT_MS 1000
-#define BACK_MS	      1000 /* and so long that it has heard of the end of a pause */
+#define BACK_MS	      1000 /* and so long that it has heard of the end of a pause, */
+#define WAY_MS	      200  /* and then for what is still in the tunnel */
 #define MOVES_MAX     1000 /* in one message */
 
 /* ---- telling ---- */
@@ -72,58 +74,21 @@ pause_late(void *arg)
 	pause_end(arg, "away");
 }
 
-/* The old router sends nothing of them here any more. */
-struct back {
-	struct txn txn;
-	uint8_t peer;
-	uint64_t word;
-};
-
 static bool
-is_back(const struct move *m, uint8_t peer, uint64_t word)
+goes_back(const struct move *m)
 {
-	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED) && m->now.from == peer &&
-	       m->word <= word;
+	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED);
 }
 
-static int
-back_apply(struct core *c, struct txn *t)
-{
-	struct back *x = (struct back *)t;
-	struct move *m, *next;
-
-	DL_FOREACH_SAFE2(c->timed, m, next, timed_next)
-	if (is_back(m, x->peer, x->word))
-		move_hold_no_more(c, m);
-	return 0;
-}
-
+/* The old router sends nothing of them here any more; what it sent before may still be on its way. */
 static void
-back_done(struct core *c, struct txn *t, int code)
+note_heard(struct core *c, uint8_t peer, uint64_t word)
 {
-	(void)c;
-	(void)code; /* what is left ends by its time */
-	fail_clear(&t->fail);
-	free(t);
-}
-
-static void
-send_back(struct core *c, uint8_t peer, uint64_t word)
-{
-	const struct move *m;
-	struct back *x;
+	struct move *m;
 
 	DL_FOREACH2(c->timed, m, timed_next)
-	if (is_back(m, peer, word))
-		break;
-	if (!m)
-		return;
-	x = zalloc(sizeof(*x));
-	x->txn.apply = back_apply;
-	x->txn.done = back_done;
-	x->peer = peer;
-	x->word = word;
-	txn_submit(c, &x->txn);
+	if (goes_back(m) && m->now.from == peer && m->word <= word)
+		m->back_at = now_ms(c) + WAY_MS;
 }
 
 static void
@@ -154,7 +119,7 @@ heard(void *arg, int code, json_t *v)
 	if (w->peer == r->peer && w->word <= r->serial)
 		pause_end(w, code == 0 ? "ready" : "away");
 	if (code == 0)
-		send_back(c, r->peer, r->serial);
+		note_heard(c, r->peer, r->serial);
 	free(r);
 }
 
@@ -181,6 +146,7 @@ arriving_tell(struct core *c, struct move *m)
 		p->news_moves = json_array();
 	json_array_append_new(p->news_moves, as_told(c, m));
 	m->word = p->words + 1;
+	m->back_at = 0;
 	if (json_array_size(p->news_moves) >= MOVES_MAX)
 		arriving_flush(c);
 }
@@ -286,12 +252,22 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 /* ---- clocks ---- */
 
 static bool
+has_held(struct core *c, const struct move *m)
+{
+	uint64_t now = now_ms(c), age = now - m->now.since;
+
+	if (!goes_back(m))
+		return age >= c->conf->hold.max_ms;
+	return m->back_at ? now >= m->back_at : age >= BACK_MS;
+}
+
+static bool
 is_due(struct core *c, const struct move *m, struct move_now *n)
 {
 	uint64_t age = now_ms(c) - m->now.since;
 
 	*n = m->now;
-	if (n->holds && age >= (move_open(m) || n->state == MOVE_ABORTED ? BACK_MS : c->conf->hold.max_ms))
+	if (n->holds && has_held(c, m))
 		n->holds = false;
 	if (n->open && (age >= OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
 		n->open = false;

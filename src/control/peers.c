@@ -355,6 +355,7 @@ peer_up(struct core *c, struct session *s)
 	c->env->ops->timer_stop(p->timer);
 	event_note(c, EVENT_PEER_UP, p->conf->name, "");
 	sync_start(p);
+	arriving_up(p); /* an exchange may take longer than the old router waits for this */
 	handover_up(p);
 }
 

@@ -199,6 +199,8 @@ struct move {
 	bool present;  /* false: being made by a transaction that was undone */
 	bool arriving; /* a transaction that commits it is on its way */
 	uint64_t word; /* of those to its old router, the one that tells its state */
+	uint64_t
+		back_at; /* what is held goes back then, for the old router has heard of the end of a pause; 0: it has not */
 	int16_t stands; /* the attachment where its VM was heard, until the move is committed; else ATTACHMENT_ANY */
 	json_t *plan; /* the parameters of move.prepare; NULL: it was not prepared here */
 	uint8_t n_reserved;

@@ -325,7 +325,7 @@ an_aborted_move_leaves_nothing_behind(void **state)
 		(void)state;
 		assert_int_equal(do_it(y(w), "abort", 2), 0);
 		assert_int_equal(do_it(y(w), "abort", 2), 0);
-		world_run(w, 200);
+		world_run(w, 500);
 		assert_state(y(w), "aborted", "asked");
 		assert_int_equal(do_it(y(w), "commit", 2), RPC_ABORTED);
 		assert_int_equal(do_it(y(w), "pause", 2), RPC_ABORTED);
@@ -336,9 +336,9 @@ an_aborted_move_leaves_nothing_behind(void **state)
 	}
 }
 
-/* What it sends until then would find nobody at the new site. */
+/* What it has sent until then would find nobody at the new site. */
 static void
-what_waits_goes_back_once_the_old_router_has_heard_of_the_end(void **state)
+what_waits_goes_back_when_the_old_router_has_heard_of_the_end_and_its_last_packets_are_here(void **state)
 {
 	for (int silent = 0; silent < 2; silent++) {
 		struct world *w = paused();
@@ -349,8 +349,9 @@ what_waits_goes_back_once_the_old_router_has_heard_of_the_end(void **state)
 		world_run(w, 20);
 		assert_int_equal(fwd_at(x(w), 1)->location, 1);
 		assert_int_equal(fwd_at(y(w), 1)->flags, FWD_VM_HOLDS);
-		world_run(w, silent ? 900 : 300);
-		assert_int_equal(fwd_at(y(w), 1)->flags, silent ? FWD_VM_HOLDS : 0);
+		world_run(w, silent ? 900 : 150);
+		assert_int_equal(fwd_at(x(w), 1)->location, silent ? 1 : FWD_SELF);
+		assert_int_equal(fwd_at(y(w), 1)->flags, FWD_VM_HOLDS);
 		world_run(w, 300);
 		assert_int_equal(fwd_at(y(w), 1)->flags, 0);
 		world_free(w);
@@ -587,6 +588,49 @@ a_peer_moves_only_what_is_ours_and_still_to_come(void **state)
 	world_free(w);
 }
 
+static unsigned int told_moves;
+
+/* A peer whose exchange never comes to an end. */
+static json_t *
+unsynced(const char *method, const json_t *params)
+{
+	(void)params;
+	told_moves += strcmp(method, "sync.moves") == 0;
+	return json_object();
+}
+
+static void
+an_old_router_that_is_back_is_told_before_the_exchange_is_through(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	json_t *hello = json_pack("{s:{s:i}}", "segments", "tenant-a", 100), *vm;
+	struct caller *k;
+	struct mac mac = vm_mac(1);
+	char text[MAC_TEXT];
+
+	(void)state;
+	node_start(b);
+	world_run(w, 3000);
+	k = caller_new(a, "r-a", ROLE_PEER, b, json_incref(hello));
+	vm = json_pack("{s:s, s:s, s:s, s:i, s:[{s:s, s:s}]}", "segment", "tenant-a", "mac",
+		mac_format(&mac, text), "owner", "r-a", "epoch", 1, "addresses", "private", "10.0.0.6",
+		"global", "198.51.0.6");
+	assert_int_equal(caller_call(k, "sync.update", json_pack("{s:[o]}", "vms", vm)), 0);
+	world_run(w, 50);
+	assert_int_equal(prepare(b, 2, NEW), 0);
+	assert_int_equal(do_it(b, "pause", 2), 0);
+	caller_free(k);
+	world_run(w, 1000);
+	told_moves = 0;
+	k = caller_with(a, "r-a", ROLE_PEER, b, hello, unsynced);
+	assert_true(k->up);
+	world_run(w, 100);
+	assert_int_equal(told_moves, 1);
+	caller_free(k);
+	world_free(w);
+}
+
 static void
 a_pause_is_answered_though_the_old_router_was_quicker_than_our_own_grace_period(void **state)
 {
@@ -707,7 +751,7 @@ main(void)
 		TEST(a_vm_that_arrives_commits_its_move),
 		TEST(a_vm_that_is_heard_without_a_prepared_move_commits_nothing),
 		TEST(an_aborted_move_leaves_nothing_behind),
-		TEST(what_waits_goes_back_once_the_old_router_has_heard_of_the_end),
+		TEST(what_waits_goes_back_when_the_old_router_has_heard_of_the_end_and_its_last_packets_are_here),
 		TEST(another_move_may_be_prepared_while_what_waited_goes_back),
 		TEST(a_dry_run_of_each_step_changes_nothing),
 		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
@@ -719,6 +763,7 @@ main(void)
 		TEST(an_old_router_takes_its_vm_back_from_a_new_one_that_is_gone),
 		TEST(a_dead_old_router_keeps_nothing_from_moving),
 		TEST(a_peer_moves_only_what_is_ours_and_still_to_come),
+		TEST(an_old_router_that_is_back_is_told_before_the_exchange_is_through),
 		TEST(a_pause_is_answered_though_the_old_router_was_quicker_than_our_own_grace_period),
 		TEST(a_vm_that_went_on_meanwhile_is_asked_for_where_it_is),
 		TEST(a_vm_that_arrives_while_the_disk_refuses_is_taken_once_it_does_not),
