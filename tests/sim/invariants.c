@@ -320,6 +320,10 @@ check_history(struct sim *s, const struct slot *t)
 			ch->outcome != REFUSED)
 			explained = true;
 	}
+	if (!live &&
+		t->put_back
+			[t->generation]) /* an old store had it, until that ended: a deletion at the old epoch */
+		explained = true;
 	if (epoch > 0 && !explained)
 		world_broken(s->w, "slot %u.%u: epoch %llu of %s%s is what nobody has asked for", t->number,
 			t->generation, (ull)epoch, owner, live ? "" : " (gone)");
