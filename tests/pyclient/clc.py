@@ -49,15 +49,45 @@ def move(c, args):
     vms = [vm for vm in c.state.vms.values() if vm['site'] in (args.source, vm['todo'] and args.to)] if args.all else [c.vm(n) for n in args.vms]
     names = [vm['name'] for vm in vms]
     c.release()
+    move_some(c, names, args, c.in_use(to['router']))
+    return {'vms': [c.state.vms[n] for n in names if n in c.state.vms]}
+
+
+def move_some(c, names, args, used):
+    """As one transaction."""
     leaving = [c.vm(n) for n in names if c.vm(n)['site'] != args.to]
-    if leaving:
-        used = c.in_use(to['router'])
-        drain = {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max)) if v}
-        c.state.store(*[moved(c, vm, args.to, drain, used) for vm in leaving])
+    drain = {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max)) if v}
+    c.state.store(*[moved(c, vm, args.to, drain, used) for vm in leaving])
     pending = [c.vm(n) for n in names if c.vm(n)['todo'] and c.vm(n)['site'] == args.to]
     if pending:
         c.tell(pending)
-    return {'vms': [c.state.vms[n] for n in names if n in c.state.vms]}
+
+
+def evacuate(c, args):
+    """Moves all VMs of a site, a batch at a time; what was cut off goes on. Of a batch that is refused its halves, down to the VMs that
+    are to blame: they stay."""
+    to = c.known('sites', args.to)
+    c.known('sites', args.source)
+    names = sorted(vm['name'] for vm in c.state.vms.values() if args.segment in (None, vm['segment'])
+                   and (vm['site'], vm['todo']) in ((args.source, None), (args.to, 'move')))
+    c.release()
+    used, refused = c.in_use(to['router']), []
+    for at in range(0, len(names), args.batch):
+        move_parts(c, names[at:at + args.batch], args, used, refused)
+    return {'wanted': len(names), 'moved': len(names) - len(refused), 'refused': refused}
+
+
+def move_parts(c, names, args, used, refused):
+    before = [c.vm(n) for n in names]
+    try:
+        move_some(c, names, args, used)
+    except RpcError as e:
+        c.state.store(*before)
+        if len(names) == 1:
+            refused.append({'vm': names[0], 'error': str(e)})
+            return
+        move_parts(c, names[:len(names) // 2], args, used, refused)
+        move_parts(c, names[len(names) // 2:], args, used, refused)
 
 
 def moved(c, vm, to, drain, used):
@@ -227,6 +257,9 @@ def parser():
             ('--private', {'metavar': 'IP'}))
     command('move', move, ('vms', {'nargs': '*', 'metavar': 'VM'}), ('--to', {**site, 'required': True}),
             ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), ('--drain-min', {'type': duration}),
+            ('--drain-max', {'type': duration}))
+    command('evacuate', evacuate, ('--from', {**site, 'dest': 'source', 'required': True}), ('--to', {**site, 'required': True}),
+            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), ('--drain-min', {'type': duration}),
             ('--drain-max', {'type': duration}))
     command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
             ('--if-revision', {'type': int, 'metavar': 'N'}))

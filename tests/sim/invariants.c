@@ -72,6 +72,18 @@ was_gone(const struct sim *s, const struct slot *t)
 	return false;
 }
 
+/* It has this from its owner, which has it from an old store, too: nobody who is there knows better. */
+static bool
+owner_is_old(struct sim *s, unsigned int i, unsigned int k, const struct vm_obj *o)
+{
+	const char *owner = router_name(world_router(s->w, i)->core, o->now.fwd.owner);
+
+	for (unsigned int r = 0; r < s->n_routers; r++)
+		if (strcmp(name_of(s, r), owner) == 0)
+			return o->now.epoch <= s->old[r][k];
+	return false;
+}
+
 /* While a router runs, what it knows of a VM never gets older, until its end may be forgotten. */
 static void
 check_epochs(struct sim *s, unsigned int i)
@@ -84,7 +96,8 @@ check_epochs(struct sim *s, unsigned int i)
 		if (s->generations[i][k] != t->generation)
 			s->epochs[i][k] = s->floors[i][k] = s->old[i][k] = 0;
 		s->generations[i][k] = t->generation;
-		if (!o && s->epochs[i][k] <= s->old[i][k]) /* it was in an old store, and in nothing newer */
+		if ((!o || owner_is_old(s, i, k, o)) &&
+			s->epochs[i][k] <= s->old[i][k]) /* it was in an old store, and in nothing newer */
 			s->epochs[i][k] = 0;
 		if (was_gone(s, t) && (epoch < s->epochs[i][k] || epoch < s->floors[i][k]))
 			s->epochs[i][k] = s->floors[i][k] = 0;

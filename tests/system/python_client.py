@@ -408,6 +408,18 @@ with case('create, move, return and delete keep controller and routers in step, 
     c = created('c')
     expect((c['mac'], c['epoch'], c['addresses'][0]['global']) == (a['mac'], 5, old), f'{old} is free: {c}')
 
+with case('a site is left in batches, and only the VM that the router refuses stays'):
+    vms = {f'e{n}': clc('create', f'e{n}', '--site', 'x', '--segment', 'wide', '--mac', f'02:00:00:00:0e:0{n}')['vms'][0] for n in range(5)}
+    two = vms['e2']['addresses'] + [{'private': '10.2.200.1'}]
+    at_y.call('vm.move', segment='wide', mac=vms['e2']['mac'], epoch=2, addresses=two)  # somebody else was faster
+    told = clc('evacuate', '--from', 'x', '--to', 'y', '--segment', 'wide', '--batch', '2')
+    sites = {v['name']: v['site'] for v in clc('list')['vms']}
+    expect([r['vm'] for r in told['refused']] == ['e2'] and told['wanted'] == told['moved'] + 1, f'{told}')
+    expect([sites[n] for n in vms] == ['y', 'y', 'x', 'y', 'y'], f'{sites}')
+    at_y.call('vm.unregister', segment='wide', mac=vms['e2']['mac'], epoch=3)
+    for n in vms:
+        clc('delete', n)
+
 with case('a move that was cut off is finished by giving it again, or by sync, with the epoch that it had'):
     for name in ('before', 'after', 'synced'):
         created(name)
