@@ -4,6 +4,7 @@
 #include "dp.h"
 
 #include <common/log.h>
+#include <dataplane/vmrec.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -75,6 +76,20 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Of an address that its VM had to give up. It may have it again by now, or another VM: those sessions stay. */
+static bool
+is_gone(void *arg, const struct session_key *k, rte_be32_t home)
+{
+	const struct census *c = arg;
+	struct vm_key_ip key = {.ip = k->vm, .seg = topo_segment_by_vni(c->dp->topo, k->vni_proto >> 8)};
+	const struct vm_rec *rec;
+
+	if (bsearch(&home, c->freeing.addr, c->freeing.n, sizeof(home), compare) == NULL)
+		return false;
+	vmtab_by_ip(c->dp->tables.vms, &key, 1, &rec);
+	return rec == NULL || vm_home_router(rec, k->vm, home) == VM_NO_HOME;
+}
+
 static void
 begin(struct census *c)
 {
@@ -86,8 +101,7 @@ begin(struct census *c)
 	if (c->freeing.n != 0)
 		qsort(c->freeing.addr, c->freeing.n, sizeof(*c->freeing.addr), compare);
 	c->walk = (struct sessions_walk){.tick = (uint32_t)(now_ms(c) / 1000),
-		.homes = c->freeing.addr,
-		.n = c->freeing.n,
+		.gone = c->freeing.n != 0 ? is_gone : NULL,
 		.kept = count,
 		.arg = c};
 	c->counting = 0;

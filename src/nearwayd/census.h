@@ -19,5 +19,6 @@ void census_free(struct census *c);
 /* *n: sessions of this home, of all for 0, by the last walk. True when that ended just now; else another one begins: ask
  * again soon. */
 bool census_sessions(struct census *c, rte_be32_t home, uint64_t *n);
-/* Frees the sessions of a home, soon: an evacuation ends thousands at once. */
+/* Frees the sessions of a home that a VM had to give up, soon: an evacuation ends thousands at once. Those of a VM that has
+ * the address by then stay. */
 void census_forget(struct census *c, rte_be32_t home);

@@ -43,6 +43,14 @@ transient(uint32_t i)
 		.vni_proto = 9 << 8 | IPPROTO_UDP};
 }
 
+static bool
+is_contested(void *arg, const struct session_key *k, rte_be32_t home)
+{
+	(void)arg;
+	(void)k;
+	return home <= WORKERS;
+}
+
 static rte_be32_t
 home_of(const struct session_key *k)
 {
@@ -194,8 +202,8 @@ main(void)
 		pthread_barrier_wait(&barrier);
 		check_round();
 		atomic_fetch_add(&round_number, 1);
-		for (rte_be32_t home = 1; home <= WORKERS; home++)
-			sessions_free_homes(table, &home, 1);
+		sessions_walk(
+			table, &(struct sessions_walk){.young = true, .gone = is_contested}, UINT32_MAX);
 		atomic_fetch_add(&round_number, 1);
 	}
 	jitter_stop(&jitter);

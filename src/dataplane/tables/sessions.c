@@ -351,22 +351,13 @@ has_aged(uint32_t vni_proto, uint8_t flags, uint32_t idle)
 	return idle >= ((flags & SESSION_RST) != 0 ? IDLE_RESET_S : IDLE_CLOSED_S);
 }
 
-static int
-compare_homes(const void *a, const void *b)
-{
-	rte_be32_t x = *(const rte_be32_t *)a, y = *(const rte_be32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static bool
 must_go(const struct sessions_walk *how, const struct cell *c, const uint64_t key[2], uint64_t state)
 {
-	rte_be32_t home = STATE_HOME(state);
 	struct session_key k;
 
 	memcpy(&k, key, sizeof(k));
-	if (how->n != 0 && bsearch(&home, how->homes, how->n, sizeof(home), compare_homes) != NULL)
+	if (how->gone != NULL && how->gone(how->arg, &k, STATE_HOME(state)))
 		return true;
 	return !how->young && has_aged(k.vni_proto, STATE_FLAGS(state), cell_idle(c, how->tick));
 }
@@ -396,27 +387,16 @@ sweep_bucket(struct bucket *b, const struct sessions_walk *how)
 	return freed;
 }
 
-static uint32_t
-sweep(struct sessions *s, const struct sessions_walk *how)
-{
-	uint32_t freed = 0;
-
-	for (uint32_t b = 0; b <= s->mask; b++)
-		freed += sweep_bucket(&s->buckets[b], how);
-	return freed;
-}
-
-uint32_t
-sessions_free_homes(struct sessions *s, const rte_be32_t *homes, uint32_t n)
-{
-	return n == 0 ? 0 : sweep(s, &(struct sessions_walk){.homes = homes, .n = n, .young = true});
-}
-
 uint32_t
 sessions_sweep(struct sessions *s, uint32_t tick)
 {
+	const struct sessions_walk how = {.tick = tick};
+	uint32_t freed = 0;
+
 	s->file->newest = tick;
-	return sweep(s, &(struct sessions_walk){.tick = tick});
+	for (uint32_t b = 0; b <= s->mask; b++)
+		freed += sweep_bucket(&s->buckets[b], &how);
+	return freed;
 }
 
 bool

@@ -84,17 +84,14 @@ void sessions_prefetch_cell(const struct sessions *s, const struct session_key *
 
 /* Control thread. */
 uint32_t sessions_count(const struct sessions *s, rte_be32_t home); /* those not aged out yet; home 0: all */
-/* Frees the sessions of these homes in one walk; `homes` is sorted by value, without 0. Returns how many. */
-uint32_t sessions_free_homes(struct sessions *s, const rte_be32_t *homes, uint32_t n);
 /* Frees what has aged; call at least once a minute. Returns how many. */
 uint32_t sessions_sweep(struct sessions *s, uint32_t tick);
-/* Both in one walk and in steps, so that a large table stalls nobody; what stays is counted by kept(). */
+/* As sessions_sweep in steps, so that a large table stalls nobody. Frees what is gone(), too; what stays is counted by kept(). */
 struct sessions_walk {
 	uint32_t tick;
-	bool young;		 /* what has aged stays, too */
-	const rte_be32_t *homes; /* sorted by value */
-	uint32_t n;
-	void (*kept)(void *arg, rte_be32_t home); /* NULL: not counted */
+	bool young;							       /* what has aged stays, too */
+	bool (*gone)(void *arg, const struct session_key *k, rte_be32_t home); /* NULL: none but by age */
+	void (*kept)(void *arg, rte_be32_t home);			       /* NULL: not counted */
 	void *arg;
 	uint32_t next; /* bucket; 0 at first */
 };

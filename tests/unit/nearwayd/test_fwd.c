@@ -542,9 +542,33 @@ note_at(uint32_t vni, ip4 vm, uint16_t port, uint8_t flags)
 static void
 forget_sessions(void)
 {
-	rte_be32_t home = RTE_BE32(0xcb007105);
+	census_forget(bench->census, RTE_BE32(0xcb007105));
+	bench_advance(200);
+	assert_int_equal(sessions_count(bench->tables.sessions, 0), 0);
+}
 
-	sessions_free_homes(bench->tables.sessions, &home, 1);
+static void
+address_that_is_given_again_at_once_loses_sessions_of_who_had_it_and_no_others(void **state)
+{
+	const uint32_t vni = bench->topo->segments[0].vni;
+	struct fwd_change c = put_vm();
+	struct session_key old = {
+		.vm = RTE_BE32(0x0a000006), .remote = RTE_BE32(0x08080808), .vni_proto = vni << 8 | 6};
+	rte_be32_t home = RTE_BE32(0xcb007105), found;
+
+	(void)state;
+	bench_advance(20000);
+	sessions_note(
+		bench->tables.sessions, &old, (uint32_t)(env_call(bench->env, now_ms) / 1000), 0, &home);
+	census_forget(bench->census, home);
+	apply(&c, 1);
+	note_at(vni, 0x0a000005, 1, 0);
+	bench_advance(1000);
+	assert_int_equal(sessions_count(bench->tables.sessions, 0), 1);
+	assert_int_equal(sessions_peek(bench->tables.sessions, &old, &found), SESSION_ABSENT);
+	c.op = FWD_VM_DEL;
+	apply(&c, 1);
+	forget_sessions();
 }
 
 static void
@@ -889,6 +913,9 @@ main(void)
 		cmocka_unit_test_setup(
 			sessions_of_the_vms_that_are_asked_for_are_listed_in_pages_and_no_others, clean),
 		cmocka_unit_test_setup(list_that_is_freed_in_the_middle_tells_nothing_more, clean),
+		cmocka_unit_test_setup(
+			address_that_is_given_again_at_once_loses_sessions_of_who_had_it_and_no_others,
+			clean),
 		cmocka_unit_test_setup(
 			sessions_of_another_router_are_noted_as_idle_as_they_were_and_what_is_here_stays,
 			clean),
