@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "secret.h"
 
+#include "json_pool.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <malloc.h>
@@ -76,12 +78,12 @@ void
 secret_json_begin(void)
 {
 	if (texts++ == 0)
-		json_set_alloc_funcs(malloc, json_wipe_free);
+		json_set_alloc_funcs(json_pool_get, json_wipe_free);
 }
 
 void
 secret_json_end(void)
 {
 	if (--texts == 0)
-		json_set_alloc_funcs(malloc, free);
+		json_set_alloc_funcs(json_pool_get, json_pool_put);
 }

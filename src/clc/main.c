@@ -5,6 +5,7 @@
 #include "print.h"
 #include "watch.h"
 
+#include <api/json_pool.h>
 #include <api/secret.h>
 #include <common/log.h>
 #include <ctype.h>
@@ -723,6 +724,7 @@ main(int argc, char **argv)
 		fputs("nearway-clc: libsodium does not start\n", stderr);
 		return 1;
 	}
+	json_pool_start();
 	log_set_level(LOG_WARN);
 	rc = parse(&a, argc, argv);
 	rc = rc == 0 ? dispatch(&a) : rc - 1;

@@ -381,7 +381,7 @@ make_old(struct core *c, struct takeover *t, struct vm_state *s, struct fail *f)
 }
 
 int
-apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f)
+vm_take_over(struct core *c, const struct vm_move_params *p, bool prepared, json_t *out, struct fail *f)
 {
 	struct ask ask = {p->segment, p->mac, p->epoch, &p->addresses};
 	struct takeover t = {.p = p};
@@ -403,7 +403,15 @@ apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struc
 	t.known = known;
 	if (rc == 0)
 		rc = make_old(c, &t, &s, f);
+	if (rc == 0 && c->current->plans)
+		plan_tell(c, known ? &known->now : NULL, &s, prepared, out);
 	return rc ? rc : finish(c, &s, out, f);
+}
+
+int
+apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f)
+{
+	return vm_take_over(c, p, false, out, f);
 }
 
 int

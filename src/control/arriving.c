@@ -12,7 +12,6 @@
 #include <common/log.h>
 
 #define TICK_MS	      100
-#define OPEN_MS	      5000 /* so long the old router's list of sessions is waited for */
 #define PAUSE_WAIT_MS 1000
 #define BACK_MS	      1000 /* and so long that it has heard of the end of a pause, */
 #define WAY_MS	      200  /* and then for what is still in the tunnel */
@@ -269,7 +268,7 @@ is_due(struct core *c, const struct move *m, struct move_now *n)
 	*n = m->now;
 	if (n->holds && has_held(c, m))
 		n->holds = false;
-	if (n->open && (age >= OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
+	if (n->open && (age >= MOVE_OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
 		n->open = false;
 	return n->holds != m->now.holds || n->open != m->now.open || (move_open(m) && left(c, m) == 0);
 }
@@ -460,6 +459,7 @@ arriving_released(struct core *c, const struct fwd_event *ev)
 	m->now.released += ev->released;
 	m->now.dropped += ev->dropped;
 	m->now.at[MOVE_AT_RELEASED] = env_call(c->env, wall_ms);
+	move_note_released(c, m);
 }
 
 /* ---- start and stop ---- */

@@ -159,7 +159,9 @@ reply(struct core *c, struct change_txn *x)
 {
 	const struct change *one = x->list || x->replace || x->staged || x->txn.dry_run ? NULL : x->changes;
 
-	if (one && one->kind->answer)
+	if (x->txn.plans)
+		plan_answer(c, change_result(x), x->request);
+	else if (one && one->kind->answer)
 		one->kind->answer(c, one->params, x->txn.changed, change_result(x), x->request);
 	else
 		rpc_reply(x->request, change_result(x));
@@ -230,7 +232,7 @@ change_call(struct session *s, struct rpc_request *r, const char *method, const 
 		refuse(s, x, &f);
 		return;
 	}
-	x->txn.dry_run = change_is_dry(x->changes);
+	x->txn.dry_run = x->txn.plans = change_is_dry(x->changes);
 	change_submit(s, x);
 }
 

@@ -37,13 +37,70 @@ move_late(struct core *c, const struct move *m, const struct move_now *now)
 	return now->late + (to > now->late_from ? to - now->late_from : 0);
 }
 
+/* ---- how long it took ---- */
+
+static void
+took(struct core *c, enum move_took what, uint64_t from_us)
+{
+	if (from_us != 0)
+		histogram_add(&c->move_times[what], now_us(c) - from_us);
+}
+
+void
+move_note_live(struct core *c, struct move *m)
+{
+	m->live_us = now_us(c);
+	if (m->now.asked_us == 0)
+		return;
+	m->switch_us = m->live_us - m->now.asked_us;
+	m->store_us = c->store_us < m->switch_us ? c->store_us : m->switch_us;
+	histogram_add(&c->move_times[MOVE_TOOK_SWITCH], m->switch_us);
+	histogram_add(&c->move_times[MOVE_TOOK_STORE], m->store_us);
+	histogram_add(&c->move_times[MOVE_TOOK_CONTROL], m->switch_us - m->store_us);
+}
+
+void
+move_note_waits(struct core *c, struct move *m)
+{
+	bool waits = m->now.state == MOVE_PAUSED || m->now.holds;
+
+	if (waits && m->waits_us == 0)
+		m->waits_us = now_us(c);
+}
+
+void
+move_note_released(struct core *c, struct move *m)
+{
+	took(c, MOVE_TOOK_HOLD, m->waits_us);
+	m->waits_us = 0;
+}
+
+json_t *
+move_times_shown(struct core *c)
+{
+	static const char *const words[MOVE_TOOK] = {"switch", "store", "control", "hold", "tell"};
+	json_t *rows = json_array();
+
+	for (unsigned int i = 0; i < MOVE_TOOK; i++) {
+		const struct histogram *h = &c->move_times[i];
+
+		json_array_append_new(rows,
+			json_pack("{s:s, s:I, s:I, s:I, s:I}", "what", words[i], "moves", (json_int_t)h->n,
+				"p50-us", (json_int_t)histogram_permille(h, 500), "p99-us",
+				(json_int_t)histogram_permille(h, 990), "max-us", (json_int_t)h->max));
+	}
+	return json_pack("{s:o}", "rows", rows);
+}
+
 /* ---- who was told ---- */
 
 static void
 note_told(struct core *c, struct move *m)
 {
-	if (m->to == FWD_SELF && move_begun(&m->now) && m->now.at[MOVE_AT_TOLD] == 0)
-		m->now.at[MOVE_AT_TOLD] = env_call(c->env, wall_ms);
+	if (m->to != FWD_SELF || !move_begun(&m->now) || m->now.at[MOVE_AT_TOLD] != 0)
+		return;
+	m->now.at[MOVE_AT_TOLD] = env_call(c->env, wall_ms);
+	took(c, MOVE_TOOK_TELL, m->live_us);
 }
 
 void
@@ -149,6 +206,10 @@ move_show_call(struct session *s, struct rpc_request *r, const void *params)
 		return;
 	}
 	json_object_del(v, "times");
+	if (m->switch_us != 0) {
+		json_object_set_new(v, "switch-us", json_integer((json_int_t)m->switch_us));
+		json_object_set_new(v, "store-us", json_integer((json_int_t)m->store_us));
+	}
 	json_object_set_new(v, "timeline", timeline(move_settled(c, m)));
 	rpc_reply(r, v);
 }

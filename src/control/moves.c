@@ -221,6 +221,7 @@ commit(struct core *c, const struct move *m, const struct vm_state *old, const s
 	n->from = old && !old->deleted ? old->fwd.owner : n->from;
 	n->since = now_ms(c);
 	n->at[MOVE_AT_COMMITTED] = wall;
+	n->asked_us = c->current ? c->current->asked_us : 0;
 	n->sought = is_sought(now);
 	n->at[MOVE_AT_HEARD] = now->fwd.owner == FWD_SELF && !n->sought ? wall : 0;
 	if (n->from == FWD_SELF && old)
@@ -359,6 +360,11 @@ void
 move_changed(struct core *c, struct move *m, const struct move_now *old)
 {
 	arriving_watch(c);
+	if (m->to == FWD_SELF) {
+		move_note_waits(c, m);
+		if (move_begun(&m->now) && !move_begun(old))
+			move_note_live(c, m);
+	}
 	if (old && old->state == m->now.state && old->from == m->now.from)
 		return;
 	if (!old || old->state != m->now.state)
@@ -477,5 +483,6 @@ moves_fini(struct core *c)
 	c->env->ops->timer_free(c->probe_timer);
 	evidence_fini(c);
 	arriving_fini(c);
+	plan_fini(c);
 	departing_fini(c);
 }

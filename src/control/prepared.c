@@ -118,28 +118,28 @@ plan_complete(const struct move *m, struct vm_move_params *p)
 }
 
 static int
-plan_carry_out(struct core *c, struct move *m, struct fail *f)
+plan_carry_out(struct core *c, struct move *m, json_t *out, struct fail *f)
 {
-	json_t *out = json_object();
 	struct vm_move_params p;
 	int rc = plan_read(m->plan, &p, f);
 
 	if (rc == 0) {
 		plan_complete(m, &p);
-		rc = apply_vm_move(c, &p, out, f);
+		rc = vm_take_over(c, &p, true, out, f);
 		kind_fini(&kind_vm_move_params, &p);
 	}
-	json_decref(out);
 	return rc;
 }
 
 int
 move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail *f)
 {
+	json_t *out = json_object(); /* that nobody waits for */
 	struct move_now n;
 	struct vm_state s;
-	int rc = plan_carry_out(c, m, f);
+	int rc = plan_carry_out(c, m, out, f);
 
+	json_decref(out);
 	if (rc != 0)
 		return rc;
 	s = vm_find(c, m->vm.segment, &m->vm.mac)->now;
@@ -180,19 +180,17 @@ old_router(struct core *c, const struct vm_obj *known, const struct vm_move_para
 
 /* Tries it as vm.move would be, and keeps nothing but what it would have. */
 static int
-rehearse(struct core *c, const struct vm_move_params *p, struct move *m, struct fail *f)
+rehearse(struct core *c, const struct vm_move_params *p, struct move *m, json_t *out, struct fail *f)
 {
 	size_t mark = txn_mark(c);
-	json_t *out = json_object();
 	struct vm_move_params q = *p;
 	int rc;
 
 	q.epoch = m->epoch;
-	rc = apply_vm_move(c, &q, out, f);
+	rc = vm_take_over(c, &q, true, out, f);
 	if (rc == 0)
 		reserve(m, &vm_find(c, m->vm.segment, &m->vm.mac)->now.fwd);
 	txn_rollback(c, mark);
-	json_decref(out);
 	return rc;
 }
 
@@ -229,7 +227,7 @@ prepare_new(struct core *c, const struct vm_key *key, uint64_t epoch, const stru
 	struct move *m = move_new(c, key, epoch);
 	struct vm_obj *known = vm_find(c, key->segment, &key->mac);
 	struct move_now n = {.from = old_router(c, known, p)};
-	int rc = rehearse(c, p, m, f);
+	int rc = rehearse(c, p, m, out, f);
 
 	if (rc != 0) {
 		move_free(m);
@@ -343,7 +341,7 @@ apply_move_commit(struct core *c, const struct move_key_params *p, json_t *out, 
 		return f->code;
 	if (m->now.state == MOVE_ABORTED)
 		return refuse_ended(c, m, f);
-	rc = move_open(m) ? plan_carry_out(c, m, f) : 0;
+	rc = move_open(m) ? plan_carry_out(c, m, out, f) : 0;
 	if (rc == 0)
 		set_result(m, out);
 	return rc;

@@ -374,6 +374,8 @@ show(struct core *c, const char *what, const struct show_params *p)
 		return with_revision(c, show_routes(c, p));
 	if (strcmp(what, "moves") == 0)
 		return show_moves(c, p);
+	if (strcmp(what, "move-times") == 0)
+		return move_times_shown(c);
 	if (strcmp(what, "segments") == 0)
 		return show_segments(c);
 	if (strcmp(what, "peers") == 0)

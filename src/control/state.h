@@ -11,6 +11,7 @@
 #pragma once
 
 #include "core.h"
+#include "histogram.h"
 
 #include <api/chain.h>
 #include <api/kinds.h>
@@ -35,6 +36,7 @@
 #define CHECKPOINT_MS 60000 /* how often the clock row is written while something drains here */
 #define MOVES_KEPT    1000  /* moves that are done and still shown, */
 #define MOVES_SLACK   100   /* and so many more, until all above are forgotten in one commit */
+#define MOVE_OPEN_MS  5000  /* so long an old router's list of sessions is waited for */
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
 #define TURN_CHANGES  500   /* applied in one turn of the event loop */
@@ -165,6 +167,16 @@ enum move_time {
 	MOVE_TIMES
 };
 
+/* How long a move to here took, in microseconds: the histograms. */
+enum move_took {
+	MOVE_TOOK_SWITCH,  /* from the order, or the VM's first word, until forwarding has it */
+	MOVE_TOOK_STORE,   /* of that, until it was on disk */
+	MOVE_TOOK_CONTROL, /* and all the rest */
+	MOVE_TOOK_HOLD,	   /* from the pause, or the commit, until what waited has gone on */
+	MOVE_TOOK_TELL,	   /* from the switch until the old router has taken it */
+	MOVE_TOOK
+};
+
 struct move_now {      /* what transactions change of it, by move_set() */
 	uint8_t state; /* enum move_state */
 	uint8_t from;  /* router index */
@@ -177,6 +189,7 @@ struct move_now {      /* what transactions change of it, by move_set() */
 	char reason[12]; /* why it is done, aborted, or prepared again; "" = nothing to say */
 	uint64_t since;	 /* boot clock: of the state */
 	int64_t at[MOVE_TIMES]; /* wall clock; 0 = not */
+	uint64_t asked_us; /* clock of microseconds: when its commit was asked for, or its VM was heard */
 	uint64_t held, released, dropped, sessions;
 	/* At the old router: packets for the VM that it has sent on since the pause, or the commit, counted up to
 	 * this number of all (fwd_traffic.to_packets). */
@@ -198,7 +211,10 @@ struct move {
 	/* up to here it is told by events */
 	bool present;  /* false: being made by a transaction that was undone */
 	bool arriving; /* a transaction that commits it is on its way */
-	uint64_t word; /* of those to its old router, the one that tells its state */
+	/* Clock of microseconds, in memory alone: since then what is for the VM waits; the move is live. 0 = not. */
+	uint64_t waits_us, live_us;
+	uint64_t switch_us, store_us; /* so long its commit took, and the store of that; 0 = unknown */
+	uint64_t word;		      /* of those to its old router, the one that tells its state */
 	uint64_t
 		back_at; /* what is held goes back then, for the old router has heard of the end of a pause; 0: it has not */
 	int16_t stands; /* the attachment where its VM was heard, until the move is committed; else ATTACHMENT_ANY */
@@ -232,7 +248,9 @@ struct txn {
 	void (*audit)(struct core *c, struct txn *t);
 	struct fail fail;
 	bool changed, dry_run, goes_on;
-	size_t size; /* about how many changes it has */
+	bool plans;	   /* a dry run of one change, whose result tells what a move would do: plan.c */
+	uint64_t asked_us; /* clock of microseconds: it was submitted */
+	size_t size;	   /* about how many changes it has */
 	uint64_t revision;
 	size_t log_from, log_to; /* what it did to the model: core.log[from] to [to - 1] */
 };
@@ -268,6 +286,7 @@ struct undo {
 
 struct group;	   /* txn.c */
 struct pause_call; /* arriving.c */
+struct plan_call;  /* plan.c */
 
 /* ---- sessions and peers ---- */
 
@@ -433,6 +452,9 @@ struct core {
 	bool arriving_on, departing_on; /* they run */
 	bool moves_due, departures_end; /* a transaction that ends some is on its way */
 	struct pause_call *pauses;
+	struct plan_call *plans;
+	struct histogram move_times[MOVE_TOOK];
+	uint64_t store_us;		/* the group that becomes live was so long at the store */
 	struct vm_obj *probing[PROBES]; /* that wait for the i-th probe, each list in the order of its time */
 	uint64_t checkpoint_at;
 	bool drains_end;       /* a transaction that ends some is on its way */
@@ -610,6 +632,8 @@ void start_forwarding(struct core *c, void (*done)(void *arg), void *arg);
 
 int apply_vm_register(struct core *c, const struct vm_register_params *p, json_t *out, struct fail *f);
 int apply_vm_move(struct core *c, const struct vm_move_params *p, json_t *out, struct fail *f);
+/* The same; `prepared`: a plan tells the steps of a move that is. */
+int vm_take_over(struct core *c, const struct vm_move_params *p, bool prepared, json_t *out, struct fail *f);
 int apply_vm_unregister(struct core *c, const struct vm_key_params *p, json_t *out, struct fail *f);
 int apply_nat_set(struct core *c, const struct nat_set_params *p, json_t *out, struct fail *f);
 int apply_route_replace(struct core *c, const struct route *p, json_t *out, struct fail *f);
@@ -693,7 +717,23 @@ void move_listed(struct core *c, const struct vm_key *vm, uint64_t epoch, uint64
 /* The old router has taken that it began: an item of sync.update; all that it was to take. */
 void move_told(struct core *c, uint8_t peer, const struct vm_key *vm, uint64_t epoch);
 void moves_told(struct core *c, uint8_t peer);
+/* It has begun and is live; what is for its VM waits, or goes on. */
+void move_note_live(struct core *c, struct move *m);
+void move_note_waits(struct core *c, struct move *m);
+void move_note_released(struct core *c, struct move *m);
+json_t *move_times_shown(struct core *c);
 void move_show_call(struct session *s, struct rpc_request *r, const void *params);
+
+/* ---- plan.c: what a move will do, told before ---- */
+
+/* Inside a dry run whose result shall have it: of a VM that is as here now, and was `old` (NULL: not known). */
+void plan_tell(struct core *c, const struct vm_state *old, const struct vm_state *now, bool prepared,
+	json_t *result);
+/* Answers a dry run: with the sessions that the old router has noted, if it says so within a second. */
+void plan_answer(struct core *c, json_t *result_stolen, struct rpc_request *r);
+/* Asked by a peer: how many sessions each of these global addresses of ours has. */
+void plan_count(struct peer *p, struct rpc_request *r, const json_t *globals);
+void plan_fini(struct core *c);
 
 /* ---- prepared.c: a move to this router before it is committed ---- */
 
@@ -1005,6 +1045,12 @@ static inline uint64_t
 now_ms(struct core *c)
 {
 	return env_call(c->env, now_ms);
+}
+
+static inline uint64_t
+now_us(struct core *c)
+{
+	return env_call(c->env, now_us);
 }
 
 static inline struct env_timer *

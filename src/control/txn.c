@@ -19,6 +19,7 @@ struct group {
 	struct txn *applying; /* a long one, between two turns of the event loop */
 	size_t mark;	      /* in the log, where it began */
 	bool open;	      /* transactions are still being applied */
+	uint64_t commit_us;   /* the store was asked then */
 	bool stored;	      /* something that belongs into the store has changed */
 	uint64_t revision;    /* before it */
 };
@@ -364,6 +365,7 @@ group_committed(void *arg, int rc)
 		group_free(g);
 		return;
 	}
+	c->store_us = now_us(c) - g->commit_us;
 	storage_told(c, rc);
 	audit_stored(c, rc == 0);
 	if (rc == 0) {
@@ -477,6 +479,8 @@ group_run(struct core *c, struct group *g)
 			return;
 		}
 	}
+	g->commit_us = now_us(c);
+	c->store_us = 0;
 	if (g->n_rows > 0)
 		env_call(c->env, commit, g->rows, g->n_rows, group_committed, g);
 	else
@@ -548,6 +552,7 @@ txn_submit(struct core *c, struct txn *t)
 		t->done(c, t, RPC_LIMIT);
 		return;
 	}
+	t->asked_us = now_us(c);
 	DL_APPEND(c->queue, t);
 	c->queued++;
 	pump_soon(c);

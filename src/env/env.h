@@ -184,6 +184,7 @@ struct env_config {		   /* one that was read, and may replace the running one */
 struct env_ops {
 	/* clock */
 	uint64_t (*now_ms)(void *ctx); /* boot-time clock */
+	uint64_t (*now_us)(void *ctx); /* for how long something took; never 0 */
 	int64_t (*wall_ms)(void *ctx); /* for logs, and for deadlines across a restart */
 	const char *(*boot_id)(void *ctx);
 	struct env_timer *(*timer_new)(void *ctx, void (*cb)(void *arg), void *arg);

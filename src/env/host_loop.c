@@ -38,6 +38,16 @@ now_ms(void *ctx)
 	return (uint64_t)clock_ms(CLOCK_BOOTTIME);
 }
 
+static uint64_t
+now_us(void *ctx)
+{
+	struct timespec ts;
+
+	(void)ctx;
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 static int64_t
 wall_ms(void *ctx)
 {
@@ -274,6 +284,7 @@ host_new(struct err *e)
 	h->armed_ms = UINT64_MAX;
 	h->ops = (struct env_ops){
 		.now_ms = now_ms,
+		.now_us = now_us,
 		.wall_ms = wall_ms,
 		.boot_id = boot_id,
 		.timer_new = timer_new,

@@ -4,6 +4,7 @@
 #include "check_log.h"
 #include "daemon.h"
 
+#include <api/json_pool.h>
 #include <api/secret.h>
 #include <common/log.h>
 #include <net/keys.h>
@@ -95,6 +96,7 @@ main(int argc, char **argv)
 		fputs("nearwayd: libsodium does not start\n", stderr);
 		return EXIT_FAILED;
 	}
+	json_pool_start();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return puts("nearwayd " NEARWAY_VERSION) < 0 ? EXIT_FAILED : EXIT_OK;
 	if (argc == 2 && strcmp(argv[1], "--help") == 0)

@@ -43,6 +43,12 @@ now_ms(void *ctx)
 	return ((struct fake_env *)ctx)->now_ms;
 }
 
+static uint64_t
+now_us(void *ctx)
+{
+	return now_ms(ctx) * 1000;
+}
+
 static int64_t
 wall_ms(void *ctx)
 {
@@ -307,6 +313,7 @@ fake_init(struct fake_env *f)
 	*f = (struct fake_env){.now_ms = 1000};
 	f->ops = (struct env_ops){
 		.now_ms = now_ms,
+		.now_us = now_us,
 		.wall_ms = wall_ms,
 		.boot_id = boot_id,
 		.timer_new = timer_new,

@@ -399,6 +399,7 @@ op_config_publish(void *ctx)
 
 const struct env_ops world_ops = {
 	.now_ms = op_now,
+	.now_us = op_now_us,
 	.wall_ms = op_wall,
 	.boot_id = op_boot_id,
 	.timer_new = op_timer_new,

@@ -161,6 +161,12 @@ op_now(void *ctx)
 	return n->w->now - n->boot_base + 1000 + (uint64_t)slewed(n);
 }
 
+uint64_t
+op_now_us(void *ctx)
+{
+	return op_now(ctx) * 1000;
+}
+
 int64_t
 op_wall(void *ctx)
 {

@@ -24,6 +24,7 @@ bool node_stepped(struct node *n, enum node_step step);
 
 /* Environment of a node. */
 uint64_t op_now(void *ctx);
+uint64_t op_now_us(void *ctx);
 int64_t op_wall(void *ctx);
 const char *op_boot_id(void *ctx);
 struct env_timer *op_timer_new(void *ctx, void (*cb)(void *arg), void *arg);

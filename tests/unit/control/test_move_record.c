@@ -256,6 +256,102 @@ a_move_is_found_by_its_id_or_as_the_vms_last_one(void **state)
 	world_free(w);
 }
 
+/* ---- how long it took ---- */
+
+static json_t *
+took(struct node *r, const char *what)
+{
+	json_t *v = get(r, "show.move-times", "{}"), *row, *found = NULL;
+	size_t i;
+
+	json_array_foreach(json_object_get(v, "rows"), i,
+		row) if (strcmp(json_string_value(json_object_get(row, "what")), what) == 0) found =
+		json_incref(row);
+	json_decref(v);
+	assert_non_null(found);
+	return found;
+}
+
+static int64_t
+number(struct node *r, const char *what, const char *name)
+{
+	json_t *row = took(r, what);
+	int64_t n = json_integer_value(json_object_get(row, name));
+
+	json_decref(row);
+	return n;
+}
+
+static void
+what_a_move_took_is_told_and_the_store_apart(void **state)
+{
+	struct world *w = at_home();
+	json_t *v;
+
+	(void)state;
+	assert_int_equal(number(y(w), "switch", "moves"), 0);
+	assert_int_equal(number(y(w), "switch", "p99-us"), 0);
+	y(w)->told_after = w->now + 40; /* the disk is slow */
+	assert_int_equal(vm_move(y(w), 1, 2, vm_global(1, 1), MS(10), MS(30)), 0);
+	world_run(w, 500);
+	assert_int_equal(number(y(w), "switch", "moves"), 1);
+	assert_in_range(number(y(w), "store", "max-us"), 30000, 41000);
+	assert_int_equal(number(y(w), "switch", "max-us"),
+		number(y(w), "store", "max-us") + number(y(w), "control", "max-us"));
+	assert_int_equal(number(y(w), "tell", "moves"), 1);
+	assert_in_range(number(y(w), "tell", "max-us"), 1, 400000);
+	assert_int_equal(number(x(w), "switch", "moves"), 0); /* the new router alone measures */
+	v = record(y(w), ID);
+	assert_int_equal(json_integer_value(json_object_get(v, "store-us")), number(y(w), "store", "max-us"));
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+what_waited_is_told_how_long(void **state)
+{
+	struct world *w = moved();
+
+	(void)state;
+	assert_int_equal(number(y(w), "hold", "moves"), 1);
+	assert_in_range(
+		number(y(w), "hold", "max-us"), 200000, 350000); /* 100, 50 and 50 ms, and the calls */
+	world_free(w);
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+a_histogram_is_never_too_low_and_a_sixteenth_too_high_at_most(void **state)
+{
+	static const unsigned int asked[] = {1, 500, 990, 999, 1000};
+	static uint64_t values[1000];
+	struct histogram h = {0};
+	uint64_t r = 7;
+
+	(void)state;
+	for (unsigned int i = 0; i < 1000; i++) {
+		r = r * UINT64_C(6364136223846793005) + 1;
+		values[i] = r >> 24 >> (i % 40);
+		histogram_add(&h, values[i]);
+	}
+	qsort(values, 1000, sizeof(values[0]), by_value);
+	for (unsigned int i = 0; i < 5; i++) {
+		uint64_t is = values[asked[i] - 1];
+
+		assert_in_range(histogram_permille(&h, asked[i]), is, is + is / 16);
+	}
+	histogram_add(&h, UINT64_MAX);
+	assert_true(histogram_permille(&h, 1000) > UINT64_C(1) << 39);
+	assert_true(h.max == UINT64_MAX);
+}
+
 /* ---- how it ended ---- */
 
 static void
@@ -342,6 +438,9 @@ main(void)
 		TEST(what_was_counted_outlives_a_restart_once_the_move_is_done),
 		TEST(an_old_router_that_was_away_is_told_when_it_is_back),
 		TEST(a_move_is_found_by_its_id_or_as_the_vms_last_one),
+		TEST(what_a_move_took_is_told_and_the_store_apart),
+		TEST(what_waited_is_told_how_long),
+		TEST(a_histogram_is_never_too_low_and_a_sixteenth_too_high_at_most),
 		TEST(a_drain_that_ends_by_its_time_says_so_at_every_router),
 		TEST(a_drain_that_ends_with_its_last_session_says_so),
 		TEST(a_drain_that_the_operator_ends_says_so_wherever_he_does),
