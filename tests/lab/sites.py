@@ -149,7 +149,7 @@ class Sites(Lab):
         """R_U takes the place of the WAN router: VMs stand at X until the controller says otherwise."""
         c = base_config(RU['router'], 'user', RU['mac'], RU['mgmt'], transit=True)
         c['ports'] = [{'name': n, 'device': af_packet(i, n), 'role': 'wan', 'address': a} for i, (n, a) in enumerate(
-            (('user', '192.0.2.1/24'), ('x', '198.51.100.1/30'), ('y', '198.51.100.5/30')))]
+            [('user', '192.0.2.1/24'), *((s, f"{SITES[s]['next']}/30") for s in self.sites)])]
         c['routes'] = [{'prefix': '10.1.0.0/24', 'via': SITES['x']['wan']}]
         return c
 
@@ -176,15 +176,19 @@ class Sites(Lab):
 
 class PerSite(Sites):
     """Each site's gateway has a MAC of its own."""
-    MAC = {'x': '02:00:5e:00:00:0a', 'y': '02:00:5e:00:00:0b'}
+    MAC = {'x': '02:00:5e:00:00:0a', 'y': '02:00:5e:00:00:0b', 'z': '02:00:5e:00:00:0c'}
 
     def configs(self, access='nat'):
         out = super().configs(access)
-        for s, other in (('x', 'y'), ('y', 'x')):
-            out[s]['segments'][0]['gateway'] |= {'mac': self.MAC[s], 'mode': 'per-site',
-                                                 'peers': [{'peer': SITES[other]['router'], 'mac': self.MAC[other]}]}
+        for s in self.sites:
+            others = [{'peer': SITES[o]['router'], 'mac': self.MAC[o]} for o in self.sites if o != s]
+            out[s]['segments'][0]['gateway'] |= {'mac': self.MAC[s], 'mode': 'per-site', 'peers': others}
         return out
 
 
 class ThreeSites(Sites):
+    sites = 'xyz'
+
+
+class ThreePerSite(PerSite):
     sites = 'xyz'

@@ -8,7 +8,7 @@ r"""One VM is moved to and fro, thousands of times, and the controller's words c
 Each word is a `vm.move` with an epoch of its own. In the end the highest epoch counts, at both routers, and the sessions that
 were opened before all that are alive.
 
-usage: many_moves.py [MOVES]       500 if not given; NEARWAY_ALL=1: 10,000
+usage: many_moves.py [MOVES]       10,000 if not given
 """
 import os
 import random
@@ -23,7 +23,7 @@ from measure import TCP, TCP_MORE, Sessions, new_session_path
 from router import Rpc, RpcError
 from sites import VM, VM_MAC, Sites
 
-MOVES = int(sys.argv[1]) if len(sys.argv) > 1 else 10000 if os.environ.get('NEARWAY_ALL') else 500
+MOVES = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
 LATE, AGAIN, PLUGGED = 8, 0.3, 100  # by so many places; so many are said again; between two places of the VM
 AHEAD = LATE // 2  # places that a teller may be before the other: who is far behind says nothing but what is over
 STALE_EPOCH = 2

@@ -15,16 +15,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../
 from check import case, expect, finish
 from lab import until, wait_for
 from measure import Sessions, gateway_answers, key, vm_globals, wait_owner
-from sites import USER, VM, VM_MAC, ThreeSites
+from sites import SITES, USER, VM, VM_MAC, ThreePerSite, ThreeSites
 
-AT = {'x': '203.0.113.10', 'y': '203.0.113.74', 'z': '203.0.113.138'}
+GLOBALS = {'x': '203.0.113.10', 'y': '203.0.113.74', 'z': '203.0.113.138'}
 WAYS = [(opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
 
-lab = ThreeSites('chain', delay_ms=2)
-r = lab.routers()
-agents = {'user': lab.agent('user'), 'vm': lab.agent('vm')}
-for a in agents.values():
-    a.call('listen')
 serial = itertools.count(1)
 
 
@@ -112,7 +107,7 @@ def begin_at_x_and_prepare_y():
     """The VM is at X, with nothing left of moves before, and will be at Y. What is opened there, and the move's epoch."""
     join()
     lab.plug('x')
-    say('x', 'vm.move', addresses=[{'private': VM, 'global': AT['x']}])
+    say('x', 'vm.move', addresses=addresses('x'))
     wait_owner(r.values(), VM_MAC, 'r-x')
     for site in r:
         say(site, 'move.finish', epoch=0)
@@ -129,8 +124,12 @@ def agreed(site, draining=''):
     expect(until(so, 10), f'{[vm_globals(router, VM_MAC) for router in r.values()]}')
 
 
+def addresses(site):
+    return [{'private': VM, 'global': AT[site]} if AT[site] != VM else {'private': VM}]
+
+
 def prepare(to):
-    return say(to, 'move.prepare', addresses=[{'private': VM, 'global': AT[to]}], **{'drain-min': '1h', 'drain-max': '2h'})['epoch']
+    return say(to, 'move.prepare', addresses=addresses(to), **{'drain-min': '1h', 'drain-max': '2h'})['epoch']
 
 
 def move(to, epoch=None):
@@ -161,73 +160,115 @@ def gateway(site):
     expect(len(answers['replies']) == 1 and answers['who'] == [site], f'{answers}')
 
 
-say('x', 'vm.register', addresses=[{'private': VM, 'global': AT['x']}])
-
-with case('from X to Y to Z while X drains: sessions of all three go on'):
-    there, prepared = begin_at_x_and_prepare_y()
-    move('y', prepared)
-    agreed('y', 'x')
-    there.append(Opened('y'))
-    move('z')
-    agreed('z', 'xy')
-    there.append(Opened('z'))
-    go_on(*there)
-    gateway('z')
-
-with case('and back to X while Y and Z drain: X gets its address again, and all go on'):
-    move('x')
-    agreed('x', 'yz')
-    go_on(*there)
-    gateway('x')
-    for each in there:
-        each.close()
-
-with case('to Y and at once back to X: the same'):
-    there, prepared = begin_at_x_and_prepare_y()
-    move('y', prepared)
-    there.append(Opened('y'))
-    move('x')
-    agreed('x', 'y')
-    go_on(*there)
-    for each in there:
-        each.close()
-
-with case('X cannot be asked when the VM goes to Y, and on to Z: Z asks it when it is back'):
-    there, prepared = begin_at_x_and_prepare_y()
-    listed = List('x', 'z')
-    cut('x')
-    move('y', prepared)
-    there.append(Opened('y'))
-    move('z')
-    there.append(Opened('z'))
-    join()
-    agreed('z', 'xy')
-    listed.wait()
-    go_on(*there)
-    for each in there:
-        each.close()
-
-with case('Y cannot be asked when the VM goes on to Z, and the VM speaks first: TCP waits, and what was guessed gives way'):
-    there, prepared = begin_at_x_and_prepare_y()
-    move('y', prepared)
-    agreed('y', 'x')
-    there.append(Opened('y'))
-    listed = List('y', 'z')
-    cut('y')
-    move('z')
-    for each in there:
-        each.wake('vm')
-    join()
-    agreed('z', 'xy')
-    listed.wait()
-    go_on(*there, wake=('user',))
-    for each in there:
-        each.close()
-
-with case('the WAN had nothing to filter: no packet left by the wrong site'):
-    expect(lab.filtered() == 0, f'{lab.filtered()} packets')
-
-with case('all routers account for every packet'):
+def balanced():
     expect(all(router.imbalance() == 0 for router in r.values()), f'{[router.imbalance() for router in r.values()]}')
 
-finish(*(router.process for router in r.values()))
+
+# ---- the cases ----
+
+def enter(world, at, access='nat'):
+    """All is of this lab from now on, and the VM has these addresses at its sites."""
+    global lab, r, agents, AT
+    lab, AT = world, at
+    r = lab.routers(access=access)
+    agents = {host: lab.agent(host) for host in ('user', 'vm')}
+    for a in agents.values():
+        a.call('listen')
+
+
+def routed():
+    """The user's router has the VM's route rewritten; what drains are no addresses, and no session has a home."""
+    enter(ThreeSites('chain-routed', core='ru', delay_ms=2), dict.fromkeys('xyz', VM), 'routed')
+    user_side = r.pop('u')
+    say('x', 'vm.register', addresses=addresses('x'))
+    with case('routing method: from X to Y to Z and back to X: sessions of all three go on'):
+        there = [Opened('x')]
+        for site in 'yzx':
+            move(site)
+            user_side.call('route.replace', prefix=f'{VM}/32', via=SITES[site]['wan'])
+            wait_owner(r.values(), VM_MAC, SITES[site]['router'])
+            go_on(*there)
+            gateway(site)
+            there.append(Opened(site))
+    with case('routing method: all routers account for every packet'):
+        balanced()
+    return [router.process for router in (user_side, *r.values())]
+
+
+def chain(world, what):
+    enter(world, GLOBALS)
+    say('x', 'vm.register', addresses=addresses('x'))
+
+    with case(f'{what}: from X to Y to Z while X drains: sessions of all three go on'):
+        there, prepared = begin_at_x_and_prepare_y()
+        move('y', prepared)
+        agreed('y', 'x')
+        there.append(Opened('y'))
+        move('z')
+        agreed('z', 'xy')
+        there.append(Opened('z'))
+        go_on(*there)
+        gateway('z')
+
+    with case(f'{what}: and back to X while Y and Z drain: X gets its address again, and all go on'):
+        move('x')
+        agreed('x', 'yz')
+        go_on(*there)
+        gateway('x')
+        for each in there:
+            each.close()
+
+    with case(f'{what}: to Y and at once back to X: the same'):
+        there, prepared = begin_at_x_and_prepare_y()
+        move('y', prepared)
+        there.append(Opened('y'))
+        move('x')
+        agreed('x', 'y')
+        go_on(*there)
+        for each in there:
+            each.close()
+
+    with case(f'{what}: X cannot be asked when the VM goes to Y, and on to Z: Z asks it when it is back'):
+        there, prepared = begin_at_x_and_prepare_y()
+        listed = List('x', 'z')
+        cut('x')
+        move('y', prepared)
+        there.append(Opened('y'))
+        move('z')
+        there.append(Opened('z'))
+        join()
+        agreed('z', 'xy')
+        listed.wait()
+        go_on(*there)
+        for each in there:
+            each.close()
+
+    with case(f'{what}: Y cannot be asked when the VM goes on to Z, and the VM speaks first: TCP waits, and what was guessed gives way'):
+        there, prepared = begin_at_x_and_prepare_y()
+        move('y', prepared)
+        agreed('y', 'x')
+        there.append(Opened('y'))
+        listed = List('y', 'z')
+        cut('y')
+        move('z')
+        for each in there:
+            each.wake('vm')
+        join()
+        agreed('z', 'xy')
+        listed.wait()
+        go_on(*there, wake=('user',))
+        for each in there:
+            each.close()
+
+    with case(f'{what}: the WAN had nothing to filter: no packet left by the wrong site'):
+        expect(lab.filtered() == 0, f'{lab.filtered()} packets')
+
+    with case(f'{what}: all routers account for every packet'):
+        balanced()
+    return [router.process for router in r.values()]
+
+
+processes = chain(ThreeSites('chain', delay_ms=2), 'one gateway MAC')
+processes += chain(ThreePerSite('chain-per-site', delay_ms=2), 'a gateway MAC for each site')
+processes += routed()
+finish(*processes)

@@ -25,6 +25,8 @@ from sites import SITES, USER, VM, VM_MAC, PerSite, Sites
 
 AT = {'x': '203.0.113.10', 'y': '203.0.113.74'}
 NAME = {s: site['router'] for s, site in SITES.items()}
+OTHER = {'x': 'y', 'y': 'x'}
+RTT_MS = {'x': 40, 'y': 0}
 STANDSTILL_S, RATE = 0.15, 200
 SETTLE_S = 0.02  # so long nothing reaches the VM any more: what was sent before the pause is there
 COMMITTED, ABORTED = 10, 11
@@ -179,6 +181,31 @@ def aborts(w, what):
         w.nothing_lost()
 
 
+def silent(w, what):
+    with case(f'{what}: a VM that says nothing is found at its new site, and gets what was held'):
+        w.sessions.vm.call('pause')
+        w.move(OTHER[w.site], announce=False)
+        w.sessions.vm.call('pause', paused=False)
+
+
+def dead_old_router(w, what):
+    """The last of a world: one of its routers is gone."""
+    with case(f'{what}: the old router is dead: prepared and committed all the same, and new sessions work at once'):
+        old, new = w.site, OTHER[w.site]
+        epoch = w.prepare(new)
+        w.r[old].kill9()
+        answer = w.at(new, 'move.pause', epoch=epoch)
+        expect(answer['old-router'] == 'away', f'{answer}')
+        w.stop()
+        w.at(new, 'move.commit', epoch=epoch)
+        w.site = new
+        w.route()
+        w.go_on(new)
+        to = AT[new] if w.access == 'nat' else VM
+        rtt = wait_for('a new session', lambda: new_session_rtt(w.lab, to, to, 2)[0], 5)
+        expect(near(rtt, RTT_MS[new], 0.5), f'{rtt} ms')
+
+
 # ---- NAT, one gateway MAC for all sites ----
 
 nat = World(Sites('nat'))
@@ -188,10 +215,7 @@ aborts(nat, 'NAT')
 with case('NAT: after the move a new session uses the near router, both ways'):
     expect_near(nat.lab, nat.sessions, AT['y'])
 
-with case('NAT: a VM that says nothing is found at its new site, and gets what was held'):
-    nat.sessions.vm.call('pause')
-    nat.move('x', announce=False)
-    nat.sessions.vm.call('pause', paused=False)
+silent(nat, 'NAT')
 
 with case('without a pause what comes in the standstill is lost: the others could have failed'):
     nat.begin()
@@ -212,26 +236,20 @@ with case('both routers account for every packet'):
     for router in (nat.r['x'], nat.r['y']):
         expect(router.imbalance() == 0, f'{router.name}: {router.imbalance()} packets')
 
-with case('the old router is dead: prepared and committed all the same, and new sessions work at once'):
-    nat.go_on('y')
-    dead = nat.prepare('x')
-    nat.r['y'].kill9()
-    reply = nat.at('x', 'move.pause', epoch=dead)
-    expect(reply['old-router'] == 'away', f'{reply}')
-    nat.stop()
-    nat.at('x', 'move.commit', epoch=dead)
-    nat.go_on('x')
-    rtt = wait_for('a new session', lambda: new_session_rtt(nat.lab, AT['x'], AT['x'], 2)[0], 5)
-    expect(near(rtt, 40, 0.5), f'{rtt} ms')
+dead_old_router(nat, 'NAT')
 
 # ---- the other ways ----
 
 routed = World(Sites('routed', core='ru'), 'routed')
 there_and_back(routed, 'routing method')
 aborts(routed, 'routing method')
+silent(routed, 'routing method')
+dead_old_router(routed, 'routing method')
 
 per_site = World(PerSite('per-site'))
 there_and_back(per_site, 'a gateway MAC for each site')
 aborts(per_site, 'a gateway MAC for each site')
+silent(per_site, 'a gateway MAC for each site')
+dead_old_router(per_site, 'a gateway MAC for each site')
 
 finish(*[router.process for world in (nat, routed, per_site) for router in world.r.values()])
