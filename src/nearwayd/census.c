@@ -81,11 +81,12 @@ static bool
 is_gone(void *arg, const struct session_key *k, rte_be32_t home)
 {
 	const struct census *c = arg;
-	struct vm_key_ip key = {.ip = k->vm, .seg = topo_segment_by_vni(c->dp->topo, k->vni_proto >> 8)};
+	struct vm_key_ip key = {.ip = k->vm};
 	const struct vm_rec *rec;
 
 	if (bsearch(&home, c->freeing.addr, c->freeing.n, sizeof(home), compare) == NULL)
 		return false;
+	key.seg = topo_segment_by_vni(c->dp->topo, k->vni_proto >> 8);
 	vmtab_by_ip(c->dp->tables.vms, &key, 1, &rec);
 	return rec == NULL || vm_home_router(rec, k->vm, home) == VM_NO_HOME;
 }
