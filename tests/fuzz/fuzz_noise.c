@@ -72,7 +72,8 @@ struct pair {
 	int whose;
 	uint16_t where;
 	struct buf swapped;
-	bool hung_up, waited;
+	bool hung_up;
+	bool aged; /* nonces have been set: once, for a nonce never goes back under its key */
 	size_t bytes;
 	const uint8_t *at;
 	size_t left;
@@ -291,13 +292,18 @@ are_up(const struct pair *p)
 static void
 age(struct pair *p, uint8_t how)
 {
+	bool nonces = how & 128, untouched = p->end[0].limit == UINT64_MAX && p->end[1].limit == UINT64_MAX;
+
 	fake_run(&p->f);
-	for (int d = 0; d < 2 && are_up(p); d++) {
+	if (!are_up(p) || (nonces && (p->aged || !untouched)))
+		return;
+	p->aged |= nonces;
+	for (int d = 0; d < 2; d++) {
 		struct channel *c = p->end[d].c;
 
-		if (how & 128 && p->end[0].limit == UINT64_MAX && p->end[1].limit == UINT64_MAX)
+		if (nonces)
 			noise_set_nonces(c->noise, UINT64_MAX - 8 - (how & 7));
-		else if (!(how & 128))
+		else
 			c->tx_bytes = c->rx_bytes = RENEW_BYTES * (how & 1 ? RENEW_OVERDUE : 1) - (how & 126);
 	}
 }
@@ -345,7 +351,6 @@ step(struct pair *p)
 		break;
 	case WAIT:
 		wait(p, waits[next(p) & 7]);
-		p->waited = true;
 		break;
 	case SEAL:
 		seal(p, d);
