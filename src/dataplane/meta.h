@@ -48,8 +48,9 @@ struct meta {
 	uint8_t fragment; /* 1: first fragment, 2: later fragment */
 	uint8_t tcp_flags;
 	rte_be16_t sport, dport; /* TCP, UDP; ICMP echo: identifier in both; else 0 */
-	uint16_t flags;		 /* META_* */
-	uint32_t probe;		 /* the number by which a probe follows it; 0 = none does */
+	uint8_t flags;		 /* META_* */
+	uint8_t routed_by; /* FROM_TUNNEL: the peer that has routed the frame, if any; in_router may relay it */
+	uint32_t probe;	   /* the number by which a probe follows it; 0 = none does */
 	union {
 		const struct vm_rec *vm; /* the VM that it comes from (out) or goes to (in) */
 		struct rte_mbuf *behind; /* while it waits for its VM: the next in its queue */

@@ -73,12 +73,12 @@ the_owner_relays_to_the_peer_where_its_vm_stands(void **state)
 }
 
 static void
-a_relayed_frame_of_another_router_carries_our_own_router_mac(void **state)
+a_relayed_frame_keeps_the_mac_of_the_router_that_routed_it(void **state)
 {
 	(void)state;
 	our_vm(6, R_Z, ATT_ANY);
 	burst(WAN0, from_tunnel(R_Y, SEG1, from_to(MAC_RY, MAC_VM(6))));
-	expect_tunnel(R_Z, SEG1, from_to(MAC_RX, MAC_VM(6)));
+	expect_tunnel(R_Z, SEG1, from_to(MAC_RY, MAC_VM(6)));
 }
 
 static void
@@ -408,7 +408,7 @@ main(void)
 		net_rule(a_frame_to_a_vm_at_the_attachment_it_came_from_is_filtered, "IEEE 802.1D 7.7.1"),
 		net_test(a_vm_of_ours_not_heard_yet_gets_its_frames_at_all_attachments),
 		net_test(the_owner_relays_to_the_peer_where_its_vm_stands),
-		net_test(a_relayed_frame_of_another_router_carries_our_own_router_mac),
+		net_test(a_relayed_frame_keeps_the_mac_of_the_router_that_routed_it),
 		net_test(the_owner_does_not_relay_back_to_where_the_frame_came_from),
 		net_test(a_frame_to_a_peer_s_vm_goes_to_its_owner_alone),
 		net_test(a_frame_from_the_tunnel_to_a_peer_s_vm_goes_to_attachments_and_never_on),

@@ -287,6 +287,21 @@ latest_inbound_decides_the_home_of_udp(void **state)
 	KEY_IS(IPPROTO_UDP, GLOBAL(5));
 }
 
+/* R_Y has not heard yet that VM 5 is ours, and relays what comes from where it was before. */
+static void
+relayed_packet_tells_the_home_of_the_router_that_routed_it(void **state)
+{
+	(void)state;
+	chain(R_X, DRAIN_Z, DRAIN_Y);
+	burst(WAN0, from_tunnel(R_Y, SEG1, udp(BY_RZ())), from_tunnel(R_Y, SEG1, tcp(BY_RZ())));
+	REACHES(udp);
+	REACHES(tcp);
+	KEY_IS(IPPROTO_UDP, GLOBAL_Z(5));
+	KEY_IS(IPPROTO_TCP, GLOBAL_Z(5));
+	burst(WAN0, from_tunnel(R_Z, SEG1, tcp(BY_RZ())));
+	REACHES(tcp);
+}
+
 static void
 vm_may_not_open_a_session_twice_by_two_addresses(void **state)
 {
@@ -1072,6 +1087,7 @@ main(void)
 		net_test(tcp_by_the_live_address_that_contradicts_its_home_is_dropped),
 		net_test(unknown_tcp_by_the_live_address_passes_and_creates_nothing),
 		net_test(latest_inbound_decides_the_home_of_udp),
+		net_test(relayed_packet_tells_the_home_of_the_router_that_routed_it),
 		net_test(vm_may_not_open_a_session_twice_by_two_addresses),
 		net_test(repeated_syn_goes_where_the_first_one_went),
 		net_rule(session_that_ended_leaves_its_ports_to_a_new_one, "RFC 7857 2"),

@@ -63,13 +63,30 @@ a_router_mac_comes_only_from_its_own_vtep(void **state)
 {
 	(void)state;
 	vm_here(6);
-	burst(WAN0, from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(6), USER)),
+	vm_at(8, R_Y);
+	burst(WAN0, from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(7), USER)),
+		from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(8), USER)),
 		from_tunnel(R_Z, SEG1, hello(MAC_RX, MAC_VM(7), USER)),
 		from_tunnel(R_Y, SEG1, hello(MAC_RY, MAC_VM(6), USER)));
-	expect_drop(DROP_SPOOFED, 2);
+	expect_drop(DROP_SPOOFED, 3);
 	expect_no_event(EVENT_MAC_LEARN);
 	expect_frame(
 		DC0, hello(MAC_GW, MAC_VM(6), USER)); /* what a router sent looks routed at the VM, too */
+}
+
+/* R_Z owned VM 6 a moment ago, and owns VM 8; what R_Y has routed goes through it. */
+static void
+a_router_mac_comes_from_another_vtep_to_a_vm_whose_owner_relays(void **state)
+{
+	(void)state;
+	vm_here(6);
+	vm_at(8, R_Z);
+	burst(WAN0, from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(6), USER)),
+		from_tunnel(R_Z, SEG1, hello(MAC_RY, MAC_VM(8), USER)));
+	expect_frame(DC0, hello(MAC_GW, MAC_VM(6), USER));
+	expect_frame(DC0, hello(MAC_GW, MAC_VM(8), USER));
+	expect_frame(DC1, with_vlan(hello(MAC_GW, MAC_VM(8), USER), VLAN_1B));
+	expect_no_event(EVENT_MAC_LEARN);
 }
 
 static void
@@ -409,6 +426,7 @@ main(void)
 		net_test(the_gateway_s_mac_is_no_source_but_of_routers),
 		net_test(a_router_mac_on_a_dc_port_is_a_loop_and_an_alarm),
 		net_test(a_router_mac_comes_only_from_its_own_vtep),
+		net_test(a_router_mac_comes_from_another_vtep_to_a_vm_whose_owner_relays),
 		net_rule(an_unknown_host_is_learnt_where_it_spoke, "IEEE 802.1D 7.8; RFC 7348 4.1"),
 		net_rule(a_learnt_host_keeps_its_entry_fresh_and_is_not_learnt_again, "IEEE 802.1D 7.9.2"),
 		net_test(sources_of_one_burst_are_told_apart),

@@ -186,29 +186,28 @@ link_local_group(const struct rte_ether_addr *a)
 	return memcmp(a->addr_bytes, group, sizeof(group)) == 0 && a->addr_bytes[5] < 0x10;
 }
 
-/* From the tunnel: routed by the peer, or by us before it waited there. */
+/* From the tunnel: routed by a peer, or by us before it waited there. */
 static bool
-is_routed(const struct topology *t, const struct meta *md, const struct rte_ether_addr *src)
+is_routed(const struct meta *md)
 {
-	return md->origin == FROM_TUNNEL &&
-	       ((md->flags & META_RETURNED) || rte_is_same_ether_addr(src, &t->peers[md->in_router - 1].mac));
+	return md->routed_by != 0 || (md->flags & META_RETURNED);
 }
 
-/* A router's MAC is not shown to a DC, nor the gateway's to the tunnel. */
+/* A router's MAC is not shown to a DC, nor the gateway's to the tunnel. What a peer has routed keeps the MAC of that peer when it
+ * is relayed: it tells the home of a session. */
 static void
 set_source(const struct worker *w, struct rte_mbuf *m, const struct way *y)
 {
 	struct rte_ether_addr *src = &ether(m)->src_addr;
 	const struct topo_segment *s = &w->topo->segments[meta(m)->seg];
 	const struct meta *md = meta(m);
-	bool routed = is_routed(w->topo, md, src);
 
-	if (y->router == ROUTER_SELF && (routed || is_back(w->topo, md, y->att)))
+	if (y->router == ROUTER_SELF && (is_routed(md) || is_back(w->topo, md, y->att)))
 		*src = s->gw_mac;
 	else if (y->router != ROUTER_SELF && md->origin == FROM_TUNNEL &&
 		 ((md->flags & META_RELEASED) || y->router == md->in_router))
 		*src = w->topo->peers[y->router - 1].mac;
-	else if (y->router != ROUTER_SELF && (routed || rte_is_same_ether_addr(src, &s->gw_mac)))
+	else if (y->router != ROUTER_SELF && rte_is_same_ether_addr(src, &s->gw_mac))
 		*src = w->topo->router_mac;
 }
 

@@ -4,7 +4,7 @@
  *   from the WAN by a draining address of ours      that address
  *   from the WAN by the live address                that address; but TCP only when it opens, or when the VM returned
  *                                                   to that address and has none that is older
- *   through the tunnel from a home's router         the address that drains there
+ *   through the tunnel, routed by a home's router   the address that drains there, whoever relayed it
  *
  * Two at once: the second SYN is dropped until the first session ends, as is TCP that contradicts its home; of other
  * protocols the latest inbound decides. ICMP errors and later fragments tell nothing, and pass.
@@ -41,7 +41,7 @@ look(struct worker *w, struct rte_mbuf *m, struct evidence *e)
 		e->home = md->nat_ip;
 		e->young =
 			drains && vm_live_global(md->vm, ip) == md->nat_ip && !vm_live_is_oldest(md->vm, ip);
-	} else if ((d = vm_drain_at(md->vm, ip, md->in_router)) != NULL) {
+	} else if ((d = vm_drain_at(md->vm, ip, md->routed_by)) != NULL) {
 		e->home = d->global;
 	}
 	sessions_prefetch(w->tables->sessions, &e->flow.key);
@@ -78,7 +78,7 @@ same_home(const struct meta *md, const struct evidence *e, rte_be32_t home)
 {
 	if (home == e->home)
 		return true;
-	return md->nat_ip == 0 && vm_home_router(md->vm, e->flow.key.vm, home) == md->in_router;
+	return md->nat_ip == 0 && vm_home_router(md->vm, e->flow.key.vm, home) == md->routed_by;
 }
 
 static enum drop

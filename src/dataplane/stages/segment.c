@@ -70,14 +70,36 @@ drop_loop(struct worker *w, struct rte_mbuf *m)
 	return drop(w, m, DROP_LOOP);
 }
 
+/* The VM that the frame is to, by its MAC; NULL if it is none. */
+static const struct vm_rec *
+destination(struct worker *w, struct rte_mbuf *m)
+{
+	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
+	const struct vm_rec *vm;
+
+	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
+	return vm;
+}
+
+/* What another than its sender has routed was relayed by the owner of the VM that it is to: who may have lost the VM to us
+ * without having heard so. */
 static enum source
 router_source(struct worker *w, struct rte_mbuf *m, uint8_t router)
 {
-	if (meta(m)->origin == FROM_DC)
+	struct meta *md = meta(m);
+	const struct vm_rec *to;
+
+	if (md->origin == FROM_DC)
 		return drop_loop(w, m);
 	if (router == ROUTER_SELF)
 		return SOURCE_SELF;
-	return router == meta(m)->in_router ? SOURCE_ROUTER : drop(w, m, DROP_SPOOFED);
+	if (router != md->in_router) {
+		to = destination(w, m);
+		if (to == NULL || (to->owner != md->in_router && to->owner != ROUTER_SELF))
+			return drop(w, m, DROP_SPOOFED);
+	}
+	md->routed_by = router;
+	return SOURCE_ROUTER;
 }
 
 /* A pin of another router, heard at our attachment: there is a way between the sites beside the tunnel. */
@@ -191,12 +213,11 @@ elsewhere(const struct worker *w, const struct meta *md, const struct vm_rec *vm
 static bool
 may_be_relayed(struct worker *w, struct rte_mbuf *m)
 {
-	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
 	const struct vm_rec *to;
 
 	if (meta(m)->origin != FROM_TUNNEL)
 		return false;
-	vmtab_by_mac(w->tables->vms, &key, 1, &to);
+	to = destination(w, m);
 	return to != NULL && to->owner == meta(m)->in_router;
 }
 
@@ -234,12 +255,11 @@ learn_one(struct worker *w, struct rte_mbuf *m, const struct mac_entry *e)
 static bool
 tells_home(struct worker *w, struct rte_mbuf *m, enum source source)
 {
-	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
 	const struct vm_rec *vm;
 
 	if (source != SOURCE_ROUTER || ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4))
 		return false;
-	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
+	vm = destination(w, m);
 	if (vm == NULL || vm->owner != ROUTER_SELF || vm->n_drains == 0)
 		return false;
 	meta(m)->vm = vm;
@@ -307,10 +327,8 @@ give_gateway(struct worker *w, struct rte_mbuf *m, struct vec *gateway)
 static void
 give_returned(struct worker *w, struct rte_mbuf *m, struct vec *bridge)
 {
-	struct vm_key_mac key = {.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
-	const struct vm_rec *vm;
+	const struct vm_rec *vm = destination(w, m);
 
-	vmtab_by_mac(w->tables->vms, &key, 1, &vm);
 	if (vm == NULL || (vm->owner != ROUTER_SELF && !(vm->flags & VM_REC_HOLDS))) {
 		worker_drop(w, m, DROP_SPOOFED);
 		return;
