@@ -16,7 +16,10 @@ static const char *const words_role[] = {"wan", "dc", NULL};
 static const char *const words_access[] = {"nat", "routed", NULL};
 static const char *const words_extension[] = {"nearway", "external", NULL};
 static const char *const words_gateway[] = {"shared", "per-site", NULL};
+static const char *const words_home_lost[] = {"wait", "cut", NULL};
 static const char *const words_pool[] = {"routed", "on-link", NULL};
+
+const char *const session_policy_words[] = {"home", "direct", "cut", NULL};
 
 /* ---- nearway.yaml ---- */
 
@@ -119,6 +122,11 @@ static const struct field fields_drain[] = {
 		.help = "an old global address works at least this long after a move"},
 	{"max", F_DURATION, LIVE, AT(conf_drain, max_ms), 0, DURATION_MAX, "24h",
 		.help = "and at most this long; between them it ends with its last session"},
+	{"on-home-lost", F_ENUM, LIVE, AT(conf_drain, on_home_lost), .def = "wait", .words = words_home_lost,
+		.help = "when the router of an old address is away for too long: wait, its sessions go on "
+			"when it is back; or cut, they end"},
+	{"home-lost-after", F_DURATION, LIVE, AT(conf_drain, home_lost_after_ms), 1000, DURATION_MAX, "1m",
+		.help = "how long is too long"},
 	END,
 };
 static const struct kind kind_conf_drain = {"drain", sizeof(struct conf_drain), fields_drain,
@@ -375,6 +383,8 @@ static const struct field fields_vm_drain[] = {
 		.help = "epoch of the move that began the drain"},
 	{"since", F_INT, 0, AT(vm_drain, since), 0, EPOCH_MAX, "0",
 		.help = "epoch at which the VM got the address; 0 is unknown"},
+	{"direct", F_BOOL, 0, AT(vm_drain, direct), .def = "off",
+		.help = "what the VM sends by it, its owner translates and sends itself"},
 	{"min", F_DURATION, REQ, AT(vm_drain, min_ms), 0, DURATION_MAX,
 		.help = "least time it works, as asked"},
 	{"max", F_DURATION, REQ, AT(vm_drain, max_ms), 0, DURATION_MAX,
@@ -454,6 +464,9 @@ static const struct field fields_vm_move[] = {
 		.help = "least time that old global addresses work; else the router's drain.min"},
 	{"drain-max", F_DURATION, FIELD_UNSET, AT(vm_move_params, drain_max_ms), 0, DURATION_MAX,
 		.help = "most time that old global addresses work; else the router's drain.max"},
+	{"sessions", F_ENUM, FIELD_UNSET, AT(vm_move_params, sessions), .words = session_policy_words,
+		.help = "old sessions; home, when left out: go on through the routers of their addresses; "
+			"direct: what the VM sends leaves here, by the old addresses; cut: they end"},
 	{"old", F_LIST, 0, AT(vm_move_params, old), 0, VM_DRAINS_MAX, .kind = &kind_vm_old,
 		.help = "its global addresses elsewhere, oldest first, for a router that has not heard of "
 			"them"},

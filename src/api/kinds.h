@@ -129,8 +129,12 @@ struct conf_control {
 	struct list observers;	 /* conf_controller */
 };
 
+enum home_lost { HOME_LOST_WAIT, HOME_LOST_CUT };
+
 struct conf_drain { /* defaults for a move that says nothing */
 	uint64_t min_ms, max_ms;
+	int on_home_lost; /* enum home_lost */
+	uint64_t home_lost_after_ms;
 };
 
 struct conf_hold { /* packets for VMs that are on their way here */
@@ -197,10 +201,11 @@ struct vm_address {
 struct vm_drain { /* an old global address that still works for a given time; named by its move */
 	ip4 private_ip;
 	ip4 global_ip;
-	char router[NAME_LEN + 1];	   /* its home */
-	uint64_t epoch;			   /* of the move that began it */
-	uint64_t since;			   /* the epoch at which the VM got it */
-	uint64_t min_ms, max_ms;	   /* as asked */
+	char router[NAME_LEN + 1]; /* its home */
+	uint64_t epoch;		   /* of the move that began it */
+	uint64_t since;		   /* the epoch at which the VM got it */
+	bool direct;		   /* what the VM sends by it, its owner translates and sends itself */
+	uint64_t min_ms, max_ms;   /* as asked */
 	uint64_t left_min_ms, left_max_ms; /* of these, when written; counted down by the home alone */
 };
 
@@ -240,6 +245,9 @@ struct vm_old { /* a global address of the VM at another router, live or drainin
 	uint64_t epoch; /* of the move that makes it old; 0: the one that it is told with */
 };
 
+enum session_policy { SESSIONS_HOME, SESSIONS_DIRECT, SESSIONS_CUT };
+extern const char *const session_policy_words[];
+
 struct vm_move_params { /* told to the new router alone */
 	struct change_guard guard;
 	char segment[NAME_LEN + 1];
@@ -247,6 +255,7 @@ struct vm_move_params { /* told to the new router alone */
 	uint64_t epoch;			     /* 0: one more than what is known */
 	struct list addresses;		     /* with the new site's global addresses */
 	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = the router's configured default */
+	int sessions;			     /* enum session_policy; below 0: home */
 	struct list old;		     /* vm_old, oldest first, at most VM_DRAINS_MAX */
 };
 

@@ -67,6 +67,19 @@ field_size(const struct field *f)
 }
 
 void
+field_unset(const struct field *f, void *obj)
+{
+	void *p = at(f, obj);
+
+	if (f->type == F_ENUM)
+		*(int *)p = -1;
+	else if (f->type == F_INT || f->type == F_DURATION)
+		*(uint64_t *)p = UINT64_MAX;
+	else if (f->type == F_PREFIX4 && f->min == 0)
+		((struct prefix4 *)p)->len = UINT8_MAX;
+}
+
+void
 kind_init(const struct kind *k, void *obj)
 {
 	char why[160];
@@ -77,7 +90,7 @@ kind_init(const struct kind *k, void *obj)
 		if (f->type == F_OBJECT)
 			kind_init(f->kind, at(f, obj));
 		else if (f->flags & FIELD_UNSET)
-			*(uint64_t *)at(f, obj) = UINT64_MAX;
+			field_unset(f, obj);
 		else if (f->def != NULL)
 			field_parse(f, f->def, obj, why, sizeof(why));
 	}

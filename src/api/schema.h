@@ -43,7 +43,7 @@ enum field_type {
 enum {
 	FIELD_REQUIRED = 1, /* must be given */
 	FIELD_KEY = 2,	    /* identifies the object in its list: no two alike (several fields: together) */
-	FIELD_UNSET = 4,    /* F_INT, F_DURATION: absent is UINT64_MAX */
+	FIELD_UNSET = 4,    /* F_INT, F_DURATION: absent is UINT64_MAX; F_ENUM: below 0 */
 	FIELD_SECRET = 8,   /* a list whose items have it stands in memory of secret.h */
 	FIELD_LIVE =
 		16, /* with all in it, and items of a list come and go: may change while the router runs */
@@ -153,6 +153,8 @@ void kind_differences(const struct kind *k, const void *a, const void *b,
 
 const struct field *kind_field(const struct kind *k, const char *name);
 bool field_is_unset(const struct field *f, const void *obj);
+/* As if it was never given, not even by its default: also what could not be read. */
+void field_unset(const struct field *f, void *obj);
 bool field_equal(const struct field *f, const void *a, const void *b);
 /* Reads a scalar of text into obj; 0, or -EINVAL with `why` ("is ...; allowed: ..."). */
 int field_parse(const struct field *f, const char *text, void *obj, char *why, size_t size);

@@ -469,20 +469,6 @@ read_unknown(struct reader *r, struct place p, const struct kind *k, const json_
 	}
 }
 
-/* A field that could not be read must not look as if its default had been given. */
-static void
-field_unset(const struct field *f, void *obj)
-{
-	void *at = (char *)obj + f->offset;
-
-	if (f->type == F_ENUM)
-		*(int *)at = -1;
-	else if (f->type == F_INT || f->type == F_DURATION)
-		*(uint64_t *)at = UINT64_MAX;
-	else if (f->type == F_PREFIX4 && f->min == 0)
-		((struct prefix4 *)at)->len = UINT8_MAX;
-}
-
 static void
 read_one(struct reader *r, struct place p, const struct field *f, const json_t *object, void *obj)
 {

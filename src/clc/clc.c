@@ -73,6 +73,8 @@ clc_move_params(const struct clc *c, const struct clc_vm *vm)
 		json_object_set_new(v, "drain-min", json_integer((json_int_t)vm->drain_min_ms));
 	if (vm->drain_max_ms != UINT64_MAX)
 		json_object_set_new(v, "drain-max", json_integer((json_int_t)vm->drain_max_ms));
+	if (vm->sessions >= 0)
+		json_object_set_new(v, "sessions", json_string(session_policy_words[vm->sessions]));
 	return v;
 }
 
@@ -466,6 +468,7 @@ begin_moves(struct clc *c, struct mover *m, size_t n, const struct inv_site *to,
 		}
 		vm->drain_min_ms = p->drain_min_ms;
 		vm->drain_max_ms = p->drain_max_ms;
+		vm->sessions = p->sessions;
 	}
 	return state_commit(&c->state, e);
 }

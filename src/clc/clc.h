@@ -27,6 +27,7 @@ int clc_create(struct clc *c, const struct create_params *p, struct err *e);
 struct move_params {
 	const char *to;
 	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = as the router has it */
+	int sessions;			     /* enum session_policy; below 0: not said */
 };
 
 /* All of them, told to the new router in as few transactions as fit. */

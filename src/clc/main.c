@@ -31,7 +31,7 @@ enum opt { /* bits: which options a command takes */
 	O_TO = 1 << 4,
 	O_FROM = 1 << 5,
 	O_ALL = 1 << 6,
-	O_DRAIN = 1 << 7,
+	O_OLD = 1 << 7,
 	O_ROUTER = 1 << 8,
 	O_VIA = 1 << 9,
 	O_IF_REVISION = 1 << 10,
@@ -40,7 +40,7 @@ enum opt { /* bits: which options a command takes */
 
 struct args {
 	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision, *batch;
-	json_t *drain; /* {"drain-min": text, "drain-max": text} */
+	json_t *old; /* {"drain-min": text, "drain-max": text, "sessions": text} */
 	unsigned int given;
 	bool all, json;
 	char **words;
@@ -71,21 +71,20 @@ static int cmd_sync(struct clc *c, const struct args *a, json_t **out, struct er
 static int cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_watch(struct clc *c, const struct args *a, json_t **out, struct err *e);
 
+#define OLD_USAGE "[--drain-min TIME] [--drain-max TIME] [--sessions home|direct|cut]"
+
 static const struct command commands[] = {
 	{"create", 1, 1, O_SITE | O_SEGMENT | O_MAC | O_PRIVATE, O_SITE | O_SEGMENT, cmd_create,
 		"create VM --site SITE --segment SEGMENT [--mac MAC] [--private IP]",
 		"give a VM its addresses and register it at the site's router"},
-	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_DRAIN, O_TO, cmd_move,
-		"move VM... --to SITE | move --all --from SITE --to SITE  [--drain-min TIME] [--drain-max "
-		"TIME]",
+	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_OLD, O_TO, cmd_move,
+		"move VM... --to SITE | move --all --from SITE --to SITE  " OLD_USAGE,
 		"make the site's router the gateway of VMs that moved there"},
-	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_DRAIN, O_TO | O_FROM, cmd_evacuate,
-		"evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] [--drain-min TIME] "
-		"[--drain-max TIME]",
+	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_OLD, O_TO | O_FROM, cmd_evacuate,
+		"evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] " OLD_USAGE,
 		"move all VMs of a site, N at a time; Ctrl-C stops after a batch, and the command given "
 		"again goes on"},
-	{"prepare", 1, 1, O_TO | O_DRAIN, O_TO, cmd_prepare,
-		"prepare VM --to SITE [--drain-min TIME] [--drain-max TIME]",
+	{"prepare", 1, 1, O_TO | O_OLD, O_TO, cmd_prepare, "prepare VM --to SITE " OLD_USAGE,
 		"make the site's router ready for a VM that will move there"},
 	{"pause", 1, 1, 0, 0, cmd_pause, "pause VM",
 		"let the new router hold what comes for the VM, just before it is stopped to move"},
@@ -179,23 +178,26 @@ pick_named(struct clc *c, const struct args *a, struct clc_vm **vms, size_t *n, 
 	return 0;
 }
 
-struct drain {
+struct old {
 	uint64_t min_ms, max_ms;
+	int sessions;
 };
 
 static int
-read_drain(const json_t *given, struct move_params *p, struct err *e)
+read_old(const json_t *given, struct move_params *p, struct err *e)
 {
 	static const struct field fields[] = {
-		{"drain-min", F_DURATION, FIELD_UNSET, offsetof(struct drain, min_ms), 0,
+		{"drain-min", F_DURATION, FIELD_UNSET, offsetof(struct old, min_ms), 0,
 			UINT64_C(30) * 86400000, .help = "least time that old addresses work"},
-		{"drain-max", F_DURATION, FIELD_UNSET, offsetof(struct drain, max_ms), 0,
+		{"drain-max", F_DURATION, FIELD_UNSET, offsetof(struct old, max_ms), 0,
 			UINT64_C(30) * 86400000, .help = "most time that old addresses work"},
+		{"sessions", F_ENUM, FIELD_UNSET, offsetof(struct old, sessions),
+			.words = session_policy_words, .help = "what becomes of old sessions"},
 		{.name = NULL},
 	};
 	static const struct kind kind = {
-		"drain", sizeof(struct drain), fields, "how long old addresses live on"};
-	struct drain d = {0};
+		"old", sizeof(struct old), fields, "what becomes of old addresses and sessions"};
+	struct old d = {0};
 	struct faults f;
 	int rc;
 
@@ -208,6 +210,7 @@ read_drain(const json_t *given, struct move_params *p, struct err *e)
 		rc = err_set(e, EINVAL, "--drain-min is above --drain-max");
 	p->drain_min_ms = d.min_ms;
 	p->drain_max_ms = d.max_ms;
+	p->sessions = d.sessions;
 	return rc;
 }
 
@@ -239,7 +242,7 @@ cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	if (rc == 0 && a->all && a->from == NULL)
 		rc = err_set(e, EINVAL, "move --all needs --from SITE");
 	if (rc == 0)
-		rc = read_drain(a->drain, &p, e);
+		rc = read_old(a->old, &p, e);
 	if (rc == 0)
 		rc = a->all ? pick_all(c, a->from, vms, &n) : pick_named(c, a, vms, &n, e);
 	for (size_t i = 0; rc == 0 && i < n; i++)
@@ -258,7 +261,7 @@ cmd_prepare(struct clc *c, const struct args *a, json_t **out, struct err *e)
 {
 	struct clc_vm *vm = need_vm(c, a->words[0], e);
 	struct move_params p = {.to = a->to};
-	int rc = vm == NULL ? e->code : read_drain(a->drain, &p, e);
+	int rc = vm == NULL ? e->code : read_old(a->old, &p, e);
 
 	if (rc == 0)
 		rc = clc_prepare(c, vm, &p, e);
@@ -388,7 +391,7 @@ cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	if (rc == 0 && a->segment != NULL && inventory_segment(c->inv, a->segment) == NULL)
 		rc = err_set(e, ENOENT, "no segment %s in the inventory", a->segment);
 	if (rc == 0)
-		rc = read_drain(a->drain, &x.move, e);
+		rc = read_old(a->old, &x.move, e);
 	if (rc != 0)
 		return rc;
 	signal(SIGINT, stop);
@@ -635,6 +638,7 @@ static const struct option long_options[] = {
 	{"all", no_argument, NULL, 7},
 	{"drain-min", required_argument, NULL, 8},
 	{"drain-max", required_argument, NULL, 8},
+	{"sessions", required_argument, NULL, 8},
 	{"router", required_argument, NULL, 9},
 	{"via", required_argument, NULL, 10},
 	{"if-revision", required_argument, NULL, 11},
@@ -652,7 +656,7 @@ take_option(struct args *a, int id, const char *name, const char *value)
 	if (id == 7)
 		a->all = true;
 	else if (id == 8)
-		json_object_set_new(a->drain, name, json_string(value));
+		json_object_set_new(a->old, name, json_string(value));
 	else
 		*at[id - 1] = value;
 }
@@ -716,7 +720,7 @@ dispatch(struct args *a)
 int
 main(int argc, char **argv)
 {
-	struct args a = {.conf = CONF_DEFAULT, .drain = json_object()};
+	struct args a = {.conf = CONF_DEFAULT, .old = json_object()};
 	int rc;
 
 	prctl(PR_SET_DUMPABLE, 0); /* no key in a core file */
@@ -728,6 +732,6 @@ main(int argc, char **argv)
 	log_set_level(LOG_WARN);
 	rc = parse(&a, argc, argv);
 	rc = rc == 0 ? dispatch(&a) : rc - 1;
-	json_decref(a.drain);
+	json_decref(a.old);
 	return rc;
 }

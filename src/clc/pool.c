@@ -323,6 +323,7 @@ clear_move(struct clc_vm *vm)
 	vm->to[0] = '\0';
 	vm->to_epoch = 0;
 	vm->drain_min_ms = vm->drain_max_ms = UINT64_MAX;
+	vm->sessions = -1;
 	vm->step = VM_ACTIVE;
 	vm->dirty = true;
 }

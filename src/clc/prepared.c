@@ -203,6 +203,7 @@ begin_prepare(struct clc *c, struct clc_vm *vm, const struct inv_site *to, const
 	}
 	vm->drain_min_ms = p->drain_min_ms;
 	vm->drain_max_ms = p->drain_max_ms;
+	vm->sessions = p->sessions;
 	vm->ended = ENDED_NONE;
 	return intend(c, vm, VM_PREPARED, e);
 }

@@ -45,6 +45,8 @@ static const struct field fields_vm[] = {
 		.help = "least time that old addresses work, as asked"},
 	{"drain-max", F_DURATION, FIELD_UNSET, AT(clc_vm, drain_max_ms), 0, UINT64_C(30) * 86400000,
 		.help = "most time that old addresses work, as asked"},
+	{"sessions", F_ENUM, FIELD_UNSET, AT(clc_vm, sessions), .words = session_policy_words,
+		.help = "what becomes of its old sessions, as asked"},
 	{"ended", F_ENUM, 0, AT(clc_vm, ended), .def = "none", .words = words_ended,
 		.help = "how its last prepared move ended"},
 	{"ended-epoch", F_INT, 0, AT(clc_vm, ended_epoch), 0, INT64_MAX, "0",

@@ -47,6 +47,7 @@ struct clc_vm {
 	uint64_t to_epoch;
 	struct list to_addresses;
 	uint64_t drain_min_ms, drain_max_ms; /* UINT64_MAX = as the router has it */
+	int sessions;			     /* enum session_policy, as asked; below 0: not said */
 	/* How the last prepared move ended, so that commit and abort may be given again. */
 	int ended; /* enum vm_ended */
 	uint64_t ended_epoch;

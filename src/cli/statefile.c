@@ -168,8 +168,8 @@ changes_of(const struct state_file *st)
 
 	for (size_t i = 0; i < st->vms.n; i++) {
 		const struct vm_move_params *vm = list_at(st->vms, const struct vm_move_params, i);
-		bool moved =
-			vm->old.n > 0 || vm->drain_min_ms != UINT64_MAX || vm->drain_max_ms != UINT64_MAX;
+		bool moved = vm->old.n > 0 || vm->drain_min_ms != UINT64_MAX ||
+			     vm->drain_max_ms != UINT64_MAX || vm->sessions >= 0;
 
 		json_array_append_new(
 			changes, json_pack("{s:s, s:o}", "method", moved ? "vm.move" : "vm.register",

@@ -325,7 +325,8 @@ sync_request(struct session *s, struct rpc_request *r, const char *method, json_
 		update(p, r, json_object_get(params, "vms"));
 	} else if (strcmp(method, "sync.done") == 0 && has_list(params, "drains", SIZE_MAX)) {
 		done_new(p, r, json_object_get(params, "drains"));
-	} else if (strcmp(method, "sync.count") == 0 && has_list(params, "globals", FWD_DRAINS_MAX)) {
+	} else if (strcmp(method, "sync.count") == 0 &&
+		   has_list(params, "globals", FWD_ADDRESSES_MAX + FWD_DRAINS_MAX)) {
 		plan_count(p, r, json_object_get(params, "globals"));
 	} else if (strcmp(method, "sync.moves") == 0 && has_list(params, "moves", CLAIMS_MAX)) {
 		departing_told(p, r, json_object_get(params, "moves"));

@@ -268,7 +268,10 @@ start_drains(struct core *c, const struct vm_state *old, const struct drain_time
 
 	for (unsigned int i = 0; i < old->fwd.n_addresses && rc == 0; i++) {
 		const struct fwd_address *a = &old->fwd.addresses[i];
-		struct fwd_drain d = {a->private_ip, a->global_ip, old->fwd.owner, a->since};
+		struct fwd_drain d = {.private_ip = a->private_ip,
+			.global_ip = a->global_ip,
+			.home = old->fwd.owner,
+			.since = a->since};
 		struct drain_time t = *time;
 
 		if (d.home == FWD_SELF) {
@@ -276,7 +279,7 @@ start_drains(struct core *c, const struct vm_state *old, const struct drain_time
 			t.max_at = now + t.max_ms;
 			t.quiet_at = now + SESSION_QUIET_MS;
 		}
-		rc = drain_add(s, &d, &t, f);
+		rc = home_lost(c, d.home) ? 0 : drain_add(s, &d, &t, f);
 	}
 	return rc;
 }
@@ -340,7 +343,9 @@ take_old(struct core *c, const struct takeover *t, struct vm_state *s, struct fa
 
 	for (size_t i = 0; i < t->p->old.n && rc == 0; i++) {
 		const struct vm_old *o = list_at(t->p->old, const struct vm_old, i);
-		struct fwd_drain d = {o->private_ip, o->global_ip, 0, age_of(t->known, o->global_ip)};
+		struct fwd_drain d = {.private_ip = o->private_ip,
+			.global_ip = o->global_ip,
+			.since = age_of(t->known, o->global_ip)};
 		struct drain_time time = t->time;
 
 		if (t->current && !is_news(c, t, o))
@@ -350,7 +355,7 @@ take_old(struct core *c, const struct takeover *t, struct vm_state *s, struct fa
 			break;
 		d.home = (uint8_t)router_index(c, o->router);
 		time.epoch = o->epoch ? o->epoch : s->epoch;
-		rc = drain_add(s, &d, &time, f);
+		rc = home_lost(c, d.home) ? 0 : drain_add(s, &d, &time, f);
 		if (rc == RPC_LIMIT && t->current) { /* what we know fills the room */
 			fail_clear(f);
 			return 0;
@@ -369,15 +374,22 @@ make_old(struct core *c, struct takeover *t, struct vm_state *s, struct fail *f)
 
 	t->current = known && known->now.epoch + 1 == s->epoch;
 	t->time.epoch = s->epoch;
-	if (vm_live(known)) {
+	if (vm_live(known))
 		vm_keep_ages(&known->now, s);
+	if (t->p->sessions == SESSIONS_CUT) /* nothing is old, so nothing drains */
+		return 0;
+	if (vm_live(known))
 		rc = keep_drains(&known->now, s, f);
-	}
 	if (rc == 0 && !t->current)
 		rc = take_old(c, t, s, f);
 	if (rc == 0 && vm_live(known))
 		rc = start_drains(c, &known->now, &t->time, s, f);
-	return rc == 0 && t->current ? take_old(c, t, s, f) : rc;
+	if (rc == 0 && t->current)
+		rc = take_old(c, t, s, f);
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		s->fwd.drains[i].direct =
+			t->p->sessions == SESSIONS_DIRECT && s->fwd.drains[i].home != FWD_SELF;
+	return rc;
 }
 
 int

@@ -44,11 +44,15 @@ vm_change(struct core *c, const struct vm_state *s)
 	json_t *addresses = json_array(), *old = old_json(c, s);
 	json_t *p = json_pack("{s:s, s:s, s:I, s:o}", "segment", segment_at(c, s->fwd.segment)->name, "mac",
 		mac_format(&s->fwd.mac, mac), "epoch", (json_int_t)s->epoch, "addresses", addresses);
-	bool moved = json_array_size(old) > 0;
+	bool moved = json_array_size(old) > 0, direct = false;
 
 	for (unsigned int i = 0; i < s->fwd.n_addresses; i++)
 		json_array_append_new(addresses,
 			address_json(s->fwd.addresses[i].private_ip, s->fwd.addresses[i].global_ip));
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		direct |= s->fwd.drains[i].direct;
+	if (direct)
+		json_object_set_new(p, "sessions", json_string("direct"));
 	if (moved) {
 		json_object_set_new(p, "drain-min", json_integer((json_int_t)s->drain[0].min_ms));
 		json_object_set_new(p, "drain-max", json_integer((json_int_t)s->drain[0].max_ms));

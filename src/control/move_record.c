@@ -37,6 +37,15 @@ move_late(struct core *c, const struct move *m, const struct move_now *now)
 	return now->late + (to > now->late_from ? to - now->late_from : 0);
 }
 
+uint64_t
+move_cut(struct core *c, ip4 global)
+{
+	uint64_t n = 0;
+
+	env_call(c->env, fwd_sessions, global, &n);
+	return n;
+}
+
 /* ---- how long it took ---- */
 
 static void

@@ -35,6 +35,7 @@ set_counts(json_t *v, const struct move_now *now, uint64_t late)
 	json_object_set_new(v, "released", json_integer((json_int_t)now->released));
 	json_object_set_new(v, "dropped", json_integer((json_int_t)now->dropped));
 	json_object_set_new(v, "listed", json_integer((json_int_t)now->sessions));
+	json_object_set_new(v, "cut", json_integer((json_int_t)now->cut));
 	json_object_set_new(v, "forwarded-late", json_integer((json_int_t)late));
 }
 
@@ -214,6 +215,7 @@ load_now(struct move_now *n, const json_t *v)
 	n->released = count(v, "released");
 	n->dropped = count(v, "dropped");
 	n->sessions = count(v, "listed");
+	n->cut = count(v, "cut");
 	n->late = count(v, "forwarded-late");
 }
 

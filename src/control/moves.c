@@ -209,6 +209,23 @@ end_drain(struct core *c, const struct move *m, struct move_now *n, const char *
 	end(c, n, MOVE_DONE, reason);
 }
 
+/* Nothing drains: had the VM addresses that end, and with them its sessions? */
+static const char *
+ends_at_once(struct core *c, const struct vm_state *old, const struct vm_state *now, struct move_now *n)
+{
+	const char *why = "";
+
+	for (unsigned int i = 0; old && !old->deleted && i < old->fwd.n_addresses; i++) {
+		const struct fwd_address *a = &old->fwd.addresses[i];
+
+		if (!a->global_ip || vm_has_home(now, a->private_ip, a->global_ip))
+			continue;
+		why = "cut";
+		n->cut += n->from == FWD_SELF ? move_cut(c, a->global_ip) : 0;
+	}
+	return why;
+}
+
 /* From `old`, NULL: nobody knows whose the VM was. */
 static void
 commit(struct core *c, const struct move *m, const struct vm_state *old, const struct vm_state *now,
@@ -227,7 +244,7 @@ commit(struct core *c, const struct move *m, const struct vm_state *old, const s
 	if (n->from == FWD_SELF && old)
 		move_begin_late(c, m, old, n);
 	if (!drains_epoch(now, m->epoch))
-		end_drain(c, m, n, "");
+		end_drain(c, m, n, ends_at_once(c, old, now, n));
 }
 
 static bool
@@ -271,6 +288,15 @@ follow_active(struct core *c, struct move *m, const struct vm_state *now)
 	move_set(c, m, &n);
 }
 
+static bool
+drains_global(const struct vm_state *s, ip4 global, uint64_t epoch)
+{
+	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
+		if (s->fwd.drains[i].global_ip == global && s->drain[i].epoch == epoch)
+			return true;
+	return false;
+}
+
 /* Why an old address drains no more. Who is its home is told so by the VM's owner, who was asked to finish it. */
 static const char *
 over_why(const struct core *c, const struct move *m, const struct vm_state *now, ip4 global)
@@ -289,12 +315,18 @@ follow_drains(struct core *c, const struct vm_obj *o, const struct vm_state *old
 	struct move *m;
 
 	for (unsigned int i = 0; i < old->fwd.n_drains; i++) {
-		m = drains_epoch(&o->now, old->drain[i].epoch) ? NULL
-							       : move_find(c, &o->key, old->drain[i].epoch);
+		const struct fwd_drain *d = &old->fwd.drains[i];
+
+		if (drains_global(&o->now, d->global_ip, old->drain[i].epoch))
+			continue;
+		m = move_find(c, &o->key, old->drain[i].epoch);
 		if (!m || m->now.state != MOVE_DRAINING)
 			continue;
 		n = m->now;
-		end_drain(c, m, &n, over_why(c, m, &o->now, old->fwd.drains[i].global_ip));
+		if ((d->home == FWD_SELF || home_lost(c, d->home)) && !vm_has_global(&o->now, d->global_ip))
+			n.cut += move_cut(c, d->global_ip);
+		if (!drains_epoch(&o->now, m->epoch))
+			end_drain(c, m, &n, over_why(c, m, &o->now, d->global_ip));
 		move_set(c, m, &n);
 	}
 }
@@ -457,6 +489,7 @@ moves_start(struct core *c)
 	resume(c, m);
 	moves_trim(c);
 	handover_start(c);
+	homes_start(c);
 }
 
 void
@@ -467,6 +500,7 @@ moves_init(struct core *c)
 	evidence_init(c);
 	arriving_init(c);
 	departing_init(c);
+	homes_init(c);
 }
 
 void
@@ -484,5 +518,6 @@ moves_fini(struct core *c)
 	evidence_fini(c);
 	arriving_fini(c);
 	plan_fini(c);
+	homes_fini(c);
 	departing_fini(c);
 }

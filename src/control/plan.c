@@ -48,6 +48,28 @@ draining_json(struct core *c, const struct vm_state *now)
 	return v;
 }
 
+/* Those that work no more from the switch on, and with them their sessions. */
+static json_t *
+ended_json(struct core *c, const struct vm_state *old, const struct vm_state *now)
+{
+	json_t *v = json_array();
+
+	for (unsigned int i = 0; old && !old->deleted && i < old->fwd.n_addresses; i++) {
+		const struct fwd_address *a = &old->fwd.addresses[i];
+
+		if (a->global_ip && !vm_has_home(now, a->private_ip, a->global_ip))
+			json_array_append_new(
+				v, address_json(c, a->private_ip, a->global_ip, old->fwd.owner));
+	}
+	for (unsigned int i = 0; old && !old->deleted && i < old->fwd.n_drains; i++) {
+		const struct fwd_drain *d = &old->fwd.drains[i];
+
+		if (!vm_has_home(now, d->private_ip, d->global_ip))
+			json_array_append_new(v, address_json(c, d->private_ip, d->global_ip, d->home));
+	}
+	return v;
+}
+
 /* ---- steps ---- */
 
 static void
@@ -156,10 +178,10 @@ plan_tell(
 
 	move_id(c, &key, now->epoch, id);
 	json_object_set_new(result, "plan",
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id", id, "from", router_name(c, from), "to",
-			router_name(c, FWD_SELF), "gateway", router_name(c, FWD_SELF), "live",
-			live_json(c, now), "draining", draining_json(c, now), "steps",
-			steps_json(c, from, now, prepared)));
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "id", id, "from", router_name(c, from),
+			"to", router_name(c, FWD_SELF), "gateway", router_name(c, FWD_SELF), "live",
+			live_json(c, now), "draining", draining_json(c, now), "ended",
+			ended_json(c, old, now), "steps", steps_json(c, from, now, prepared)));
 }
 
 /* ---- how many sessions: the old router is asked ---- */
@@ -190,28 +212,28 @@ call_late(void *arg)
 	call_end(arg);
 }
 
-/* Of a result with a plan: what it says of the addresses that drain at this router. */
+/* Of a result with a plan: what it says of the old addresses of this router. */
 static json_t *
-draining_at(const json_t *result, const char *router)
+old_at(const json_t *result, const char *router)
 {
+	static const char *const lists[] = {"draining", "ended"};
 	json_t *at = json_array(), *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(json_object_get(result, "plan"), "draining"), i, one)
-	{
-		if (strcmp(json_string_value(json_object_get(one, "router")), router) == 0)
+	for (unsigned int k = 0; k < 2; k++)
+		json_array_foreach(json_object_get(json_object_get(result, "plan"), lists[k]), i,
+			one) if (strcmp(json_string_value(json_object_get(one, "router")), router) == 0)
 			json_array_append(at, one);
-	}
 	return at;
 }
 
 static void
-set_sessions(const json_t *draining, const json_t *sessions)
+set_sessions(const json_t *old, const json_t *sessions)
 {
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(draining, i, one)
+	json_array_foreach(old, i, one)
 	{
 		json_t *n = json_array_get(sessions, i);
 
@@ -238,7 +260,7 @@ counted(void *arg, int code, json_t *v)
 }
 
 static void
-ask(struct peer *p, json_t *draining_stolen, json_t *result, struct rpc_request *request)
+ask(struct peer *p, json_t *old_stolen, json_t *result, struct rpc_request *request)
 {
 	struct core *c = p->core;
 	struct plan_call *w = zalloc(sizeof(*w));
@@ -246,9 +268,8 @@ ask(struct peer *p, json_t *draining_stolen, json_t *result, struct rpc_request 
 	json_t *globals = json_array(), *one;
 	size_t i;
 
-	json_array_foreach(draining_stolen, i, one)
-		json_array_append(globals, json_object_get(one, "global"));
-	r->answer = draining_stolen;
+	json_array_foreach(old_stolen, i, one) json_array_append(globals, json_object_get(one, "global"));
+	r->answer = old_stolen;
 	*w = (struct plan_call){.core = c, .request = request, .result = result, .serial = r->serial};
 	w->timer = timer_new(c, call_late, w);
 	timer_set(c, w->timer, WAIT_MS);
@@ -266,13 +287,13 @@ plan_answer(struct core *c, json_t *result, struct rpc_request *r)
 	const char *from = json_string_value(json_object_get(json_object_get(result, "plan"), "from"));
 	int router = from ? router_index(c, from) : FWD_SELF;
 	struct peer *p = router > FWD_SELF ? &c->peers[router - 1] : NULL;
-	json_t *draining = p && p->session ? draining_at(result, from) : NULL;
+	json_t *old = p && p->session ? old_at(result, from) : NULL;
 
-	if (json_array_size(draining) > 0) {
-		ask(p, draining, result, r);
+	if (json_array_size(old) > 0) {
+		ask(p, old, result, r);
 		return;
 	}
-	json_decref(draining);
+	json_decref(old);
 	rpc_reply(r, result);
 }
 

@@ -191,6 +191,7 @@ struct move_now {      /* what transactions change of it, by move_set() */
 	int64_t at[MOVE_TIMES]; /* wall clock; 0 = not */
 	uint64_t asked_us; /* clock of microseconds: when its commit was asked for, or its VM was heard */
 	uint64_t held, released, dropped, sessions;
+	uint64_t cut; /* at the home of its old addresses: sessions that were noted when these ended */
 	/* At the old router: packets for the VM that it has sent on since the pause, or the commit, counted up to
 	 * this number of all (fwd_traffic.to_packets). */
 	uint64_t late, late_from;
@@ -367,6 +368,7 @@ struct peer {
 	uint64_t took_at;	    /* boot clock: it had all of ours then; 0 = not since it came up */
 	uint64_t revision;	    /* the highest that it told of itself */
 	uint64_t stale_since;	    /* boot clock; 0 = its VMs are as it says */
+	bool home_ended;	    /* it is lost, and what drained there has ended: homes.c */
 	size_t claims_wait;	    /* of its updates, not applied yet */
 	unsigned int questions;	    /* of its own, that wait for what waits already */
 	bool overrun;		    /* some were refused for that */
@@ -448,7 +450,7 @@ struct core {
 	/* moves */
 	struct env_timer *drain_timer, *probe_timer, *hint_timer;
 	struct vm_obj *draining, *hinted, *departing;
-	struct env_timer *arriving_timer, *departing_timer;
+	struct env_timer *arriving_timer, *departing_timer, *homes_timer;
 	bool arriving_on, departing_on; /* they run */
 	bool moves_due, departures_end; /* a transaction that ends some is on its way */
 	struct pause_call *pauses;
@@ -708,6 +710,8 @@ move_begun(const struct move_now *n)
 	return n && (n->state == MOVE_DRAINING || n->state == MOVE_DONE);
 }
 
+/* Sessions that end with an address of ours: those that are noted. */
+uint64_t move_cut(struct core *c, ip4 global);
 /* At the old router, when it begins: what comes for the VM from its pause on, or else from now on, comes late. */
 void move_begin_late(struct core *c, const struct move *m, const struct vm_state *old, struct move_now *n);
 /* So many packets did. */
@@ -723,6 +727,13 @@ void move_note_waits(struct core *c, struct move *m);
 void move_note_released(struct core *c, struct move *m);
 json_t *move_times_shown(struct core *c);
 void move_show_call(struct session *s, struct rpc_request *r, const void *params);
+
+/* ---- homes.c: old addresses whose home is lost ---- */
+
+void homes_init(struct core *c);
+void homes_start(struct core *c); /* after the load */
+void homes_fini(struct core *c);
+bool home_lost(struct core *c, uint8_t router); /* and its old addresses are to be given up */
 
 /* ---- plan.c: what a move will do, told before ---- */
 

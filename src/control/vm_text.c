@@ -188,6 +188,7 @@ drains_to_api(struct core *c, const struct vm_state *s, struct whole_vm *w)
 			.global_ip = d->global_ip,
 			.epoch = t->epoch,
 			.since = d->since,
+			.direct = d->direct,
 			.min_ms = t->min_ms,
 			.max_ms = t->max_ms,
 			.left_min_ms = own ? drain_left(c, t->min_at) : t->min_ms,
@@ -244,7 +245,11 @@ drains_from_api(struct core *c, const struct vm *vm, struct vm_state *s)
 
 		if (home < 0 || n == FWD_DRAINS_MAX)
 			continue; /* a router that left the group translates nothing */
-		s->fwd.drains[n] = (struct fwd_drain){d->private_ip, d->global_ip, (uint8_t)home, d->since};
+		s->fwd.drains[n] = (struct fwd_drain){.private_ip = d->private_ip,
+			.global_ip = d->global_ip,
+			.home = (uint8_t)home,
+			.direct = d->direct,
+			.since = d->since};
 		s->drain[n] =
 			(struct drain_time){.epoch = d->epoch, .min_ms = d->min_ms, .max_ms = d->max_ms};
 		if (home == FWD_SELF) {

@@ -87,6 +87,16 @@ vm_home_router(const struct vm_rec *r, rte_be32_t ip, rte_be32_t global)
 	return VM_NO_HOME;
 }
 
+/* We own the VM, and translate what it sends by this old address, though its home is another router. */
+static inline bool
+vm_sends_direct(const struct vm_rec *r, rte_be32_t ip, rte_be32_t global)
+{
+	for (uint8_t i = 0; r->owner == ROUTER_SELF && i < r->n_drains; i++)
+		if (r->drains[i].ip == ip && r->drains[i].global == global)
+			return r->drains[i].direct;
+	return false;
+}
+
 /* The private address that this router translates a global one to, or 0. */
 static inline rte_be32_t
 vm_private_here(const struct vm_rec *r, rte_be32_t global)

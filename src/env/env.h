@@ -66,6 +66,7 @@ struct fwd_address {
 struct fwd_drain {
 	ip4 private_ip, global_ip;
 	uint8_t home; /* router index that translates it */
+	bool direct;  /* what the VM sends by it, its owner translates and sends itself */
 	uint64_t since;
 };
 

@@ -113,6 +113,7 @@ vm_record(const struct fwd_vm *v, struct vm_rec *r)
 		r->drains[i].ip = rte_cpu_to_be_32(v->drains[i].private_ip);
 		r->drains[i].global = rte_cpu_to_be_32(v->drains[i].global_ip);
 		r->drains[i].home = v->drains[i].home;
+		r->drains[i].direct = v->drains[i].direct;
 	}
 }
 

@@ -66,7 +66,7 @@ an_address_that_a_peer_translates_is_not_answered_for(void **state)
 	(void)state;
 	vm(.mac = MAC_VM(66), .seg = SEG1, .owner = R_Y, .location = R_Y, .att = ATT_ANY, .n_addresses = 1,
 		.addresses = {{PRIVATE(66), GLOBAL(66)}}, .n_drains = 1,
-		.drains = {{PRIVATE(66), GLOBAL(67), R_Z, {0}}});
+		.drains = {{.ip = PRIVATE(66), .global = GLOBAL(67), .home = R_Z}});
 	burst(WAN0, ask(GLOBAL(66)), ask(GLOBAL(67)));
 	expect_drop(DROP_ARP_CONSUMED, 2);
 }

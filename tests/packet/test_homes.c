@@ -50,26 +50,17 @@ vm_chain(uint8_t owner, uint8_t n_drains, const struct vm_rec_drain *drains)
 #define chain(owner, ...)                                                                                 \
 	vm_chain(owner, sizeof((const struct vm_rec_drain[]){__VA_ARGS__}) / sizeof(struct vm_rec_drain), \
 		(const struct vm_rec_drain[]){__VA_ARGS__})
-#define DRAIN_X                             \
-	{                                   \
-		PRIVATE(5), GLOBAL(5), R_X, \
-		{                           \
-			0                   \
-		}                           \
+#define DRAIN_X                                                    \
+	{                                                          \
+		.ip = PRIVATE(5), .global = GLOBAL(5), .home = R_X \
 	}
-#define DRAIN_Y                               \
-	{                                     \
-		PRIVATE(5), GLOBAL_Y(5), R_Y, \
-		{                             \
-			0                     \
-		}                             \
+#define DRAIN_Y                                                      \
+	{                                                            \
+		.ip = PRIVATE(5), .global = GLOBAL_Y(5), .home = R_Y \
 	}
-#define DRAIN_Z                               \
-	{                                     \
-		PRIVATE(5), GLOBAL_Z(5), R_Z, \
-		{                             \
-			0                     \
-		}                             \
+#define DRAIN_Z                                                      \
+	{                                                            \
+		.ip = PRIVATE(5), .global = GLOBAL_Z(5), .home = R_Z \
 	}
 
 /* ---- the new router: what the VM sends ---- */
@@ -94,6 +85,37 @@ new_router_carries_tcp_that_it_does_not_know_to_the_oldest_home(void **state)
 	burst(DC0, tcp(BY_VM(5), OUT));
 	expect_tunnel(R_Y, SEG1, CARRIED(tcp)); /* unchanged: the home takes the TTL */
 	KEY_IS(IPPROTO_TCP, GLOBAL_Y(5));
+}
+
+#define DIRECT(drain)                                                                            \
+	{                                                                                        \
+		.ip = PRIVATE(5), .global = GLOBAL_##drain(5), .home = R_##drain, .direct = true \
+	}
+
+static void
+new_router_sends_old_sessions_itself_by_their_old_address_where_that_is_direct(void **state)
+{
+	(void)state;
+	chain(R_X, DIRECT(Y), DRAIN_Z);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	LEAVES(tcp, GLOBAL_Y(5));
+	KEY_IS(IPPROTO_TCP, GLOBAL_Y(5));
+	burst(DC0, tcp(BY_VM(5), .dst = USER, .sport = 1001, .dport = 80, .flags = SYN));
+	expect_frame(WAN0,
+		tcp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1001, .dport = 80, .flags = SYN, ROUTED));
+	burst(WAN0, from_tunnel(R_Z, SEG1, udp(BY_RZ(.ttl = 63)))); /* of the home that is not direct */
+	REACHES(udp, .ttl = 63);
+	burst(DC0, udp(BY_VM(5), OUT));
+	expect_tunnel(R_Z, SEG1, CARRIED(udp));
+}
+
+static void
+who_does_not_own_the_vm_sends_nothing_direct(void **state)
+{
+	(void)state;
+	chain(R_Z, DIRECT(Y), DRAIN_X);
+	burst(DC0, tcp(BY_VM(5), OUT));
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
 }
 
 static void
@@ -1074,6 +1096,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		net_test(new_router_sends_a_session_that_the_vm_opens_by_the_live_address),
 		net_test(new_router_carries_tcp_that_it_does_not_know_to_the_oldest_home),
+		net_test(new_router_sends_old_sessions_itself_by_their_old_address_where_that_is_direct),
+		net_test(who_does_not_own_the_vm_sends_nothing_direct),
 		net_test(new_router_sends_others_that_it_does_not_know_by_the_live_address),
 		net_test(new_router_carries_a_session_noted_from_its_home_to_it),
 		net_test(new_router_carries_an_echo_reply_to_the_home_of_its_request),

@@ -350,7 +350,7 @@ a_frame_to_the_gateway_that_a_peer_carried_here_is_not_carried_on_by_a_third_rou
 	(void)state;
 	vm(.mac = MAC_VM(5), .seg = SEG1, .owner = R_Z, .location = R_Z, .att = ATT_ANY, .n_addresses = 1,
 		.addresses = {{PRIVATE(5), GLOBAL_Z(5)}}, .n_drains = 1,
-		.drains = {{PRIVATE(5), GLOBAL_Y(5), R_Y, {0}}});
+		.drains = {{.ip = PRIVATE(5), .global = GLOBAL_Y(5), .home = R_Y}});
 	burst(WAN0,
 		from_tunnel(
 			R_Y, SEG1, udp(.smac = MAC_VM(5), .dmac = MAC_GW, .src = PRIVATE(5), .dst = USER)),
@@ -396,7 +396,7 @@ only_the_owner_notes_homes_from_what_peers_routed(void **state)
 	(void)state; /* a third router: the VM went from R_Y to R_Z */
 	vm(.mac = MAC_VM(5), .seg = SEG1, .owner = R_Z, .location = R_Z, .att = ATT_ANY, .n_addresses = 1,
 		.addresses = {{PRIVATE(5), GLOBAL_Z(5)}}, .n_drains = 1,
-		.drains = {{PRIVATE(5), GLOBAL_Y(5), R_Y, {0}}});
+		.drains = {{.ip = PRIVATE(5), .global = GLOBAL_Y(5), .home = R_Y}});
 	burst(WAN0, from_tunnel(R_Y, SEG1, f));
 	memcpy(f.b + 6, &MAC_GW, 6);
 	expect_frame(DC0, f);

@@ -53,11 +53,15 @@ def move(c, args):
     return {'vms': [c.state.vms[n] for n in names if n in c.state.vms]}
 
 
+def policy(args):
+    """What a move shall make of old addresses and sessions."""
+    return {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max), ('sessions', args.sessions)) if v}
+
+
 def move_some(c, names, args, used):
     """As one transaction."""
     leaving = [c.vm(n) for n in names if c.vm(n)['site'] != args.to]
-    drain = {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max)) if v}
-    c.state.store(*[moved(c, vm, args.to, drain, used) for vm in leaving])
+    c.state.store(*[moved(c, vm, args.to, policy(args), used) for vm in leaving])
     pending = [c.vm(n) for n in names if c.vm(n)['todo'] and c.vm(n)['site'] == args.to]
     if pending:
         c.tell(pending)
@@ -109,8 +113,7 @@ def prepare(c, args):
         raise Refused(f"VM {args.vm} is at {vm['site']}; {vm['todo'] or (plan and 'prepared for ' + plan['site']) or 'nothing to do'}")
     if not plan:
         c.release()
-        drain = {k: v for k, v in (('drain-min', args.drain_min), ('drain-max', args.drain_max)) if v}
-        plan = moved(c, {**vm, 'epoch': max(vm['epoch'], vm.get('aborted', 0))}, args.to, drain, c.in_use(to['router']))
+        plan = moved(c, {**vm, 'epoch': max(vm['epoch'], vm.get('aborted', 0))}, args.to, policy(args), c.in_use(to['router']))
     return prepared.prepare(c, vm, plan)
 
 
@@ -253,18 +256,17 @@ def parser():
             sub.add_argument(*flags.split(), **options)
 
     site = {'metavar': 'SITE'}
+    old = (('--drain-min', {'type': duration}), ('--drain-max', {'type': duration}),
+           ('--sessions', {'choices': ('home', 'direct', 'cut')}))
     command('create', create, ('vm', {}), ('--site', {**site, 'required': True}), ('--segment', {'required': True}), ('--mac', {}),
             ('--private', {'metavar': 'IP'}))
     command('move', move, ('vms', {'nargs': '*', 'metavar': 'VM'}), ('--to', {**site, 'required': True}),
-            ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), ('--drain-min', {'type': duration}),
-            ('--drain-max', {'type': duration}))
+            ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), *old)
     command('evacuate', evacuate, ('--from', {**site, 'dest': 'source', 'required': True}), ('--to', {**site, 'required': True}),
-            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), ('--drain-min', {'type': duration}),
-            ('--drain-max', {'type': duration}))
+            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), *old)
     command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
             ('--if-revision', {'type': int, 'metavar': 'N'}))
-    command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), ('--drain-min', {'type': duration}),
-            ('--drain-max', {'type': duration}))
+    command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), *old)
     for name, run in (('pause', pause), ('commit', commit), ('abort', abort), ('delete', delete)):
         command(name, run, ('vm', {}))
     for name, run in (('list', listing), ('release', release), ('sync', sync)):

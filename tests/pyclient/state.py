@@ -4,7 +4,7 @@
 A VM is {'name', 'segment', 'mac', 'site', 'epoch', 'addresses': [{'private', 'global'}],
          'held': [{'private', 'global', 'router', 'epoch'}],       old global addresses that their home may still translate
          'todo': None or 'register', 'move', 'unregister',         stored before the router is told, cleared after
-         'drain': {'drain-min', 'drain-max'},                      of the move under way
+         'drain': {'drain-min', 'drain-max', 'sessions'},          of the move under way
          'plan', 'ending', 'aborted'}                              of a prepared move (prepared.py), left out where there was none
 """
 import fcntl

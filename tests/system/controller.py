@@ -136,7 +136,8 @@ with case('move is told to the new router, and the old address is not given away
 
 with case('a VM that returns gets its draining address back'):
     before = glob(d)
-    ask('move', 'd', '--to', 'y', '--drain-min', '1m', '--drain-max', '1m')
+    ask('move', 'd', '--to', 'y', '--drain-min', '1m', '--drain-max', '1m', '--sessions', 'direct')
+    wait_for('the new router sends old sessions itself', lambda: [g['direct'] for g in at(y, d)['drains']] == [True], 5)
     d = ask('move', 'd', '--to', 'x', '--drain-min', '1m', '--drain-max', '1m')['vms'][0]
     expect(glob(d) == before and d['epoch'] == 3, f'{d}')
     settle()

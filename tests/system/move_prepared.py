@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
 from lab import until, wait_for
-from measure import Sessions, expect_near, near, new_session_rtt, wait_owner
+from measure import Sessions, expect_near, near, new_session_rtt, path_of, resume, vm_globals, wait_owner
 from router import RpcError
 from sites import SITES, USER, VM, VM_MAC, PerSite, Sites
 
@@ -81,8 +81,8 @@ class World:
     def at(self, site, method, **params):
         return self.r[site].call(method, segment='blue', mac=VM_MAC, **params)
 
-    def prepare(self, to):
-        return self.at(to, 'move.prepare', addresses=self.addresses(to), **{'drain-min': '1h', 'drain-max': '2h'})['epoch']
+    def prepare(self, to, **more):
+        return self.at(to, 'move.prepare', addresses=self.addresses(to), **{'drain-min': '1h', 'drain-max': '2h'}, **more)['epoch']
 
     def move_row(self, at, epoch):
         return next(m for m in self.r[at].rows('moves') if m['mac'] == VM_MAC and m['epoch'] == epoch)
@@ -122,10 +122,10 @@ class World:
             return e.data
         raise AssertionError(f'{method} was not refused')
 
-    def move(self, to, arrives=False, announce=True):
+    def move(self, to, arrives=False, announce=True, **more):
         """A whole move, in the order of its steps. Returns its record."""
         self.begin()
-        epoch = self.prepare(to)
+        epoch = self.prepare(to, **more)
         answer = self.at(to, 'move.pause', epoch=epoch)
         expect(answer['old-router'] == 'ready', f'{answer}')
         self.stop()
@@ -188,6 +188,36 @@ def silent(w, what):
         w.sessions.vm.call('pause', paused=False)
 
 
+def policies(w):
+    """Ends the sessions of a world that begins and ends at Y."""
+    def ways():
+        return (path_of(w.lab, w.sessions.user_flow, 'q', 'user', 'VM'), path_of(w.lab, w.sessions.user_flow, 'a', 'VM', 'user'))
+
+    with case('sessions home: what the VM sends in an old session goes through the old router'):
+        expect(ways() == ('user > R_X = R_Y > VM', 'VM > R_Y = R_X > user'), f'{ways()}')
+
+    with case('sessions direct: it leaves the near router by the old address, where the providers let it out; nothing is lost'):
+        w.lab.sh('wan', 'for i in all x y; do echo 0 >/proc/sys/net/ipv4/conf/$i/rp_filter; done')
+        w.move('x')
+        w.move('y', sessions='direct')
+        expect(ways() == ('user > R_X = R_Y > VM', 'VM > R_Y > user'), f'{ways()}')
+
+    with case('sessions cut: they end with the move, the old address is free at once, and new ones work'):
+        w.move('x')
+        epoch = w.prepare('y', sessions='cut')
+        w.at('y', 'move.pause', epoch=epoch)
+        w.stop()
+        w.commit('y', epoch)
+        w.go_on('y')
+        wait_for('it is free', lambda: all(vm_globals(w.r[s], VM_MAC) == ([AT['y']], []) for s in 'xy'), 5)
+        dead = w.sessions.exercise(patience=0)
+        expect(all(dead.values()), f'{dead}')
+        row = w.move_row('x', epoch)
+        expect((row['state'], row['reason']) == ('done', 'cut') and row['cut'] >= len(dead), f'{row}')
+        rtt = wait_for('a new session', lambda: new_session_rtt(w.lab, AT['y'], AT['y'], 2)[0], 5)
+        expect(near(rtt, RTT_MS['y'], 0.5), f'{rtt} ms')
+
+
 def dead_old_router(w, what):
     """The last of a world: one of its routers is gone."""
     with case(f'{what}: the old router is dead: prepared and committed all the same, and new sessions work at once'):
@@ -227,6 +257,7 @@ with case('without a pause what comes in the standstill is lost: the others coul
     lost = nat.sessions.user.call('stats')['flows']['udp']['lost']
     expect(lost >= RATE * STANDSTILL_S / 2, f'{lost} packets lost')
     print(f'   {lost} lost in {STANDSTILL_S} s')
+    resume(nat.sessions.user, nat.sessions.vm)
 
 with case('every session opened before all these moves is alive, byte for byte'):
     for each in nat.sessions.exercise().values():
@@ -236,6 +267,7 @@ with case('both routers account for every packet'):
     for router in (nat.r['x'], nat.r['y']):
         expect(router.imbalance() == 0, f'{router.name}: {router.imbalance()} packets')
 
+policies(nat)
 dead_old_router(nat, 'NAT')
 
 # ---- the other ways ----

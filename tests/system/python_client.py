@@ -391,10 +391,10 @@ with case('create, move, return and delete keep controller and routers in step, 
     a = created('a')
     expect(a == created('a'), 'the second time it is another')
     expect(a['addresses'][0]['private'] not in [f'10.1.0.{n}' for n in range(10, 60)], f'an address that is in use: {a}')
-    b = clc('move', 'a', '--to', 'y', '--drain-min', '1h', '--drain-max', '2h')['vms'][0]
+    b = clc('move', 'a', '--to', 'y', '--drain-min', '1h', '--drain-max', '2h', '--sessions', 'direct')['vms'][0]
     old = a['addresses'][0]['global']
     expect((b['epoch'], b['held'][0]['global'], b['todo']) == (2, old, None), f'{b}')
-    wait_for('the old router drains', lambda: (known_at(x, a['mac']) or {}).get('drains'))
+    wait_for('the old router drains', lambda: [d['direct'] for d in (known_at(x, a['mac']) or {}).get('drains', [])] == [True])
     expect(created('b')['addresses'][0]['global'] != old, f'{old} was given away')
     back = clc('move', 'a', '--to', 'x')['vms'][0]
     expect(back['addresses'] == a['addresses'] and back['epoch'] == 3, f'{back}')

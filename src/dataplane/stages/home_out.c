@@ -10,6 +10,7 @@
  *   others                               the live address; the oldest while the old routers' lists are open
  *   a later fragment                     as its first one, for which it waits a moment
  *
+ * What goes to a home elsewhere that is `direct` the owner translates itself: it leaves here, and only answers come through there.
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
  * what the owner carries to it; every other router carries to the owner.
  */
@@ -234,7 +235,7 @@ send_home(struct worker *w, struct rte_mbuf *m, rte_be32_t home, struct vec *nat
 		frag_note(w, m, home);
 	if (router == VM_NO_HOME) {
 		worker_drop(w, m, DROP_NAT_NO_GLOBAL);
-	} else if (router == ROUTER_SELF) {
+	} else if (router == ROUTER_SELF || vm_sends_direct(md->vm, ip4_hdr(m)->src_addr, home)) {
 		ip4_clamp(m, w->topo->segments[md->seg].mss);
 		md->nat_ip = home;
 		vec_add(nat_out, m);

@@ -36,8 +36,9 @@ struct vm_rec_address {
 
 struct vm_rec_drain {
 	rte_be32_t ip, global;
-	uint8_t home; /* router index that translates it */
-	uint8_t pad[3];
+	uint8_t home;	/* router index that translates it */
+	uint8_t direct; /* but what the VM sends by it, its owner translates and sends itself */
+	uint8_t pad[2];
 };
 
 /* addresses[i].global is older than all that drain for the same private address: the VM returned to it. */

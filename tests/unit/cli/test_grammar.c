@@ -235,8 +235,8 @@ completion_follows_the_tables(void **state)
 	expect_choices("", "s", "state show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");
-	expect_choices(
-		"vm move", "", "segment* mac* epoch addresses* drain-min drain-max old if-revision dry-run");
+	expect_choices("vm move", "",
+		"segment* mac* epoch addresses* drain-min drain-max sessions old if-revision dry-run");
 	expect_choices("vm move segment seg1", "dr", "drain-min drain-max dry-run");
 	expect_choices("route delete prefix 10.0.0.0/8", "", "if-revision dry-run <enter>");
 	expect_choices("route replace prefix 10.0.0.0/8 blackhole", "", "on off");

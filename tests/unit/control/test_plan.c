@@ -317,6 +317,236 @@ a_peer_counts_only_what_both_have(void **state)
 	world_free(w);
 }
 
+/* ---- what becomes of old sessions ---- */
+
+static json_t *
+with_sessions(const char *policy)
+{
+	json_t *v = move_params(vm_global(1, 1));
+
+	json_object_set_new(v, "sessions", json_string(policy));
+	return v;
+}
+
+static void
+do_move(struct node *r, const char *method, json_t *params)
+{
+	char *text = json_dumps(params, 0);
+
+	assert_int_equal(call(r, method, text), 0);
+	json_decref(params);
+	free(text);
+}
+
+static void
+assert_record(struct node *r, const char *reason, int64_t cut)
+{
+	json_t *v = get(r, "show.move", "{\"id\": \"tenant-a/52:54:00:00:00:01@2\"}");
+
+	assert_string_equal(json_string_value(json_object_get(v, "state")), "done");
+	assert_string_equal(json_string_value(json_object_get(v, "reason")), reason);
+	assert_int_equal(json_integer_value(json_object_get(v, "cut")), cut);
+	json_decref(v);
+}
+
+static bool
+freed(struct node *r, ip4 global)
+{
+	for (unsigned int i = 0; i < r->n_freed; i++)
+		if (r->freed[i] == global)
+			return true;
+	return false;
+}
+
+static void
+a_move_that_cuts_ends_old_sessions_at_the_switch_and_says_how_many(void **state)
+{
+	struct world *w = at_home(vm_global(0, 1));
+	json_t *p, *ended;
+
+	(void)state;
+	x(w)->sessions = 5;
+	do_move(y(w), "move.prepare", with_sessions("cut"));
+	world_run(w, 200);
+	p = plan(y(w), "move.commit", json_loads(KEY, 0, NULL));
+	ended = json_array_get(json_object_get(p, "ended"), 0);
+	assert_int_equal(json_array_size(json_object_get(p, "draining")), 0);
+	assert_string_equal(json_string_value(json_object_get(ended, "router")), "r-a");
+	assert_int_equal(json_integer_value(json_object_get(ended, "sessions")), 5);
+	assert_int_equal(call(y(w), "move.commit", KEY), 0);
+	hear(y(w));
+	world_run(w, 500);
+	assert_addresses(w, p);
+	assert_followed(w, p);
+	assert_int_equal(fwd_at(x(w), 1)->n_drains, 0);
+	assert_true(freed(x(w), vm_global(0, 1)));
+	assert_record(x(w), "cut", 5);
+	assert_record(y(w), "cut", 0);
+	assert_int_equal(vm_register(x(w), 2, 1, vm_global(0, 1)), 0); /* it is free at once */
+	world_run(w, 200);
+	assert_agreed(w, 2);
+	json_decref(p);
+	world_free(w);
+}
+
+static void
+a_move_that_cuts_ends_what_drains_of_moves_before(void **state)
+{
+	struct world *w = at_home(vm_global(0, 1));
+	json_t *params;
+
+	(void)state;
+	make(y(w), "vm.move", vm_global(1, 1));
+	world_run(w, 500);
+	assert_int_equal(fwd_at(x(w), 1)->n_drains, 1);
+	params = vm_register_params(1, 3, vm_global(0, 9));
+	json_object_set_new(params, "sessions", json_string("cut"));
+	do_move(x(w), "vm.move", params);
+	world_run(w, 500);
+	assert_int_equal(fwd_at(x(w), 1)->n_drains, 0);
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 0);
+	assert_true(freed(x(w), vm_global(0, 1)));
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
+a_drain_that_is_ended_says_how_many_sessions_that_cost(void **state)
+{
+	struct world *w = at_home(vm_global(0, 1));
+
+	(void)state;
+	make(y(w), "vm.move", vm_global(1, 1));
+	world_run(w, 500);
+	x(w)->sessions = 3;
+	assert_int_equal(call(y(w), "move.finish", KEY), 0);
+	world_run(w, 500);
+	assert_record(x(w), "finished", 3);
+	world_free(w);
+}
+
+static void
+a_direct_move_sends_old_sessions_itself_over_restarts_until_a_move_says_else(void **state)
+{
+	struct world *w = at_home(vm_global(0, 1));
+
+	(void)state;
+	do_move(y(w), "vm.move", with_sessions("direct"));
+	assert_true(fwd_at(y(w), 1)->drains[0].direct);
+	world_run(w, 500);
+	node_crash(y(w));
+	world_run(w, 100);
+	node_start(y(w));
+	world_run(w, MS(3));
+	assert_true(fwd_at(y(w), 1)->drains[0].direct);
+	assert_agreed(w, 2);
+	{
+		json_t *v = get(y(w), "state.export", "{}"),
+		       *change = json_array_get(json_object_get(v, "rows"), 0);
+
+		assert_string_equal(
+			json_string_value(json_object_get(json_object_get(change, "params"), "sessions")),
+			"direct");
+		json_decref(v);
+	}
+	assert_int_equal(vm_move(x(w), 1, 3, vm_global(0, 9), MS(10), MS(30)), 0);
+	world_run(w, 500);
+	for (unsigned int i = 0; i < fwd_at(x(w), 1)->n_drains; i++)
+		assert_false(fwd_at(x(w), 1)->drains[i].direct);
+	world_free(w);
+}
+
+/* ---- a home that is lost ---- */
+
+static struct world *
+with_lost_home(int policy)
+{
+	struct world *w = at_home(vm_global(0, 1));
+
+	y(w)->conf.drain.on_home_lost = policy;
+	y(w)->conf.drain.home_lost_after_ms = MS(60);
+	assert_int_equal(vm_move(y(w), 1, 2, vm_global(1, 1), HOUR, 24 * HOUR), 0);
+	world_run(w, 500);
+	node_crash(x(w));
+	return w;
+}
+
+static void
+sessions_of_a_home_that_is_away_wait_for_it(void **state)
+{
+	struct world *w = with_lost_home(HOME_LOST_WAIT);
+
+	(void)state;
+	world_run(w, HOUR);
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 1);
+	node_start(x(w));
+	world_run(w, MS(60));
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 1);
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
+sessions_of_a_home_that_is_lost_are_cut_after_the_configured_time(void **state)
+{
+	struct world *w = with_lost_home(HOME_LOST_CUT);
+
+	(void)state;
+	world_run(w, MS(55));
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 1);
+	y(w)->sessions = 4;
+	world_run(w, MS(30));
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 0);
+	assert_record(y(w), "lost", 4);
+	assert_true(logged("r-a is away for too long"));
+	node_start(x(w));
+	world_run(w, MS(60));
+	assert_int_equal(fwd_at(x(w), 1)->n_drains, 0);
+	assert_int_equal(fwd_at(x(w), 1)->owner, 1);
+	assert_agreed(w, 2);
+	world_free(w);
+}
+
+static void
+a_move_away_from_a_lost_home_begins_no_drain_there(void **state)
+{
+	struct world *w = at_home(vm_global(0, 1));
+	json_t *p;
+
+	(void)state;
+	node_crash(x(w));
+	world_run(w, HOUR);
+	y(w)->conf.drain.on_home_lost = HOME_LOST_CUT;
+	y(w)->conf.drain.home_lost_after_ms = MS(60);
+	p = plan(y(w), "vm.move", move_params(vm_global(1, 1)));
+	assert_int_equal(json_array_size(json_object_get(p, "ended")), 1);
+	make(y(w), "vm.move", vm_global(1, 1));
+	assert_addresses(w, p);
+	assert_int_equal(fwd_at(y(w), 1)->n_drains, 0);
+	json_decref(p);
+	world_free(w);
+}
+
+static void
+a_home_that_is_back_may_be_lost_again(void **state)
+{
+	struct world *w = with_lost_home(HOME_LOST_CUT);
+
+	(void)state;
+	world_run(w, MS(90));
+	node_start(x(w));
+	world_run(w, MS(60));
+	assert_int_equal(vm_register(x(w), 2, 1, vm_global(0, 2)), 0);
+	world_run(w, 500);
+	assert_int_equal(vm_move(y(w), 2, 2, vm_global(1, 2), HOUR, 24 * HOUR), 0);
+	world_run(w, 500);
+	assert_int_equal(fwd_at(y(w), 2)->n_drains, 1);
+	node_crash(x(w));
+	world_run(w, MS(90));
+	assert_int_equal(fwd_at(y(w), 2)->n_drains, 0);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -330,6 +560,14 @@ main(void)
 		TEST(a_plan_does_not_wait_for_an_old_router_that_does_not_answer),
 		TEST(who_stops_while_a_plan_waits_answers_it),
 		TEST(a_peer_counts_only_what_both_have),
+		TEST(a_move_that_cuts_ends_old_sessions_at_the_switch_and_says_how_many),
+		TEST(a_move_that_cuts_ends_what_drains_of_moves_before),
+		TEST(a_drain_that_is_ended_says_how_many_sessions_that_cost),
+		TEST(sessions_of_a_home_that_is_away_wait_for_it),
+		TEST(sessions_of_a_home_that_is_lost_are_cut_after_the_configured_time),
+		TEST(a_move_away_from_a_lost_home_begins_no_drain_there),
+		TEST(a_home_that_is_back_may_be_lost_again),
+		TEST(a_direct_move_sends_old_sessions_itself_over_restarts_until_a_move_says_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,8 +168,8 @@ live_address_is_marked_when_it_is_older_than_all_that_drain_for_its_private_one(
 	(void)state;
 	c.vm.addresses[0].since = 2;
 	c.vm.n_drains = 2;
-	c.vm.drains[0] = (struct fwd_drain){0x0a000006, 0xcb007107, 1, 1};
-	c.vm.drains[1] = (struct fwd_drain){0x0a000005, 0xcb007106, 1, 3};
+	c.vm.drains[0] = (struct fwd_drain){0x0a000006, 0xcb007107, 1, true, 1};
+	c.vm.drains[1] = (struct fwd_drain){0x0a000005, 0xcb007106, 1, false, 3};
 	apply(&c, 1);
 	assert_int_equal(record()->flags, VM_REC_OLDEST(0));
 	c.vm.drains[1].since = 1;
