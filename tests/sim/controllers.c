@@ -363,6 +363,7 @@ send_change(struct controller *k, struct slot *t, struct change *ch, bool replay
 static struct change *
 next_change(struct controller *k, struct slot *t, struct view *v)
 {
+	static const char *const policies[] = {"home", "home", "direct", "cut"};
 	struct world *w = k->sim->w;
 	struct change *ch;
 	enum op op = !v->registered ? OP_REGISTER : world_random(w, 6) == 0 ? OP_UNREGISTER : OP_MOVE;
@@ -374,6 +375,7 @@ next_change(struct controller *k, struct slot *t, struct view *v)
 		ch->old = v->router;
 	ch->drain_min = world_random(w, 5000);
 	ch->drain_max = 5000 + world_random(w, 15000);
+	ch->sessions = policies[world_random(w, 4)];
 	return ch;
 }
 

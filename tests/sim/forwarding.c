@@ -472,7 +472,9 @@ same_vm(const struct fwd_vm *a, const struct fwd_vm *b)
 			return false;
 	for (unsigned int i = 0; i < a->n_drains; i++)
 		if (a->drains[i].global_ip != b->drains[i].global_ip ||
-			a->drains[i].home != b->drains[i].home || a->drains[i].since != b->drains[i].since)
+			a->drains[i].home != b->drains[i].home ||
+			a->drains[i].direct != b->drains[i].direct ||
+			a->drains[i].since != b->drains[i].since)
 			return false;
 	return true;
 }

@@ -48,6 +48,7 @@ change_params(struct sim *s, const struct slot *t, const struct change *ch)
 		return v;
 	json_object_set_new(v, "drain-min", json_integer((json_int_t)ch->drain_min));
 	json_object_set_new(v, "drain-max", json_integer((json_int_t)ch->drain_max));
+	json_object_set_new(v, "sessions", json_string(ch->sessions));
 	if (ch->old != ch->router) {
 		json_t *old = address_json(t, ch->old);
 

@@ -60,6 +60,45 @@ check_drains(struct sim *s, unsigned int i)
 	}
 }
 
+/* What the owner's move says of old sessions; NULL: it is no move, or two were asked for that say different things. */
+static const char *
+policy_of(const struct slot *t, unsigned int i, uint64_t epoch)
+{
+	const char *policy = NULL;
+	const struct change *ch;
+
+	LL_FOREACH(t->changes, ch)
+	{
+		if (ch->epoch != epoch || ch->router != i || ch->outcome == REFUSED)
+			continue;
+		if (ch->op != OP_MOVE || (policy && strcmp(policy, ch->sessions) != 0))
+			return NULL;
+		policy = ch->sessions;
+	}
+	return policy;
+}
+
+/* After a move that cuts nothing drains; the owner sends directly what drains elsewhere if that was asked for, and nothing else. */
+static void
+check_policies(struct sim *s, unsigned int i)
+{
+	for (unsigned int k = 0; k < s->n_slots; k++) {
+		const struct slot *t = &s->slots[k];
+		struct vm_obj *o = slot_vm(s, i, t, t->generation);
+		const char *policy = o && o->now.fwd.owner == FWD_SELF ? policy_of(t, i, o->now.epoch) : NULL;
+
+		for (unsigned int d = 0; policy && d < o->now.fwd.n_drains; d++) {
+			const struct fwd_drain *drain = &o->now.fwd.drains[d];
+			bool direct = drain->home != FWD_SELF && strcmp(policy, "direct") == 0;
+
+			if (strcmp(policy, "cut") == 0 || drain->direct != direct)
+				world_broken(s->w, "%s: slot %u: a drain of a move with sessions %s %s",
+					name_of(s, i), t->number, policy,
+					drain->direct ? "is direct" : "is not direct");
+		}
+	}
+}
+
 /* Before the last day that passed: then it may be forgotten that it was. */
 static bool
 was_gone(const struct sim *s, const struct slot *t)
@@ -156,6 +195,7 @@ check_always(struct sim *s)
 		if (core_of(s, i)->group) /* what is on its way may still be undone */
 			continue;
 		check_epochs(s, i);
+		check_policies(s, i);
 		check_term(s, i);
 		if (core_of(s, i)->running && s->turn++ % 8 == 0)
 			model_is_true(world_router(s->w, i));

@@ -33,7 +33,8 @@ pick_pace(struct sim *s)
 	s->fault_in = one_in[world_random(s->w, 4)];
 }
 
-/* Not all routers share all segments, and they number them in their own way. Some keep a short log. */
+/* Not all routers share all segments, and they number them in their own way. Some keep a short log, some give up
+ * addresses of a router that is away. */
 static void
 configure(struct sim *s)
 {
@@ -44,6 +45,8 @@ configure(struct sim *s)
 		s->has[0][i] = true;
 		s->has[1][i] = second;
 		n->conf.control.log_rows = 30 + world_random(s->w, 270);
+		n->conf.drain.on_home_lost = i % 2 ? HOME_LOST_CUT : HOME_LOST_WAIT;
+		n->conf.drain.home_lost_after_ms = 3000;
 		watch_configure(s, n);
 		node_drop_segments(n);
 		if (second && swapped)

@@ -31,6 +31,7 @@ struct change {
 	uint64_t asked_at;
 	unsigned int old; /* router of the address that begins to drain; `router`: none */
 	uint64_t drain_min, drain_max;
+	const char *sessions; /* the policy of a move: what becomes of old ones */
 	struct change *next;
 };
 
