@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+void
+clc_dry_run(struct clc *c)
+{
+	c->state.dry = true;
+	c->links.plans = json_array();
+}
+
 /* ---- parameters of methods ---- */
 
 json_t *
@@ -156,7 +163,7 @@ untell_routes(struct clc *c, const struct inv_site *site, const struct clc_vm *v
 		for (size_t j = 0; j < vm->addresses.n; j++) {
 			struct prefix4 host = {list_at(vm->addresses, struct vm_address, j)->private_ip, 32};
 
-			rc = link_call(&c->links, router, "route.delete", route_params(&host, 0), NULL, e);
+			rc = link_change(&c->links, router, "route.delete", route_params(&host, 0), NULL, e);
 			if (rc != 0 && rc != RPC_NOT_FOUND)
 				return e->code;
 		}
@@ -574,12 +581,16 @@ clc_move(struct clc *c, struct clc_vm **vms, size_t n, const struct move_params 
 {
 	const struct inv_site *to = clc_need_site(c, p->to, e);
 	struct seen_count seen = {0};
+	size_t each;
 	int rc = to != NULL ? clc_look(c, to, &seen, e) : e->code;
 
 	if (rc != 0)
 		return rc;
 	pool_take_stock(&c->state);
-	return clc_move_known(c, vms, n, p, e);
+	each = c->links.plans != NULL ? 1 : n; /* a plan is told of a change alone */
+	for (size_t i = 0; rc == 0 && i < n; i += each)
+		rc = clc_move_known(c, vms + i, each, p, e);
+	return rc;
 }
 
 /* ---- delete ---- */
@@ -593,7 +604,7 @@ tell_unregister(struct clc *c, struct clc_vm *vm, const struct inv_site *site, s
 		json_t *data = NULL;
 		struct vm seen;
 
-		rc = link_call(
+		rc = link_change(
 			&c->links, site->router, "vm.unregister", clc_key_params(vm, vm->epoch), &data, e);
 		if (rc == RPC_NOT_FOUND)
 			rc = 0;
@@ -668,7 +679,7 @@ clc_route(struct clc *c, const struct route_write *r, struct err *e)
 
 	if (r->if_revision != UINT64_MAX)
 		json_object_set_new(params, "if-revision", json_integer((json_int_t)r->if_revision));
-	return link_call(&c->links, r->router, "route.replace", params, NULL, e) == 0 ? 0 : e->code;
+	return link_change(&c->links, r->router, "route.replace", params, NULL, e) == 0 ? 0 : e->code;
 }
 
 /* VMs that we know at the site and its router does not: it has lost its state, or an operator took them away.

@@ -16,6 +16,11 @@ struct clc {
 	struct links links;
 };
 
+/* From now on nothing is changed: routers check what they are told, and the state is not written, so that what a command takes is
+ * free again after it. What a router would make of a VM that moves, alone or prepared, is a plan of links.plans, as
+ * docs/controller-protocol.md tells it; of a batch of an evacuation it has none. */
+void clc_dry_run(struct clc *c);
+
 struct create_params {
 	const char *name, *site, *segment;
 	struct mac mac; /* zero: allocated */

@@ -54,6 +54,8 @@ links_fini(struct links *l)
 		rpc_free(k->rpc);
 		free(k);
 	}
+	json_decref(l->plans);
+	l->plans = NULL;
 	secret_free(l->private_key);
 	l->private_key = NULL;
 }
@@ -331,4 +333,23 @@ link_call(struct links *l, const char *router, const char *method, json_t *param
 	else
 		json_decref(k->result);
 	return 0;
+}
+
+int
+link_change(struct links *l, const char *router, const char *method, json_t *params_stolen, json_t **result,
+	struct err *e)
+{
+	json_t *data = NULL;
+	int rc;
+
+	if (l->plans != NULL)
+		json_object_set_new(params_stolen, "dry-run", json_true());
+	rc = link_call(l, router, method, params_stolen, &data, e);
+	if (rc == 0 && l->plans != NULL && json_is_object(json_object_get(data, "plan")))
+		json_array_append(l->plans, json_object_get(data, "plan"));
+	if (result != NULL)
+		*result = data;
+	else
+		json_decref(data);
+	return rc;
 }

@@ -17,6 +17,7 @@ struct links {
 	/* What a router tells of its own accord, or NULL. */
 	void (*told)(void *arg, const struct inv_router *from, const char *method, const json_t *params);
 	void *told_arg;
+	json_t *plans; /* not NULL: changes are dry runs, and what they would make of VMs comes here */
 	struct link *first;
 };
 
@@ -37,5 +38,8 @@ const char *link_why(const struct links *l, const struct inv_router *router);
  * be reached or was lost on the way. `e` says it for a person. `result` may be NULL. */
 int link_call(struct links *l, const char *router, const char *method, json_t *params_stolen, json_t **result,
 	struct err *e);
+/* link_call() of a change: only tried while there are `plans`. */
+int link_change(struct links *l, const char *router, const char *method, json_t *params_stolen,
+	json_t **result, struct err *e);
 
 #define LINK_DOWN (-1)

@@ -36,13 +36,14 @@ enum opt { /* bits: which options a command takes */
 	O_VIA = 1 << 9,
 	O_IF_REVISION = 1 << 10,
 	O_BATCH = 1 << 11,
+	O_DRY_RUN = 1 << 12,
 };
 
 struct args {
 	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision, *batch;
 	json_t *old; /* {"drain-min": text, "drain-max": text, "sessions": text} */
 	unsigned int given;
-	bool all, json;
+	bool all, json, dry;
 	char **words;
 	int n_words;
 };
@@ -71,24 +72,24 @@ static int cmd_sync(struct clc *c, const struct args *a, json_t **out, struct er
 static int cmd_release(struct clc *c, const struct args *a, json_t **out, struct err *e);
 static int cmd_watch(struct clc *c, const struct args *a, json_t **out, struct err *e);
 
-#define OLD_USAGE "[--drain-min TIME] [--drain-max TIME] [--sessions home|direct|cut]"
+#define OLD_USAGE "[--drain-min TIME] [--drain-max TIME] [--sessions home|direct|cut] [--dry-run]"
 
 static const struct command commands[] = {
 	{"create", 1, 1, O_SITE | O_SEGMENT | O_MAC | O_PRIVATE, O_SITE | O_SEGMENT, cmd_create,
 		"create VM --site SITE --segment SEGMENT [--mac MAC] [--private IP]",
 		"give a VM its addresses and register it at the site's router"},
-	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_OLD, O_TO, cmd_move,
+	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_OLD | O_DRY_RUN, O_TO, cmd_move,
 		"move VM... --to SITE | move --all --from SITE --to SITE  " OLD_USAGE,
 		"make the site's router the gateway of VMs that moved there"},
-	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_OLD, O_TO | O_FROM, cmd_evacuate,
-		"evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] " OLD_USAGE,
+	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_OLD | O_DRY_RUN, O_TO | O_FROM,
+		cmd_evacuate, "evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] " OLD_USAGE,
 		"move all VMs of a site, N at a time; Ctrl-C stops after a batch, and the command given "
 		"again goes on"},
-	{"prepare", 1, 1, O_TO | O_OLD, O_TO, cmd_prepare, "prepare VM --to SITE " OLD_USAGE,
+	{"prepare", 1, 1, O_TO | O_OLD | O_DRY_RUN, O_TO, cmd_prepare, "prepare VM --to SITE " OLD_USAGE,
 		"make the site's router ready for a VM that will move there"},
 	{"pause", 1, 1, 0, 0, cmd_pause, "pause VM",
 		"let the new router hold what comes for the VM, just before it is stopped to move"},
-	{"commit", 1, 1, O_TO, 0, cmd_commit, "commit VM [--to SITE]",
+	{"commit", 1, 1, O_TO | O_DRY_RUN, 0, cmd_commit, "commit VM [--to SITE] [--dry-run]",
 		"it has moved: the new router is its gateway"},
 	{"abort", 1, 1, O_TO, 0, cmd_abort, "abort VM [--to SITE]",
 		"it does not move: all is as before prepare"},
@@ -119,6 +120,7 @@ usage(FILE *out)
 		"  pubkey FILE\n      print the public key of the private key in FILE\n\n"
 		"  -c FILE   the inventory, " CONF_DEFAULT " if not given\n"
 		"  --json    output as JSON\n"
+		"  --dry-run routers tell what they would do, and nothing changes\n"
 		"  -v        say what happens on the channels\n");
 	return out == stdout ? 0 : 2;
 }
@@ -250,10 +252,17 @@ cmd_move(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	if (rc == 0)
 		rc = clc_move(c, vms, n, &p, e);
 	if (rc == 0)
-		*out = moved(c, (const char(*)[NAME_LEN + 1]) names, n);
+		*out = a->dry ? print_plans(c) : moved(c, (const char(*)[NAME_LEN + 1]) names, n);
 	free(names);
 	free(vms);
 	return rc;
+}
+
+/* The VM of the command as it is now, or what would be made of it. */
+static json_t *
+came_of_it(struct clc *c, const struct args *a)
+{
+	return a->dry ? print_plans(c) : print_vm(c, state_find(&c->state, a->words[0]));
 }
 
 static int
@@ -266,7 +275,7 @@ cmd_prepare(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	if (rc == 0)
 		rc = clc_prepare(c, vm, &p, e);
 	if (rc == 0)
-		*out = print_vm(c, state_find(&c->state, a->words[0]));
+		*out = came_of_it(c, a);
 	return rc;
 }
 
@@ -296,7 +305,7 @@ end_move(struct clc *c, const struct args *a, int (*how)(struct clc *, struct cl
 	if (rc == 0)
 		rc = how(c, vm, e);
 	if (rc == 0)
-		*out = print_vm(c, state_find(&c->state, a->words[0]));
+		*out = came_of_it(c, a);
 	return rc;
 }
 
@@ -326,17 +335,22 @@ stop(int signal)
 	told_to_stop = 1;
 }
 
+struct progress {
+	uint64_t told_ms;
+	const char *does;
+};
+
 /* A line a second, for whoever waits. */
 static bool
 progress(void *arg, const struct evacuation *x)
 {
-	uint64_t *told_ms = arg;
+	struct progress *p = arg;
 	size_t refused = json_array_size(x->refused);
 
-	if (x->took_ms - *told_ms >= 1000 || told_to_stop) {
-		*told_ms = x->took_ms;
-		fprintf(stderr, "nearway-clc: %zu of %zu VMs moved, %zu refused, %.1f s\n", x->moved,
-			x->wanted, refused, (double)x->took_ms / 1000);
+	if (x->took_ms - p->told_ms >= 1000 || told_to_stop) {
+		p->told_ms = x->took_ms;
+		fprintf(stderr, "nearway-clc: %zu of %zu VMs %s, %zu refused, %.1f s\n", x->moved, x->wanted,
+			p->does, refused, (double)x->took_ms / 1000);
 	}
 	return !told_to_stop;
 }
@@ -376,12 +390,12 @@ still_at(struct clc *c, const struct args *a)
 static int
 cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e)
 {
-	uint64_t told_ms = 0;
+	struct progress told = {.does = a->dry ? "would move" : "moved"};
 	struct evacuation x = {.from = a->from,
 		.segment = a->segment,
 		.move = {.to = a->to},
 		.go_on = progress,
-		.arg = &told_ms};
+		.arg = &told};
 	int rc = read_batch(a->batch, &x.batch, e);
 
 	if (rc == 0 && inventory_site(c->inv, a->from) == NULL)
@@ -398,11 +412,13 @@ cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e)
 	signal(SIGTERM, stop);
 	rc = clc_evacuate(c, &x, e);
 	*out = report(&x, still_at(c, a));
+	if (a->dry)
+		json_object_set_new(*out, "dry-run", json_true());
 	if (rc == 0 && told_to_stop)
 		rc = err_set(e, EINTR, "stopped: the same command goes on");
 	else if (rc == 0 && json_array_size(x.refused) > 0)
-		rc = err_set(e, EPROTO, "%zu VMs were refused and stay at site %s",
-			json_array_size(x.refused), a->from);
+		rc = err_set(e, EPROTO, "%zu VMs %s refused and stay at site %s", json_array_size(x.refused),
+			a->dry ? "would be" : "were", a->from);
 	json_decref(x.refused);
 	return rc;
 }
@@ -584,6 +600,8 @@ run_with(struct clc *c, const struct command *k, const struct args *a, json_t **
 		links_init(&c->links, host_env(h), c->inv, key);
 		c->links.turn = turn;
 		c->links.turn_arg = host_base(h);
+		if (a->dry)
+			clc_dry_run(c);
 		rc = k->run(c, a, out, e);
 		links_fini(&c->links);
 		if (!k->stateless)
@@ -643,6 +661,7 @@ static const struct option long_options[] = {
 	{"via", required_argument, NULL, 10},
 	{"if-revision", required_argument, NULL, 11},
 	{"batch", required_argument, NULL, 12},
+	{"dry-run", no_argument, NULL, 13},
 	{0},
 };
 
@@ -655,6 +674,8 @@ take_option(struct args *a, int id, const char *name, const char *value)
 	a->given |= 1u << (id - 1);
 	if (id == 7)
 		a->all = true;
+	else if (id == 13)
+		a->dry = true;
 	else if (id == 8)
 		json_object_set_new(a->old, name, json_string(value));
 	else

@@ -73,12 +73,12 @@ static int
 tell_commit(struct clc *c, struct clc_vm *vm, json_t **data, struct err *e)
 {
 	const char *router = new_router(c, vm);
-	int rc = link_call(&c->links, router, "move.commit", clc_key_params(vm, vm->to_epoch), data, e);
+	int rc = link_change(&c->links, router, "move.commit", clc_key_params(vm, vm->to_epoch), data, e);
 
 	if (rc != RPC_NOT_FOUND)
 		return rc;
 	json_decref(*data);
-	return link_call(&c->links, router, "vm.move", clc_move_params(c, vm), data, e);
+	return link_change(&c->links, router, "vm.move", clc_move_params(c, vm), data, e);
 }
 
 static int
@@ -139,7 +139,8 @@ finish_abort(struct clc *c, struct clc_vm *vm, struct err *e)
 
 	if (clc_need_site(c, vm->to, e) == NULL)
 		return e->code;
-	rc = link_call(&c->links, new_router(c, vm), "move.abort", clc_key_params(vm, vm->to_epoch), NULL, e);
+	rc = link_change(
+		&c->links, new_router(c, vm), "move.abort", clc_key_params(vm, vm->to_epoch), NULL, e);
 	if (rc == RPC_COMMITTED)
 		return committed_already(c, vm, e);
 	if (rc != 0 && rc != RPC_NOT_FOUND && rc != RPC_ABORTED)
@@ -172,7 +173,7 @@ static int
 tell_prepare(struct clc *c, struct clc_vm *vm, bool fresh, struct err *e)
 {
 	json_t *data = NULL;
-	int rc = link_call(&c->links, new_router(c, vm), "move.prepare", clc_move_params(c, vm), &data, e);
+	int rc = link_change(&c->links, new_router(c, vm), "move.prepare", clc_move_params(c, vm), &data, e);
 
 	if (rc == RPC_COMMITTED) {
 		rc = committed_already(c, vm, e);
@@ -277,7 +278,7 @@ clc_pause(struct clc *c, struct clc_vm *vm, json_t **old_router, struct err *e)
 		return err_set(e, ENOENT, "no move of VM %s is prepared", vm->name);
 	if (vm->step != VM_PREPARED)
 		return clc_busy(vm, e);
-	rc = link_call(
+	rc = link_change(
 		&c->links, new_router(c, vm), "move.pause", clc_key_params(vm, vm->to_epoch), &data, e);
 	if (rc == 0)
 		*old_router = json_incref(json_object_get(data, "old-router"));

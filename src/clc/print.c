@@ -2,6 +2,7 @@
 #include "print.h"
 
 #include <api/event_text.h>
+#include <api/schema.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,13 +52,44 @@ print_list(const struct clc *c)
 	return json_pack("{s:o}", "vms", list);
 }
 
+static const struct clc_vm *
+vm_of(const struct clc *c, const json_t *plan)
+{
+	const char *id = json_string_value(json_object_get(plan, "id")); /* SEGMENT/MAC@EPOCH */
+	struct clc_vm *vm = NULL;
+
+	if (id != NULL)
+		HASH_FIND(by_id, c->state.ids, id, strcspn(id, "@"), vm);
+	return vm;
+}
+
+json_t *
+print_plans(const struct clc *c)
+{
+	json_t *plan;
+	size_t i;
+
+	json_array_foreach(c->links.plans, i, plan)
+	{
+		const struct clc_vm *vm = vm_of(c, plan);
+
+		if (vm != NULL)
+			json_object_set_new(plan, "vm", json_string(vm->name));
+	}
+	return json_pack("{s:O}", "plans", c->links.plans);
+}
+
 /* ---- text ---- */
 
+/* What a router sends may hold anything; a terminal gets nothing but text. */
 static const char *
 text(const json_t *o, const char *name)
 {
 	const char *s = json_string_value(json_object_get(o, name));
 
+	for (const char *c = s; c != NULL && *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return "?";
 	return s != NULL ? s : "-";
 }
 
@@ -130,23 +162,89 @@ errors_text(const json_t *list)
 static void
 evacuated_text(const json_t *v)
 {
+	bool dry = json_is_true(json_object_get(v, "dry-run"));
 	const json_t *r;
 	size_t i;
 
 	json_array_foreach(json_object_get(v, "refused"), i, r)
 		printf("refused %s: %s\n", text(r, "vm"), text(r, "error"));
-	printf("%lld VMs moved in %.1f s, %lld batches, the slowest %lld ms; %lld are left\n",
+	printf("%lld VMs %s in %.1f s, %lld batches, the slowest %lld ms; %lld %s left\n",
 		(long long)json_integer_value(json_object_get(v, "moved")),
+		dry ? "would move, told" : "moved",
 		(double)json_integer_value(json_object_get(v, "took-ms")) / 1000,
 		(long long)json_integer_value(json_object_get(v, "batches")),
 		(long long)json_integer_value(json_object_get(v, "slowest-ms")),
-		(long long)json_integer_value(json_object_get(v, "left")));
+		(long long)json_integer_value(json_object_get(v, "left")), dry ? "would be" : "are");
+}
+
+/* ---- plans ---- */
+
+static void
+time_text(const json_t *v, const char *name, const char *words)
+{
+	const json_t *ms = json_object_get(v, name);
+	char buf[32];
+
+	if (json_is_integer(ms))
+		printf("%s%s", words, duration_to_text((uint64_t)json_integer_value(ms), buf));
+}
+
+static void
+addresses_text(const json_t *plan, const char *what)
+{
+	const json_t *a;
+	size_t i;
+
+	json_array_foreach(json_object_get(plan, what), i, a)
+	{
+		printf("  %-10s %-15s %-15s at %s", what, text(a, "private"), text(a, "global"),
+			text(a, "router"));
+		time_text(a, "min", ", at least ");
+		time_text(a, "max", ", at most ");
+		if (json_is_integer(json_object_get(a, "sessions")))
+			printf(", %lld sessions",
+				(long long)json_integer_value(json_object_get(a, "sessions")));
+		putchar('\n');
+	}
+}
+
+static void
+plan_text(const json_t *plan)
+{
+	const json_t *s;
+	size_t i;
+
+	printf("%s: %s to %s, %s\n", text(plan, "vm"), text(plan, "from"), text(plan, "to"),
+		text(plan, "id"));
+	addresses_text(plan, "live");
+	addresses_text(plan, "draining");
+	addresses_text(plan, "ended");
+	json_array_foreach(json_object_get(plan, "steps"), i, s)
+	{
+		printf("  %-10s %s %s", text(s, "step"), text(s, "router"), text(s, "does"));
+		time_text(s, "after-ms", ", after ");
+		time_text(s, "within-ms", ", within ");
+		puts(json_is_true(json_object_get(s, "optional")) ? " (need not happen)" : "");
+	}
+}
+
+static void
+plans_text(const json_t *list)
+{
+	const json_t *plan;
+	size_t i;
+
+	json_array_foreach(list, i, plan) plan_text(plan);
+	if (json_array_size(list) == 0)
+		puts("nothing would change");
 }
 
 static void
 result_text(const char *command, const json_t *v)
 {
-	if (json_object_get(v, "vms") != NULL) {
+	if (json_object_get(v, "plans") != NULL) {
+		plans_text(json_object_get(v, "plans"));
+	} else if (json_object_get(v, "vms") != NULL) {
 		vms_text(json_object_get(v, "vms"));
 	} else if (json_object_get(v, "routers") != NULL) {
 		routers_text(json_object_get(v, "routers"));

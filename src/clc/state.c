@@ -334,7 +334,7 @@ state_commit(struct state *s, struct err *e)
 			add_row(&r, "vm", vm->name, vm_row(vm));
 		}
 	}
-	rc = r.n > 0 ? store_commit(s->db, r.row, r.n) : 0;
+	rc = r.n > 0 && !s->dry ? store_commit(s->db, r.row, r.n) : 0;
 	free_rows(&r);
 	if (rc != 0)
 		return err_set(e, -rc, "%s: %s; nothing was changed", s->inv->clc.state, strerror(-rc));

@@ -83,6 +83,7 @@ struct state {
 		uint64_t address;
 	} searched;
 	json_t *skipped; /* keys of rows that could not be read: an object */
+	bool dry;	 /* nothing is written: what is committed lives as long as this does */
 };
 
 /* A row that cannot be read is told, left alone and skipped: one must not cost the others. */

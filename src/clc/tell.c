@@ -66,8 +66,8 @@ static int
 send_batch(struct links *l, const char *router, struct change **batch, size_t n, json_t **data, struct err *e)
 {
 	if (n == 1)
-		return link_call(l, router, batch[0]->method, json_incref(batch[0]->params), data, e);
-	return link_call(l, router, "txn.apply", json_pack("{s:o}", "changes", as_list(batch, n)), data, e);
+		return link_change(l, router, batch[0]->method, json_incref(batch[0]->params), data, e);
+	return link_change(l, router, "txn.apply", json_pack("{s:o}", "changes", as_list(batch, n)), data, e);
 }
 
 /* ---- more than a message holds ---- */
@@ -106,7 +106,7 @@ commit_all(struct staging *g, const json_t *list, json_t **data)
 	char hash[ITEMS_HASH_TEXT];
 
 	items_hash_text(&g->hash, hash);
-	return link_call(g->l, g->router, "txn.commit",
+	return link_change(g->l, g->router, "txn.commit",
 		json_pack("{s:I, s:I, s:s}", "txn", g->txn, "count", (json_int_t)json_array_size(list),
 			"sha256", hash),
 		data, g->e);
@@ -131,7 +131,7 @@ send_staged(
 	if (rc == 0)
 		rc = commit_all(&g, list, data);
 	json_decref(list);
-	if (rc != 0 && rc != LINK_DOWN) /* it is still open there */
+	if (rc != LINK_DOWN && (rc != 0 || l->plans != NULL)) /* it is still open there */
 		link_call(l, router, "txn.abort", json_pack("{s:I}", "txn", g.txn), NULL, &unheard);
 	return rc;
 }

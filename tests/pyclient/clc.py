@@ -49,8 +49,15 @@ def move(c, args):
     vms = [vm for vm in c.state.vms.values() if vm['site'] in (args.source, vm['todo'] and args.to)] if args.all else [c.vm(n) for n in args.vms]
     names = [vm['name'] for vm in vms]
     c.release()
-    move_some(c, names, args, c.in_use(to['router']))
-    return {'vms': [c.state.vms[n] for n in names if n in c.state.vms]}
+    used = c.in_use(to['router'])
+    for some in [names] if c.plans is None else [[n] for n in names]:  # each has its own plan
+        move_some(c, some, args, used)
+    return outcome(c, names)
+
+
+def outcome(c, names):
+    """The VMs as they are now, or what would be made of them."""
+    return {'vms': [c.state.vms[n] for n in names if n in c.state.vms]} if c.plans is None else {'plans': c.plans}
 
 
 def policy(args):
@@ -78,7 +85,8 @@ def evacuate(c, args):
     used, refused = c.in_use(to['router']), []
     for at in range(0, len(names), args.batch):
         move_parts(c, names[at:at + args.batch], args, used, refused)
-    return {'wanted': len(names), 'moved': len(names) - len(refused), 'refused': refused}
+    return {'wanted': len(names), 'moved': len(names) - len(refused), 'batches': -(-len(names) // args.batch), 'refused': refused,
+            **({} if c.plans is None else {'dry-run': True})}
 
 
 def move_parts(c, names, args, used, refused):
@@ -114,7 +122,8 @@ def prepare(c, args):
     if not plan:
         c.release()
         plan = moved(c, {**vm, 'epoch': max(vm['epoch'], vm.get('aborted', 0))}, args.to, policy(args), c.in_use(to['router']))
-    return prepared.prepare(c, vm, plan)
+    told = prepared.prepare(c, vm, plan)
+    return told if c.plans is None else {'plans': c.plans}
 
 
 def pause(c, args):
@@ -123,7 +132,7 @@ def pause(c, args):
 
 def commit(c, args):
     prepared.commit(c, c.vm(args.vm))
-    return {'vms': [c.state.vms[args.vm]]}
+    return outcome(c, [args.vm])
 
 
 def abort(c, args):
@@ -251,23 +260,25 @@ def parser():
 
     def command(name, run, *arguments, state=True):
         sub = commands.add_parser(name, help=(run.__doc__ or '').split('.')[0])
-        sub.set_defaults(run=run, state=state)
+        sub.set_defaults(run=run, state=state, dry_run=False)
         for flags, options in arguments:
             sub.add_argument(*flags.split(), **options)
 
     site = {'metavar': 'SITE'}
     old = (('--drain-min', {'type': duration}), ('--drain-max', {'type': duration}),
            ('--sessions', {'choices': ('home', 'direct', 'cut')}))
+    dry = ('--dry-run', {'action': 'store_true', 'help': 'routers tell what they would do; nothing changes'})
     command('create', create, ('vm', {}), ('--site', {**site, 'required': True}), ('--segment', {'required': True}), ('--mac', {}),
             ('--private', {'metavar': 'IP'}))
     command('move', move, ('vms', {'nargs': '*', 'metavar': 'VM'}), ('--to', {**site, 'required': True}),
-            ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), *old)
+            ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), *old, dry)
     command('evacuate', evacuate, ('--from', {**site, 'dest': 'source', 'required': True}), ('--to', {**site, 'required': True}),
-            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), *old)
+            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), *old, dry)
     command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
             ('--if-revision', {'type': int, 'metavar': 'N'}))
-    command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), *old)
-    for name, run in (('pause', pause), ('commit', commit), ('abort', abort), ('delete', delete)):
+    command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), *old, dry)
+    command('commit', commit, ('vm', {}), dry)
+    for name, run in (('pause', pause), ('abort', abort), ('delete', delete)):
         command(name, run, ('vm', {}))
     for name, run in (('list', listing), ('release', release), ('sync', sync)):
         command(name, run)
@@ -303,6 +314,8 @@ def run(args):
     try:
         if args.state:
             c.open_state()
+        if args.dry_run:
+            c.dry_run()
         result = args.run(c, args)
         print(json.dumps(result)) if args.json else show(result)
     finally:

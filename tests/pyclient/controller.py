@@ -25,6 +25,7 @@ class Controller:
         self.inventory, self._routers = inventory, {}
         self.verbose = verbose
         self.state = None
+        self.plans = None  # of a dry run: what each change would make of a VM
 
     def say(self, text):
         if self.verbose:
@@ -32,6 +33,10 @@ class Controller:
 
     def open_state(self):
         self.state = State(self.inventory['clc']['state'])
+
+    def dry_run(self):
+        """From now on nothing is changed, neither at routers nor here."""
+        self.state.dry, self.plans = True, []
 
     def close(self):
         for router in self._routers.values():
@@ -128,7 +133,7 @@ class Controller:
                 self.apply(router, [self.request(vm) for vm in vms])
                 break
             except StaleEpoch as e:
-                known = e.data['vm']
+                known = e.data.get('vm', e.data)  # of a list, of one change
                 stale = next(vm for vm in vms if (vm['segment'], vm['mac']) == (known['segment'], known['mac']))
                 vms.remove(stale)
                 vms += self.overtaken(stale, known)
@@ -147,11 +152,22 @@ class Controller:
 
     def apply(self, router, changes):
         self.say(f"{router.name}: {', '.join(sorted({item['method'] for item in changes}))}: {len(changes)} changes")
+        dry = {} if self.plans is None else {'dry_run': True}
+        if len(changes) == 1:  # in a list it has no plan
+            return self.change(router, changes[0]['method'], **changes[0]['params'])
         if len(changes) <= LIST:
-            return router.apply(changes)
+            return router.apply(changes, **dry)
         with router.transaction() as t:
             t.extend(changes)
-            return t.commit()
+            return t.commit(**dry)
+
+    def change(self, router, method, **params):
+        """One change, or what it would make of a VM."""
+        if self.plans is None:
+            return router.call(method, **params)
+        result = router.call(method, **params, dry_run=True)
+        self.plans += [result['plan']] if 'plan' in result else []
+        return result
 
     def done(self, vm):
         """Routes first: a command that is cut off here is given again."""
@@ -166,9 +182,9 @@ class Controller:
             for a in vm['addresses']:
                 prefix = a['private'] + '/32'
                 if remove:
-                    self.router(route['router']).call('route.delete', prefix=prefix)
+                    self.change(self.router(route['router']), 'route.delete', prefix=prefix)
                 else:
-                    self.router(route['router']).call('route.replace', prefix=prefix, via=route['via'])
+                    self.change(self.router(route['router']), 'route.replace', prefix=prefix, via=route['via'])
 
     # ---- learning from routers ----
 

@@ -13,7 +13,7 @@ def call(c, vm, method):
     params = {'segment': plan['segment'], 'mac': plan['mac'], 'epoch': plan['epoch']}
     if method == 'move.prepare':
         params = c.request(plan)['params']
-    return c.router(c.home(plan)).call(method, **params)
+    return c.change(c.router(c.home(plan)), method, **params)
 
 
 def prepare(c, vm, plan):

@@ -20,7 +20,10 @@ class Busy(Exception):
 
 
 class State:
+    """`dry`: from now on nothing is written, and what is stored is so until the command ends."""
+
     def __init__(self, path):
+        self.dry = False
         self._lock = open(path + '.lock', 'a', encoding='ascii')  # held until the command ends
         self._take_lock(path)
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -45,13 +48,15 @@ class State:
 
     def store(self, *vms):
         """All of them, on disk, when it returns."""
-        self._db.execute('BEGIN IMMEDIATE')
-        self._db.executemany('INSERT OR REPLACE INTO vm VALUES (?, ?)', [(vm['name'], json.dumps(vm)) for vm in vms])
-        self._db.execute('COMMIT')
+        if not self.dry:
+            self._db.execute('BEGIN IMMEDIATE')
+            self._db.executemany('INSERT OR REPLACE INTO vm VALUES (?, ?)', [(vm['name'], json.dumps(vm)) for vm in vms])
+            self._db.execute('COMMIT')
         self.vms.update({vm['name']: vm for vm in vms})
 
     def forget(self, vm):
-        self._db.execute('DELETE FROM vm WHERE name = ?', (vm['name'],))
+        if not self.dry:
+            self._db.execute('DELETE FROM vm WHERE name = ?', (vm['name'],))
         self.vms.pop(vm['name'], None)
 
     def find(self, segment, mac):

@@ -122,8 +122,15 @@ with case('create takes addresses from the pools and both routers know the VM'):
     settle()
 
 with case('move is told to the new router, and the old address is not given away before it has drained'):
-    old = glob(a)
-    a = ask('move', 'a', '--to', 'y', '--drain-min', '1h', '--drain-max', '2h')['vms'][0]
+    old, before = glob(a), (listed(), told(x), told(y))
+    words = ('move', 'a', '--to', 'y', '--drain-min', '1h', '--drain-max', '2h')
+    plan, text = ask(*words, '--dry-run')['plans'][0], clc.run(*words, '--dry-run').stdout
+    expect((listed(), told(x), told(y)) == before, f'a dry run has changed {before}')
+    expect(re.match(rf'a: r-x to r-y, .*@2\n.* {old} +at r-x, at least 1h, at most 2h.*  committed +r-y ', text, re.S), text)
+    a = ask(*words)['vms'][0]
+    expect((plan['vm'], plan['live'][0]['global']) == ('a', glob(a)), f'{a} is not as planned: {plan}')
+    done = {s['step'] for s in y.call('show.move', id=plan['id'])['timeline']}
+    expect(done and done <= {s['step'] for s in plan['steps']}, f'{done} is not as planned: {plan}')
     expect(a['site'] == 'y' and a['epoch'] == 2 and a['held'][0]['global'] == old, f'{a}')
     c = create('c', 'x')
     expect(glob(c) != old, f'{old} still drains, and c has it')
@@ -274,6 +281,8 @@ with case('more VMs than a message holds move in one transaction'):
     wait_for('Y knows', lambda: len(y.rows('vms')) == MANY, 60)
     expect(ask('sync')['adopted'] == MANY, 'not all were adopted')
     before = y.call('show.status')['revision']
+    would = ask('evacuate', '--from', 'x', '--to', 'y', '--batch', str(2 * MANY), '--dry-run')
+    expect((would['moved'], would['batches'], would['refused'], would['dry-run']) == (MANY, 1, [], True), f'{would}')
     began = time.monotonic()
     ask('move', '--all', '--from', 'x', '--to', 'y')
     print(f'   {MANY} moved in {time.monotonic() - began:.2f} s')

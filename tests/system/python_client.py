@@ -412,7 +412,11 @@ with case('a site is left in batches, and only the VM that the router refuses st
     vms = {f'e{n}': clc('create', f'e{n}', '--site', 'x', '--segment', 'wide', '--mac', f'02:00:00:00:0e:0{n}')['vms'][0] for n in range(5)}
     two = vms['e2']['addresses'] + [{'private': '10.2.200.1'}]
     at_y.call('vm.move', segment='wide', mac=vms['e2']['mac'], epoch=2, addresses=two)  # somebody else was faster
-    told = clc('evacuate', '--from', 'x', '--to', 'y', '--segment', 'wide', '--batch', '2')
+    words = ('evacuate', '--from', 'x', '--to', 'y', '--segment', 'wide', '--batch', '2')
+    before, would = clc('list'), clc(*words, '--dry-run')
+    expect(clc('list') == before and known_at(y, vms['e0']['mac'])['owner'] == 'r-x', 'a dry run has changed something')
+    told = clc(*words)
+    expect({**told, 'dry-run': True} == would, f'{told} is not as it was told: {would}')
     sites = {v['name']: v['site'] for v in clc('list')['vms']}
     expect([r['vm'] for r in told['refused']] == ['e2'] and told['wanted'] == told['moved'] + 1, f'{told}')
     expect([sites[n] for n in vms] == ['y', 'y', 'x', 'y', 'y'], f'{sites}')
@@ -443,10 +447,19 @@ with case('a move told step by step: nothing changes before its commit, which ma
     def at(router):
         return known_at(router, p['mac'])
 
+    def planned(*words):
+        before = clc('list'), at(x), at(y)
+        plans = clc(*words, '--dry-run')['plans']
+        expect((clc('list'), at(x), at(y)) == before, f'a dry run of {words} has changed something')
+        return plans
+
+    plans = planned('move', 'p', '--to', 'y') + planned('prepare', 'p', '--to', 'y')
     for _ in range(2):  # each step may be given again
         expect(clc('prepare', 'p', '--to', 'y')['state'] == 'prepared' and at(y)['owner'] == 'r-x', f"{at(y)}")
     expect(clc('pause', 'p')['old-router'] == 'ready', 'the old router is there')
+    plans += planned('commit', 'p')
     b = clc('commit', 'p')['vms'][0]
+    expect([[a['global'] for a in q['live']] for q in plans] == 3 * [[b['addresses'][0]['global']]], f'{b} is not as planned: {plans}')
     expect((b['site'], b['epoch'], at(y)['owner'], at(y)['epoch']) == ('y', 2, 'r-y', 2), f'{b}')
     clc('prepare', 'p', '--to', 'x')
     clc('abort', 'p')

@@ -25,6 +25,12 @@ number(const json_t *o, const char *name)
 	return json_integer_value(json_object_get(o, name));
 }
 
+static bool
+is_dry(const json_t *params)
+{
+	return json_is_true(json_object_get(params, "dry-run"));
+}
+
 static void
 id_of(const json_t *params, char id[64])
 {
@@ -218,6 +224,7 @@ change_all(struct fake_router *r, const json_t *params, json_t **data)
 	r->txns++;
 	json_array_foreach(json_object_get(params, "changes"), i, ch)
 	{
+		assert(!is_dry(json_object_get(ch, "params"))); /* a list is dry as a whole */
 		rc = change(r, text(ch, "method"), json_object_get(ch, "params"), &vm);
 		if (rc == 0)
 			continue;
@@ -290,7 +297,7 @@ page(struct fake_router *r, const json_t *params)
 			json_object_set_new(v, "next", json_string(next));
 			break;
 		}
-		json_array_append(rows, vm);
+		json_array_append_new(rows, json_copy(vm));
 		/* More than the controller knows. */
 		json_object_set_new(
 			json_array_get(rows, json_array_size(rows) - 1), "port", json_string("dc0"));
@@ -318,14 +325,64 @@ lose(struct fake_router *r)
 	free_rpc(r);
 }
 
+/* `plan`: stolen, or NULL. */
 static void
-answer(struct fake_router *r, struct rpc_request *q, int rc, json_t *data)
+answer(struct rpc_request *q, int rc, json_t *data, json_t *plan)
 {
 	if (rc == 0)
-		rpc_reply(q, json_pack("{s:i, s:s}", "revision", 1, "old-router", "ready"));
+		rpc_reply(
+			q, json_pack("{s:i, s:s, s:o*}", "revision", 1, "old-router", "ready", "plan", plan));
 	else
 		rpc_fail(q, rc, data, "fake refusal %d", rc);
-	(void)r;
+}
+
+static int
+carry_out(struct fake_router *r, const char *method, const json_t *params, json_t **data)
+{
+	int rc = strcmp(method, "txn.apply") == 0    ? change_all(r, params, data)
+		 : strcmp(method, "txn.commit") == 0 ? commit(r, params, data)
+						     : change(r, method, params, data);
+
+	if (strcmp(method, "txn.commit") == 0 && rc == 0 && !is_dry(params)) {
+		json_decref(r->staged);
+		r->staged = NULL;
+	}
+	return rc;
+}
+
+/* What a move made of the VM; of anything else nothing. */
+static json_t *
+plan_of(struct fake_router *r, const json_t *params)
+{
+	char key[96], id[64];
+	json_t *vm;
+
+	if (text(params, "mac") == NULL)
+		return NULL;
+	id_of(params, id);
+	snprintf(key, sizeof(key), "%s@%" JSON_INTEGER_FORMAT, id, number(params, "epoch"));
+	vm = fake_vm(r->group, id);
+	return json_pack("{s:s, s:s, s:O?, s:O?}", "id", key, "to", r->name, "live",
+		json_object_get(params, "addresses"), "draining", json_object_get(vm, "drains"));
+}
+
+/* Carries it out, and takes it back. */
+static void
+dry_run(struct fake_router *r, struct rpc_request *q, const char *method, const json_t *params)
+{
+	struct fake_group *g = r->group;
+	json_t *vms = json_deep_copy(g->vms), *moves = json_deep_copy(g->moves),
+	       *routes = json_deep_copy(r->routes), *data = NULL;
+	int rc = carry_out(r, method, params, &data);
+
+	answer(q, rc, data, rc == 0 ? plan_of(r, params) : NULL);
+	json_decref(g->vms);
+	json_decref(g->moves);
+	json_decref(r->routes);
+	g->vms = vms;
+	g->moves = moves;
+	r->routes = routes;
+	r->dry_runs++;
 }
 
 /* One of them at an epoch that may be the last; deleted or not. */
@@ -429,16 +486,14 @@ handle(void *arg, struct rpc_request *q, const char *method, json_t *params)
 		rpc_fail(q, RPC_LIMIT, NULL, "fake limit");
 		return;
 	}
-	if (fault != FAULT_LOSE_BEFORE)
-		rc = strcmp(method, "txn.apply") == 0	 ? change_all(r, params, &data)
-		     : strcmp(method, "txn.commit") == 0 ? commit(r, params, &data)
-							 : change(r, method, params, &data);
-	if (strcmp(method, "txn.commit") == 0 && rc == 0) {
-		json_decref(r->staged);
-		r->staged = NULL;
+	if (is_dry(params)) {
+		dry_run(r, q, method, params);
+		return;
 	}
+	if (fault != FAULT_LOSE_BEFORE)
+		rc = carry_out(r, method, params, &data);
 	if (fault == FAULT_NONE) {
-		answer(r, q, rc, data);
+		answer(q, rc, data, NULL);
 		return;
 	}
 	lose(r);

@@ -41,7 +41,7 @@ struct fake_router {
 	enum fake_hostility hostility;
 	unsigned int turn_away;		/* so many of the next connections are closed without an answer */
 	struct rpc_request *unanswered; /* the last one, of a silent router */
-	unsigned int calls, txns, changes, commits, parts;
+	unsigned int calls, txns, changes, commits, parts, dry_runs;
 	char after[64]; /* of the last subscription to events */
 };
 
