@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* homes.c - old addresses whose home is lost: its router was away for longer than drain.home-lost-after.
  *
- * With drain.on-home-lost wait nothing is done: their sessions go on when it is back. With cut they end here, where their VM is,
- * and no move begins a drain there. A router that returns is told so by the VM as it is now.
+ * With drain.on-home-lost wait their sessions go on when it is back, and forwarding tells their VMs until then. With cut they end
+ * here, where their VM is, and no move begins a drain there. A router that returns is told so by the VM as it is now.
  */
 #include "state.h"
 
@@ -10,13 +10,18 @@
 
 #define TICK_MS 1000
 
+static bool
+is_away(struct core *c, const struct peer *p)
+{
+	return !p->session && p->stale_since &&
+	       now_ms(c) - p->stale_since >= c->conf->drain.home_lost_after_ms;
+}
+
 bool
 home_lost(struct core *c, uint8_t router)
 {
-	const struct peer *p = router == FWD_SELF ? NULL : &c->peers[router - 1];
-
-	return p && c->conf->drain.on_home_lost == HOME_LOST_CUT && !p->session && p->stale_since &&
-	       now_ms(c) - p->stale_since >= c->conf->drain.home_lost_after_ms;
+	return router != FWD_SELF && c->conf->drain.on_home_lost == HOME_LOST_CUT &&
+	       is_away(c, &c->peers[router - 1]);
 }
 
 /* ---- what drains there ends ---- */
@@ -90,8 +95,11 @@ tick(void *arg)
 
 	for (size_t i = 0; i < c->n_peers; i++) {
 		struct peer *p = &c->peers[i];
-		bool lost = !p->conf->removed && home_lost(c, p->index);
+		bool away = !p->conf->removed && is_away(c, p), lost = away && home_lost(c, p->index);
 
+		if (away != p->home_away)
+			env_call(c->env, fwd_router_away, p->index, away);
+		p->home_away = away;
 		if (lost && !p->home_ended)
 			end_all(c, p);
 		p->home_ended &= lost;

@@ -368,7 +368,8 @@ struct peer {
 	uint64_t took_at;	    /* boot clock: it had all of ours then; 0 = not since it came up */
 	uint64_t revision;	    /* the highest that it told of itself */
 	uint64_t stale_since;	    /* boot clock; 0 = its VMs are as it says */
-	bool home_ended;	    /* it is lost, and what drained there has ended: homes.c */
+	bool home_away;		    /* for long, and forwarding knows: homes.c */
+	bool home_ended;	    /* what drained there is given up */
 	size_t claims_wait;	    /* of its updates, not applied yet */
 	unsigned int questions;	    /* of its own, that wait for what waits already */
 	bool overrun;		    /* some were refused for that */

@@ -101,9 +101,10 @@ vm_state_same(const struct vm_state *a, const struct vm_state *b)
 	for (unsigned int i = 0; i < x->n_drains; i++)
 		if (x->drains[i].private_ip != y->drains[i].private_ip ||
 			x->drains[i].global_ip != y->drains[i].global_ip ||
-			x->drains[i].home != y->drains[i].home || x->drains[i].since != y->drains[i].since ||
-			a->drain[i].epoch != b->drain[i].epoch || a->drain[i].min_ms != b->drain[i].min_ms ||
-			a->drain[i].max_ms != b->drain[i].max_ms)
+			x->drains[i].home != y->drains[i].home ||
+			x->drains[i].direct != y->drains[i].direct ||
+			x->drains[i].since != y->drains[i].since || a->drain[i].epoch != b->drain[i].epoch ||
+			a->drain[i].min_ms != b->drain[i].min_ms || a->drain[i].max_ms != b->drain[i].max_ms)
 			return false;
 	return true;
 }

@@ -5,7 +5,8 @@
 #include "ip4.h"
 #include "nat.h"
 
-#define ERROR_MAX   576	 /* bytes of IP: RFC 1812, 4.3.2.3 */
+#define ERROR_MAX   576 /* bytes of IP: RFC 1812, 4.3.2.3 */
+#define CODE_HOST   1
 #define TOS_CONTROL 0xc0 /* precedence 6: RFC 1812, 4.3.2.5 */
 
 struct error_hdr {
@@ -23,7 +24,7 @@ type_of(enum drop why, uint8_t *type, uint8_t *code)
 	switch (why) {
 	case DROP_VM_UNKNOWN:
 	case DROP_NEIGHBOUR_FAILED:
-		*code = 1; /* host */
+		*code = CODE_HOST;
 		break;
 	case DROP_LOCAL_UNANSWERED:
 		*code = 3; /* port */
@@ -137,8 +138,8 @@ send_error(struct worker *w, struct rte_mbuf *about, struct error_hdr *h)
 	worker_inject(w, e);
 }
 
-void
-icmp_error_drop(struct worker *w, struct rte_mbuf *m, enum drop why, uint16_t mtu)
+static void
+tell(struct worker *w, struct rte_mbuf *m, uint8_t type, uint8_t code, uint16_t mtu)
 {
 	struct error_hdr h = {
 		.eth = {.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)},
@@ -148,13 +149,30 @@ icmp_error_drop(struct worker *w, struct rte_mbuf *m, enum drop why, uint16_t mt
 				RTE_BE16(RTE_IPV4_HDR_DF_FLAG), /* atomic: RFC 6864, so needs no identifier */
 			.time_to_live = IP4_TTL,
 			.next_proto_id = IPPROTO_ICMP},
-		.mtu = why == DROP_TOO_BIG ? rte_cpu_to_be_16(mtu) : 0,
+		.type = type,
+		.code = code,
+		.mtu = rte_cpu_to_be_16(mtu),
 	};
+
+	send_error(w, m, &h);
+}
+
+void
+icmp_error_drop(struct worker *w, struct rte_mbuf *m, enum drop why, uint16_t mtu)
+{
+	uint8_t type, code;
 
 	if (is_due(w, m)) {
 		nat_undo(m);
-		type_of(why, &h.type, &h.code);
-		send_error(w, m, &h);
+		type_of(why, &type, &code);
+		tell(w, m, type, code, why == DROP_TOO_BIG ? mtu : 0);
 	}
 	worker_drop(w, m, why);
+}
+
+void
+icmp_error_host(struct worker *w, struct rte_mbuf *m)
+{
+	if (is_due(w, m))
+		tell(w, m, ICMP_UNREACHABLE, CODE_HOST, 0);
 }

@@ -15,3 +15,6 @@
 
 /* `why` decides type and code; `mtu` is told by DROP_TOO_BIG alone. */
 void icmp_error_drop(struct worker *w, struct rte_mbuf *m, enum drop why, uint16_t mtu);
+
+/* Tells the sender of a packet that goes on, and is not translated yet, that its host may be out of reach. */
+void icmp_error_host(struct worker *w, struct rte_mbuf *m);

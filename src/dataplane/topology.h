@@ -79,6 +79,7 @@ struct topo_peer {
 	char name[32];
 	rte_be32_t vtep;	   /* 0: it was removed, and keeps its place */
 	struct rte_ether_addr mac; /* its router MAC */
+	bool away;		   /* for long; set while workers read it */
 };
 
 /* Tunnels are numbered: router indices, and behind the last possible peer the local VTEPs. */

@@ -93,7 +93,7 @@ struct counts { /* conservation: received + made + released = sent + dropped + h
 	uint64_t received, released, sent, held, punted;
 	uint64_t drop[DROPS], made[MADES];
 	uint64_t events[EVENTS], events_lost[EVENTS];
-	uint64_t sessions_full;
+	uint64_t sessions_full, home_away;
 	struct stage_count stage[STAGES];
 	struct port_count port[TOPO_PORTS];
 };

@@ -256,6 +256,8 @@ struct env_ops {
 	/* Of a VM (all zero where forwarding has none); of a segment. */
 	void (*fwd_vm_traffic)(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out);
 	void (*fwd_segment)(void *ctx, uint16_t segment, struct fwd_segment *out);
+	/* A peer has been away for long, or is back: VMs whose sessions have their home there are told. */
+	void (*fwd_router_away)(void *ctx, uint8_t router, bool away);
 	/* Begins to follow packets (trace), or to copy them (capture); one of them at a time. 0 or -errno. */
 	int (*fwd_watch)(void *ctx, const struct watch_params *p, bool capture, struct err *e);
 	/* What came since the last call: {"rows": [...], "lost": n}; new reference. Sets *more to false with the last rows,

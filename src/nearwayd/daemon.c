@@ -147,6 +147,14 @@ op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_tra
 }
 
 static void
+op_router_away(void *ctx, uint8_t router, bool away)
+{
+	struct daemon *d = host_user(ctx);
+
+	dp_router_away(d->dp, router, away);
+}
+
+static void
 op_segment(void *ctx, uint16_t segment, struct fwd_segment *out)
 {
 	struct daemon *d = host_user(ctx);
@@ -245,6 +253,7 @@ add_ops(struct env_ops *ops)
 	ops->fwd_show = op_show;
 	ops->fwd_vm_traffic = op_vm_traffic;
 	ops->fwd_segment = op_segment;
+	ops->fwd_router_away = op_router_away;
 	ops->fwd_watch = op_watch;
 	ops->fwd_watched = op_watched;
 	ops->fwd_unwatch = op_unwatch;

@@ -61,7 +61,16 @@ dp_topology(const struct dp *dp, const struct config *next, struct err *e)
 		t->ports[i].mac = dp->topo->ports[i].mac;
 		t->ports[i].dpdk_port = dp->topo->ports[i].dpdk_port;
 	}
+	for (uint16_t i = 0; i < RTE_MIN(t->n_peers, dp->topo->n_peers); i++)
+		t->peers[i].away = dp->topo->peers[i].away;
 	return t;
+}
+
+void
+dp_router_away(struct dp *dp, uint8_t router, bool away)
+{
+	dp->topo->peers[router - 1].away = away;
+	__atomic_store_n(&dp->shown->peers[router - 1].away, away, __ATOMIC_RELAXED);
 }
 
 void

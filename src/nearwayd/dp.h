@@ -59,6 +59,8 @@ void dp_free(struct dp *dp); /* stops first */
 struct topology *dp_topology(const struct dp *dp, const struct config *next, struct err *e);
 /* Takes `t`: from their next round on workers use it. */
 void dp_follow(struct dp *dp, struct topology *t);
+/* A peer has been away for long, or is back. */
+void dp_router_away(struct dp *dp, uint8_t router, bool away);
 
 /* After any change of a table: sees to it that what was unlinked gets freed. */
 void dp_unlinked(struct dp *dp);

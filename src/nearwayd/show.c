@@ -95,6 +95,7 @@ add_counts(struct counts *to, const struct counts *c)
 	to->held += c->held;
 	to->punted += c->punted;
 	to->sessions_full += c->sessions_full;
+	to->home_away += c->home_away;
 	for (int i = 0; i < DROPS; i++)
 		to->drop[i] += c->drop[i];
 	for (int i = 0; i < MADES; i++)
@@ -217,6 +218,7 @@ view_status(struct dp *dp)
 	set_int(o, "mbufs", dp->plan->mbufs);
 	set_int(o, "mbufs-free", rte_mempool_avail_count(dp->pool));
 	set_int(o, "sessions-full", total.sessions_full);
+	set_int(o, "home-away", total.home_away);
 	set_int(o, "own-frames-lost", dp->frames_lost);
 	json_object_set_new(o, "packets", packets);
 	json_object_set_new(o, "made", made);

@@ -540,6 +540,28 @@ only_so_many_fragments_wait(void **state)
 /* ---- the old router ---- */
 
 static void
+vm_is_told_that_the_home_of_a_session_is_away_and_the_packet_goes_on(void **state)
+{
+	struct frame f = tcp(BY_VM(5), OUT);
+
+	(void)state;
+	chain(R_X, DRAIN_Y, DRAIN_Z);
+	net.topo->peers[R_Y - 1].away = true;
+	burst(DC0, f);
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+	expect_frame(DC0, icmp(OWN_ICMP, .smac = MAC_GW, .dmac = MAC_VM(5), .src = GW, .dst = PRIVATE(5),
+				  .icmp_type = 3, .icmp_code = 1, QUOTE(&f)));
+	assert_int_equal(net.w->c.home_away, 1);
+	burst(WAN0, from_tunnel(R_Z, SEG1, udp(BY_RZ()))); /* of the home that is there */
+	REACHES(udp);
+	burst(DC0, udp(BY_VM(5), OUT));
+	expect_tunnel(R_Z, SEG1, CARRIED(udp));
+	net.topo->peers[R_Y - 1].away = false;
+	burst(DC0, f);
+	expect_tunnel(R_Y, SEG1, CARRIED(tcp));
+}
+
+static void
 old_router_translates_what_the_owner_carries_to_it(void **state)
 {
 	(void)state;
@@ -1124,6 +1146,8 @@ main(void)
 		net_test(carried_fragments_wait_for_their_first_one_too),
 		net_test(fragments_whose_first_one_does_not_come_follow_the_rule),
 		net_test(only_so_many_fragments_wait),
+		net_rule(vm_is_told_that_the_home_of_a_session_is_away_and_the_packet_goes_on,
+			"RFC 1122 4.2.3.9"),
 		net_test(old_router_translates_what_the_owner_carries_to_it),
 		net_test(old_router_sends_what_comes_by_the_draining_address_to_the_owner),
 		net_test(old_router_decides_for_a_vm_that_still_stands_there),

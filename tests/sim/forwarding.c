@@ -268,6 +268,15 @@ op_segment(void *ctx, uint16_t segment, struct fwd_segment *out)
 	op_vm_traffic(ctx, segment, NULL, &out->traffic);
 }
 
+static void
+op_router_away(void *ctx, uint8_t router, bool away)
+{
+	struct node *n = ctx;
+
+	assert(n->away[router] != away);
+	n->away[router] = away;
+}
+
 static int
 op_watch(void *ctx, const struct watch_params *p, bool capture, struct err *e)
 {
@@ -437,6 +446,7 @@ const struct env_ops world_ops = {
 	.fwd_explain = op_explain,
 	.fwd_vm_traffic = op_vm_traffic,
 	.fwd_segment = op_segment,
+	.fwd_router_away = op_router_away,
 	.fwd_subscribe = op_subscribe,
 };
 
@@ -454,6 +464,7 @@ model_clear(struct node *n)
 		HASH_DEL(n->routes, r);
 		free(r);
 	}
+	memset(n->away, 0, sizeof(n->away));
 }
 
 /* ---- the truth about a model ---- */

@@ -67,13 +67,14 @@ struct node {
 	unsigned int n_announced;
 	ip4 freed[256];
 	unsigned int n_freed;
-	bool watching;	      /* a trace or a capture is on */
-	uint64_t sessions;    /* what fwd_sessions() tells of any address */
-	bool sessions_old;    /* and that it counted them too long ago */
-	size_t sessions_room; /* so many sessions can be noted; 0 = any number */
-	uint64_t sent_to_vms; /* and fwd_vm_traffic() of each VM, 3 more */
-	bool lists_fail;      /* there is no memory for a list of them */
-	unsigned int n_lists; /* that were begun */
+	bool watching;		      /* a trace or a capture is on */
+	uint64_t sessions;	      /* what fwd_sessions() tells of any address */
+	bool sessions_old;	      /* and that it counted them too long ago */
+	bool away[WORLD_ROUTERS + 1]; /* peers, by router index: as forwarding was told */
+	size_t sessions_room;	      /* so many sessions can be noted; 0 = any number */
+	uint64_t sent_to_vms;	      /* and fwd_vm_traffic() of each VM, 3 more */
+	bool lists_fail;	      /* there is no memory for a list of them */
+	unsigned int n_lists;	      /* that were begun */
 	uint64_t n_commits, n_prepares, n_publishes;
 	uint64_t n_rows; /* of the state, not of the log */
 	/* private */

@@ -236,6 +236,36 @@ def dead_old_router(w, what):
         expect(near(rtt, RTT_MS[new], 0.5), f'{rtt} ms')
 
 
+def unreachables(w):
+    names, values = (line.split() for line in w.lab.sh('vm', 'grep ^Icmp: /proc/net/snmp').stdout.strip().split('\n'))
+    return int(values[names.index('InDestUnreachs')])
+
+
+def home_lost(w, what):
+    """After dead_old_router(): sessions have their home there."""
+    router = w.r[w.site]
+
+    def say(policy):
+        router.config['drain'] = {'home-lost-after': '1s', 'on-home-lost': policy}
+        router.write()
+        router.call('reload')
+
+    with case(f'{what}: the VM is told that the home of its sessions is out of reach, and no session ends by that'):
+        before = unreachables(w)
+        say('wait')
+        wait_for('the home is away', lambda: w.sessions.exercise(0.2, 0) and router.call('show.status')['home-away'] > 0, 10)
+        expect(unreachables(w) > before, f'{before} before, {unreachables(w)} now')
+        dead = [e for pair in w.sessions.ends().values() for e in pair if e['error'] or not e['alive']]
+        expect(not dead, f'{dead}')
+
+    with case(f'{what}: on-home-lost cut: its old addresses are given up, and the record says why'):
+        epoch = next(d['epoch'] for vm in router.rows('vms') if vm['mac'] == VM_MAC for d in vm['drains'])
+        say('cut')
+        wait_for('nothing drains', lambda: not vm_globals(router, VM_MAC)[1], 10)
+        row = w.move_row(w.site, epoch)
+        expect((row['state'], row['reason']) == ('done', 'lost'), f'{row}')
+
+
 # ---- NAT, one gateway MAC for all sites ----
 
 nat = World(Sites('nat'))
@@ -283,5 +313,6 @@ there_and_back(per_site, 'a gateway MAC for each site')
 aborts(per_site, 'a gateway MAC for each site')
 silent(per_site, 'a gateway MAC for each site')
 dead_old_router(per_site, 'a gateway MAC for each site')
+home_lost(per_site, 'a gateway MAC for each site')
 
 finish(*[router.process for world in (nat, routed, per_site) for router in world.r.values()])

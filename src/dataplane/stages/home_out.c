@@ -11,10 +11,13 @@
  *   a later fragment                     as its first one, for which it waits a moment
  *
  * What goes to a home elsewhere that is `direct` the owner translates itself: it leaves here, and only answers come through there.
+ * What goes to a home that has been away for long goes there all the same, for it may be the control channel alone that is cut;
+ * but the VM is told host unreachable, which TCP survives (RFC 1122, 4.2.3.9), so that its applications learn of it.
  * The owner decides for all; a router that is home of an old address decides for what its own attachments send, and takes
  * what the owner carries to it; every other router carries to the owner.
  */
 #include <dataplane/flow.h>
+#include <dataplane/icmp_error.h>
 #include <dataplane/ip4.h>
 #include <dataplane/ip4_send.h>
 #include <dataplane/pipeline.h>
@@ -240,6 +243,10 @@ send_home(struct worker *w, struct rte_mbuf *m, rte_be32_t home, struct vec *nat
 		md->nat_ip = home;
 		vec_add(nat_out, m);
 	} else {
+		if (unlikely(__atomic_load_n(&w->topo->peers[router - 1].away, __ATOMIC_RELAXED))) {
+			w->c.home_away++;
+			icmp_error_host(w, m);
+		}
 		go(w, m, router, encap);
 	}
 }

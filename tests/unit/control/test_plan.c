@@ -477,11 +477,15 @@ sessions_of_a_home_that_is_away_wait_for_it(void **state)
 	struct world *w = with_lost_home(HOME_LOST_WAIT);
 
 	(void)state;
+	world_run(w, MS(55));
+	assert_false(y(w)->away[1]);
 	world_run(w, HOUR);
 	assert_int_equal(fwd_at(y(w), 1)->n_drains, 1);
+	assert_true(y(w)->away[1]); /* so VMs are told */
 	node_start(x(w));
 	world_run(w, MS(60));
 	assert_int_equal(fwd_at(y(w), 1)->n_drains, 1);
+	assert_false(y(w)->away[1]);
 	assert_agreed(w, 2);
 	world_free(w);
 }
