@@ -201,13 +201,15 @@ class Lab:
             signal.signal(sig, lambda s, _: sys.exit(128 + s))
 
     def close(self):
-        """Takes it down; says what was wrong with the way in which programs ended."""
+        """Takes it down; says what was wrong with the way in which programs ended. Routers go first: see Stream."""
         if self.kept or self.dir is None:
             return []
-        for p in self.processes:
-            p.kill(signal.SIGTERM)
-        for p in self.processes:
-            p.wait()
+        for first in (True, False):
+            some = [p for p in self.processes if p.orderly == first]
+            for p in some:
+                p.kill(signal.SIGTERM)
+            for p in some:
+                p.wait()
         faults = [p.fault() for p in self.processes if p.fault()]
         take_down({'dir': self.dir, 'namespaces': [self.prefix + n for n in self.namespaces], 'pids': []})
         self.dir = None

@@ -15,8 +15,8 @@ def memif(lab, n, role):
 
 
 class Stream:
-    """One stream stays connected to the end: DPDK 22.11's memif driver frees a peer's memory when it leaves, also under a
-    worker that is just reading it."""
+    """One stream stays connected until its router has ended: DPDK 22.11's memif driver frees a peer's memory when it leaves, also
+    under a worker that is just reading it."""
 
     def __init__(self, lab, router, gateway_mac, vm, pps, *storm):
         """`vm` is (MAC, address, global address), `pps` (down, up); `storm` as in stream.c's usage."""
