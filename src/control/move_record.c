@@ -25,6 +25,8 @@ move_begin_late(struct core *c, const struct move *m, const struct vm_state *old
 	if (told) {
 		n->at[MOVE_AT_PREPARED] = d->prepared_at;
 		n->at[MOVE_AT_PAUSED] = d->paused_at;
+		env_call(c->env, fwd_round_trips, m->vm.segment, &m->vm.mac, &n->trips);
+		n->trips = (struct fwd_round_trips){.old = n->trips.near};
 	}
 	n->late_from = told && d->phase == DEPARTS_PAUSED ? d->late_from : sent_on(c, &m->vm);
 }
@@ -44,6 +46,20 @@ move_cut(struct core *c, ip4 global)
 
 	env_call(c->env, fwd_sessions, global, &n);
 	return n;
+}
+
+/* ---- round trips ---- */
+
+struct fwd_round_trips
+move_round_trips(struct core *c, const struct move *m, const struct move_now *now)
+{
+	const struct vm_obj *o = vm_find(c, m->vm.segment, &m->vm.mac);
+	struct fwd_round_trips t = now->trips;
+
+	if (m->to == FWD_SELF && now->state == MOVE_DRAINING && m->live_us != 0 && vm_live(o) &&
+		o->now.epoch == m->epoch)
+		env_call(c->env, fwd_round_trips, m->vm.segment, &m->vm.mac, &t);
+	return t;
 }
 
 /* ---- how long it took ---- */

@@ -39,6 +39,35 @@ set_counts(json_t *v, const struct move_now *now, uint64_t late)
 	json_object_set_new(v, "forwarded-late", json_integer((json_int_t)late));
 }
 
+static void
+set_round_trip(json_t *v, const char *name, const struct fwd_round_trip *t)
+{
+	if (t->samples > 0)
+		json_object_set_new(v, name,
+			json_pack("{s:I, s:I, s:I, s:I}", "us", (json_int_t)(t->to_remote_us + t->to_vm_us),
+				"to-remote-us", (json_int_t)t->to_remote_us, "to-vm-us",
+				(json_int_t)t->to_vm_us, "samples", (json_int_t)t->samples));
+}
+
+/* What nobody has measured is left out. */
+static void
+set_round_trips(json_t *v, const struct fwd_round_trips *t)
+{
+	const struct fwd_round_trip *old = &t->old, *near = &t->near;
+	json_t *trips;
+
+	if (old->samples + near->samples == 0)
+		return;
+	trips = json_object();
+	set_round_trip(trips, "old", old);
+	set_round_trip(trips, "near", near);
+	if (old->samples > 0 && near->samples > 0)
+		json_object_set_new(trips, "gain-us",
+			json_integer((json_int_t)(old->to_remote_us + old->to_vm_us) -
+				     (json_int_t)(near->to_remote_us + near->to_vm_us)));
+	json_object_set_new(v, "round-trips", trips);
+}
+
 json_t *
 move_time_json(int64_t wall_ms)
 {
@@ -56,12 +85,14 @@ started_ms(const struct move_now *now)
 static json_t *
 told(struct core *c, const struct move *m, const struct move_now *now)
 {
+	const struct fwd_round_trips trips = move_round_trips(c, m, now);
 	json_t *v = basic(c, m, now);
 
 	json_object_set_new(v, "id", json_string(m->id));
 	json_object_set_new(v, "started", move_time_json(started_ms(now)));
 	json_object_set_new(v, "ended", move_time_json(now->at[MOVE_AT_DONE]));
 	set_why(v, m, now);
+	set_round_trips(v, &trips);
 	return v;
 }
 
@@ -158,6 +189,7 @@ move_row(struct core *c, const struct move *m, struct env_row *row)
 
 	set_times(v, &m->now, number);
 	set_why(v, m, &m->now);
+	set_round_trips(v, &m->now.trips);
 	if (m->plan || m->now.from == FWD_SELF)
 		set_counts(v, &m->now, m->now.late);
 	if (m->plan) {
@@ -197,12 +229,20 @@ count(const json_t *v, const char *name)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
+static struct fwd_round_trip
+load_round_trip(const json_t *v)
+{
+	return (struct fwd_round_trip){count(v, "to-remote-us"), count(v, "to-vm-us"), count(v, "samples")};
+}
+
 /* Rows of before moves could be prepared have `started` and `ended`. */
 static void
 load_now(struct move_now *n, const json_t *v)
 {
-	const json_t *times = json_object_get(v, "times");
+	const json_t *times = json_object_get(v, "times"), *trips = json_object_get(v, "round-trips");
 
+	n->trips.old = load_round_trip(json_object_get(trips, "old"));
+	n->trips.near = load_round_trip(json_object_get(trips, "near"));
 	for (unsigned int i = 0; i < MOVE_TIMES; i++)
 		n->at[i] = (int64_t)count(times, move_time_words[i]);
 	if (!times) {

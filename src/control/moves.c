@@ -206,6 +206,7 @@ static void
 end_drain(struct core *c, const struct move *m, struct move_now *n, const char *reason)
 {
 	n->late = move_late(c, m, n);
+	n->trips = move_round_trips(c, m, n);
 	end(c, n, MOVE_DONE, reason);
 }
 

@@ -195,6 +195,8 @@ struct move_now {      /* what transactions change of it, by move_set() */
 	/* At the old router: packets for the VM that it has sent on since the pause, or the commit, counted up to
 	 * this number of all (fwd_traffic.to_packets). */
 	uint64_t late, late_from;
+	/* At the new router since the commit, of what drains: as it ended. At the old one, of a prepared move: `old`, before. */
+	struct fwd_round_trips trips;
 };
 
 struct reserved { /* a global address that a move will give its VM */
@@ -717,6 +719,8 @@ uint64_t move_cut(struct core *c, ip4 global);
 void move_begin_late(struct core *c, const struct move *m, const struct vm_state *old, struct move_now *n);
 /* So many packets did. */
 uint64_t move_late(struct core *c, const struct move *m, const struct move_now *now);
+/* What it has brought the sessions, as far as this router knows. */
+struct fwd_round_trips move_round_trips(struct core *c, const struct move *m, const struct move_now *now);
 /* A list of its VM's sessions went to the new router. */
 void move_listed(struct core *c, const struct vm_key *vm, uint64_t epoch, uint64_t sessions);
 /* The old router has taken that it began: an item of sync.update; all that it was to take. */

@@ -159,10 +159,11 @@ worker_free(struct worker *w)
 }
 
 void
-worker_tick(struct worker *w, uint64_t now_ms)
+worker_tick(struct worker *w, uint64_t now_us)
 {
-	w->now_ms = now_ms;
-	w->tick = (uint32_t)(now_ms / 1000);
+	w->now_us = (uint32_t)now_us;
+	w->now_ms = now_us / 1000;
+	w->tick = (uint32_t)(w->now_ms / 1000);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "tables/mactab.h"
 #include "tables/neightab.h"
 #include "tables/routetab.h"
+#include "tables/rtt.h"
 #include "tables/sessions.h"
 #include "tables/vmtab.h"
 
@@ -45,6 +46,7 @@ struct tables {
 	struct neightab *neighbours;
 	struct mactab *macs;
 	struct sessions *sessions;
+	struct rtt *rtt;
 };
 
 struct dp_event {	/* a worker tells the control thread */
@@ -141,6 +143,7 @@ struct worker {
 	uint32_t probe_numbers;	    /* the last one given */
 	/* written each loop */
 	uint64_t now_ms; /* boot-time clock, coarse */
+	uint32_t now_us; /* the same in microseconds; wraps */
 	uint32_t tick;	 /* seconds of it */
 	struct counts c;
 	struct bucket event_bucket[EVENTS];
@@ -174,7 +177,7 @@ struct worker *worker_new_scratch(
 	const struct topology *topo, const struct tables *tables, struct rte_mempool *pool);
 void worker_free(struct worker *w); /* frees held, injected and unsent mbufs */
 /* Sets the coarse clock; called once a loop. */
-void worker_tick(struct worker *w, uint64_t now_ms);
+void worker_tick(struct worker *w, uint64_t now_us);
 
 /* ---- what stages call ---- */
 

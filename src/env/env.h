@@ -125,6 +125,15 @@ struct fwd_traffic { /* through this router; bytes of Ethernet frames */
 	uint64_t from_packets, from_bytes, to_packets, to_bytes;
 };
 
+struct fwd_round_trip { /* of TCP sessions of a VM, this router between both ends: medians */
+	uint64_t to_remote_us, to_vm_us;
+	uint64_t samples; /* of the half that has fewer; 0: nothing is known */
+};
+
+struct fwd_round_trips {
+	struct fwd_round_trip near, old; /* by the VM's live address; by old ones */
+};
+
 enum { /* of a TCP session: what its packets have told; and of any, that its home is a guess */
 	FWD_SESSION_FIN_FROM_VM = 1,
 	FWD_SESSION_FIN_TO_VM = 2,
@@ -255,6 +264,9 @@ struct env_ops {
 	struct json_t *(*fwd_show)(void *ctx, const char *what, const char *cursor, uint64_t limit);
 	/* Of a VM (all zero where forwarding has none); of a segment. */
 	void (*fwd_vm_traffic)(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out);
+	/* Of a VM of this router's that drains or is about to leave, since it does; all zero where nothing was timed. */
+	void (*fwd_round_trips)(
+		void *ctx, uint16_t segment, const struct mac *mac, struct fwd_round_trips *out);
 	void (*fwd_segment)(void *ctx, uint16_t segment, struct fwd_segment *out);
 	/* A peer has been away for long, or is back: VMs whose sessions have their home there are told. */
 	void (*fwd_router_away)(void *ctx, uint8_t router, bool away);

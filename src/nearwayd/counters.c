@@ -49,6 +49,27 @@ counters_vm(const struct counters *c, const struct vm_rec *vm)
 		t.to_packets - base->to_packets, t.to_bytes - base->to_bytes};
 }
 
+static struct fwd_round_trip
+round_trip(const struct rtt_times *v, enum rtt_way way)
+{
+	uint64_t to_remote, to_vm;
+	struct fwd_round_trip t = {.to_remote_us = rtt_median(v, way, RTT_REMOTE, &to_remote),
+		.to_vm_us = rtt_median(v, way, RTT_VM, &to_vm)};
+
+	t.samples = RTE_MIN(to_remote, to_vm);
+	return t;
+}
+
+struct fwd_round_trips
+counters_round_trips(const struct counters *c, const struct vm_rec *vm)
+{
+	const struct rtt_times *v = rtt_of(c->dp->tables.rtt, vm->slot);
+
+	if (v == NULL)
+		return (struct fwd_round_trips){0};
+	return (struct fwd_round_trips){.near = round_trip(v, RTT_NEAR), .old = round_trip(v, RTT_OLD)};
+}
+
 struct traffic
 counters_segment(const struct counters *c, uint16_t seg)
 {

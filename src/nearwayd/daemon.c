@@ -132,15 +132,32 @@ tell_traffic(const struct traffic *t, struct fwd_traffic *out)
 	*out = (struct fwd_traffic){t->from_packets, t->from_bytes, t->to_packets, t->to_bytes};
 }
 
+static const struct vm_rec *
+find_vm(struct daemon *d, uint16_t segment, const struct mac *mac)
+{
+	struct vm_key_mac key = {.mac = topo_mac(mac), .seg = segment};
+	const struct vm_rec *vm;
+
+	vmtab_by_mac(d->dp->tables.vms, &key, 1, &vm);
+	return vm;
+}
+
+static void
+op_round_trips(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_round_trips *out)
+{
+	struct daemon *d = host_user(ctx);
+	const struct vm_rec *vm = find_vm(d, segment, mac);
+
+	*out = vm != NULL ? counters_round_trips(d->dp->counters, vm) : (struct fwd_round_trips){0};
+}
+
 static void
 op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out)
 {
 	struct daemon *d = host_user(ctx);
-	struct vm_key_mac key = {.mac = topo_mac(mac), .seg = segment};
+	const struct vm_rec *vm = find_vm(d, segment, mac);
 	struct traffic t = {0};
-	const struct vm_rec *vm;
 
-	vmtab_by_mac(d->dp->tables.vms, &key, 1, &vm);
 	if (vm != NULL)
 		t = counters_vm(d->dp->counters, vm);
 	tell_traffic(&t, out);
@@ -252,6 +269,7 @@ add_ops(struct env_ops *ops)
 	ops->fwd_sessions_learn = op_sessions_learn;
 	ops->fwd_show = op_show;
 	ops->fwd_vm_traffic = op_vm_traffic;
+	ops->fwd_round_trips = op_round_trips;
 	ops->fwd_segment = op_segment;
 	ops->fwd_router_away = op_router_away;
 	ops->fwd_watch = op_watch;

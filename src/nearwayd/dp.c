@@ -16,6 +16,7 @@
 
 #include <common/log.h>
 #include <dataplane/attach.h>
+#include <dataplane/round_trip.h>
 #include <errno.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
@@ -209,6 +210,9 @@ make_tables(struct dp *dp, struct err *e)
 	if ((t->vms = vmtab_new(l->vms, t->rcu)) == NULL)
 		return err_set(e, ENOMEM, "limits.vms: no memory for %llu VMs: %s",
 			(unsigned long long)l->vms, rte_strerror(rte_errno));
+	if ((t->rtt = rtt_new(vmtab_slots(t->vms))) == NULL)
+		return err_set(e, ENOMEM, "tables: no memory for round trips");
+	vmtab_on_change(t->vms, round_trip_changed, t->rtt);
 	if ((t->routes = routetab_new(l->routes, t->rcu)) == NULL)
 		return err_set(
 			e, ENOMEM, "limits.routes: no memory for %llu routes", (unsigned long long)l->routes);
@@ -429,6 +433,7 @@ dp_free(struct dp *dp)
 	neightab_free(dp->tables.neighbours);
 	routetab_free(dp->tables.routes);
 	vmtab_free(dp->tables.vms);
+	rtt_free(dp->tables.rtt);
 	rcu_free(dp->tables.rcu);
 	rte_mempool_free(dp->pool);
 	if (dp->grace != NULL)

@@ -75,7 +75,7 @@ explain(struct dp *dp, const struct explain_params *p, struct err *e)
 
 	if (probe != NULL) {
 		probe_take(w, probe);
-		worker_tick(w, env_call(dp->env, now_ms));
+		worker_tick(w, env_call(dp->env, now_ms) * 1000);
 		run(dp, w, m);
 		told = tell(dp, probe);
 	} else if (m != NULL) {

@@ -163,7 +163,7 @@ tick(struct loop *l)
 		return;
 	l->tsc_clock = tsc;
 	clock_gettime(CLOCK_BOOTTIME, &ts); /* from the vDSO */
-	worker_tick(l->w, (uint64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+	worker_tick(l->w, (uint64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000);
 	if (l->w->n_hold != 0)
 		worker_expire_hold(l->w);
 }

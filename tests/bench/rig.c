@@ -2,6 +2,8 @@
 #include "rig.h"
 
 #include "testeal.h"
+
+#include <dataplane/round_trip.h>
 #include <errno.h>
 #include <rte_arp.h>
 #include <rte_icmp.h>
@@ -282,9 +284,11 @@ make_tables(struct rig *r)
 	t->neighbours = neightab_new(64, t->rcu);
 	t->macs = mactab_new(1024, t->rcu);
 	t->sessions = sessions_new(NULL, rig_sessions, "boot", NULL);
+	t->rtt = t->vms != NULL ? rtt_new(vmtab_slots(t->vms)) : NULL;
 	if (t->rcu == NULL || t->vms == NULL || t->routes == NULL || t->neighbours == NULL ||
-		t->macs == NULL || t->sessions == NULL)
+		t->macs == NULL || t->sessions == NULL || t->rtt == NULL)
 		return -1;
+	vmtab_on_change(t->vms, round_trip_changed, t->rtt);
 	if (routetab_put(t->routes, 0, 0, 0, &via) != 0 ||
 		routetab_put(t->routes, 0, RTE_BE32(0xc6336400), 24, &on_link) != 0 ||
 		neightab_put(t->neighbours, &hop, &n) != 0 || neightab_put(t->neighbours, &peer, &n) != 0)
@@ -310,7 +314,7 @@ rig_new(uint16_t id, uint32_t vms, uint32_t mbufs)
 	r->w = worker_new(id, r->topo, &r->tables, r->pool);
 	if (r->w == NULL)
 		goto fail;
-	worker_tick(r->w, 1000000);
+	worker_tick(r->w, 1000000000);
 	return r;
 fail:
 	rig_free(r);
@@ -328,6 +332,7 @@ rig_free(struct rig *r)
 	neightab_free(t->neighbours);
 	routetab_free(t->routes);
 	vmtab_free(t->vms);
+	rtt_free(t->rtt);
 	rcu_free(t->rcu);
 	rte_mempool_free(r->pool);
 	free(r->topo);

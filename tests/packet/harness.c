@@ -36,7 +36,7 @@ net_begin(void)
 	net.behind = 0;
 	net.piece = 0;
 	net.broken = false;
-	worker_tick(net.w, net.now_ms);
+	worker_tick(net.w, net.now_ms * 1000);
 	for (int i = 0; i < PORTS; i++)
 		out[i].first = out[i].n = 0;
 	memset(drops_explained, 0, sizeof(drops_explained));
@@ -190,7 +190,7 @@ void
 net_advance(uint64_t ms)
 {
 	net.now_ms += ms;
-	worker_tick(net.w, net.now_ms);
+	worker_tick(net.w, net.now_ms * 1000);
 	worker_expire_hold(net.w);
 }
 

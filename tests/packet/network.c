@@ -2,6 +2,8 @@
 /* network.c - the network of harness.h's picture, and what the control thread would put into its tables. */
 #include "harness.h"
 
+#include <dataplane/round_trip.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -129,7 +131,9 @@ build_tables(void)
 	t->neighbours = neightab_new(TABLE, t->rcu);
 	t->macs = mactab_new(TABLE, t->rcu);
 	t->sessions = sessions_new(NULL, TABLE, "boot", NULL);
-	assert_true(t->rcu && t->vms && t->routes && t->neighbours && t->macs && t->sessions);
+	t->rtt = rtt_new(vmtab_slots(t->vms));
+	assert_true(t->rcu && t->vms && t->routes && t->neighbours && t->macs && t->sessions && t->rtt);
+	vmtab_on_change(t->vms, round_trip_changed, t->rtt);
 }
 
 static void
@@ -143,6 +147,7 @@ free_tables(void)
 	neightab_free(t->neighbours);
 	routetab_free(t->routes);
 	vmtab_free(t->vms);
+	rtt_free(t->rtt);
 	rcu_free(t->rcu);
 }
 

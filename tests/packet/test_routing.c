@@ -348,7 +348,7 @@ tunnel_never_runs_through_a_segment(void **state)
 	net.topo->peers[0].vtep = PRIVATE(200);
 	worker_free(net.w);
 	net.w = worker_new(0, net.topo, &net.tables, net.pool);
-	worker_tick(net.w, net.now_ms);
+	worker_tick(net.w, net.now_ms * 1000);
 	vm_at(5, R_Y);
 	vm(.mac = MAC_VM(200), .owner = R_Y, .location = R_Y, .n_addresses = 1,
 		.addresses = {{PRIVATE(200), 0}});

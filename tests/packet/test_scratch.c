@@ -190,7 +190,7 @@ scratch_worker_changes_nothing_whatever_it_tries(void **state)
 	a_network_with_everything();
 	scratch = worker_new_scratch(net.topo, &net.tables, net.pool);
 	assert_non_null(scratch);
-	worker_tick(scratch, net.now_ms);
+	worker_tick(scratch, net.now_ms * 1000);
 	before = everything();
 	try_everything();
 	assert_int_equal(everything(), before);

@@ -552,7 +552,7 @@ several_workers_share_the_bounds_and_each_holds_for_itself(void **state)
 	(void)state;
 	net.topo->n_workers = 2;
 	second = worker_new(1, net.topo, &net.tables, net.pool);
-	worker_tick(second, net.now_ms);
+	worker_tick(second, net.now_ms * 1000);
 	committed();
 	for (uint16_t i = 0; i < 9; i++) {
 		net.w = first;

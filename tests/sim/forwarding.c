@@ -262,6 +262,16 @@ op_vm_traffic(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_tra
 }
 
 static void
+op_round_trips(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_round_trips *out)
+{
+	const struct node *n = ctx;
+
+	(void)segment;
+	(void)mac;
+	*out = n->trips;
+}
+
+static void
 op_segment(void *ctx, uint16_t segment, struct fwd_segment *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -445,6 +455,7 @@ const struct env_ops world_ops = {
 	.fwd_unwatch = op_unwatch,
 	.fwd_explain = op_explain,
 	.fwd_vm_traffic = op_vm_traffic,
+	.fwd_round_trips = op_round_trips,
 	.fwd_segment = op_segment,
 	.fwd_router_away = op_router_away,
 	.fwd_subscribe = op_subscribe,

@@ -73,6 +73,7 @@ struct node {
 	bool away[WORLD_ROUTERS + 1]; /* peers, by router index: as forwarding was told */
 	size_t sessions_room;	      /* so many sessions can be noted; 0 = any number */
 	uint64_t sent_to_vms;	      /* and fwd_vm_traffic() of each VM, 3 more */
+	struct fwd_round_trips trips; /* what fwd_round_trips() tells of any VM */
 	bool lists_fail;	      /* there is no memory for a list of them */
 	unsigned int n_lists;	      /* that were begun */
 	uint64_t n_commits, n_prepares, n_publishes;

@@ -142,6 +142,12 @@ with case('after: the gateway ARP is answered by Y alone, out of its own port'):
     a = gateway_answers(lab)
     expect(a['who'] == ['y'] and a['ports'] == ['y'] and len(a['replies']) == 1, f'{a}')
 
+with case('after: the record of the move tells what a session gains, measured in passing'):
+    trips = y.call('show.move', id=f'blue/{VM_MAC}')['round-trips']
+    expect(trips['old']['to-remote-us'] / 1e3 >= 3.5 * DELAY_MS, f'{trips}')
+    expect(trips['gain-us'] / 1e3 > 2 * DELAY_MS, f'{trips}')
+    print(f'   by the old address {trips["old"]["us"] / 1e3:.1f} ms, near {trips["near"]["us"] / 1e3:.1f} ms')
+
 with case('the old address stays after its minimum as long as a session uses it'):
     time.sleep(max(0, t0 + 8 - time.monotonic()))
     expect(vm_globals(x, VM_MAC) == ([NEW], [OLD]), f'{vm_globals(x, VM_MAC)}')

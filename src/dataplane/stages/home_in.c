@@ -12,6 +12,7 @@
 #include <dataplane/flow.h>
 #include <dataplane/ip4.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/round_trip.h>
 #include <dataplane/vmrec.h>
 
 struct evidence {
@@ -93,6 +94,7 @@ judge(struct worker *w, struct rte_mbuf *m, const struct evidence *e)
 	if (!ended && same_home(meta(m), e, home)) {
 		if (e->flow.tells != 0 && !w->scratch)
 			sessions_find(w->tables->sessions, &e->flow.key, w->tick, e->flow.tells, &home);
+		round_trip_note(w, m, &e->flow, RTT_VM, home);
 		return DROPS;
 	}
 	if (ended || !e->flow.tcp || vm_home_router(meta(m)->vm, e->flow.key.vm, home) == VM_NO_HOME) {

@@ -21,6 +21,7 @@
 #include <dataplane/ip4.h>
 #include <dataplane/ip4_send.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/round_trip.h>
 #include <dataplane/vmrec.h>
 
 #define FRAG_S \
@@ -251,6 +252,14 @@ send_home(struct worker *w, struct rte_mbuf *m, rte_be32_t home, struct vec *nat
 	}
 }
 
+static void
+leave(struct worker *w, struct rte_mbuf *m, const struct flow *f, rte_be32_t home, struct vec *nat_out,
+	struct vec *encap)
+{
+	round_trip_note(w, m, f, RTT_REMOTE, home);
+	send_home(w, m, home, nat_out, encap);
+}
+
 /* Fills in the choice; false when there is none to make and the packet went its way. */
 static bool
 begin(struct worker *w, struct rte_mbuf *m, struct choice *c, struct vec *nat_out, struct vec *encap)
@@ -302,6 +311,6 @@ home_out(struct worker *w, struct vec *in, struct vec *nat_out, struct vec *enca
 		if (choice[i].why != DROPS)
 			worker_drop(w, in->m[i], choice[i].why);
 		else
-			send_home(w, in->m[i], home, nat_out, encap);
+			leave(w, in->m[i], &choice[i].flow, home, nat_out, encap);
 	}
 }

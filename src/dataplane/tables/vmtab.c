@@ -47,6 +47,8 @@ struct vmtab {
 	uint32_t n_slots, vms;
 	void (*freed)(void *arg, uint32_t slot);
 	void *freed_arg;
+	void (*changed)(void *arg, const struct vm_rec *was, const struct vm_rec *is);
+	void *changed_arg;
 	uint32_t count;	 /* published */
 	uint32_t adding; /* by transactions that are prepared */
 };
@@ -267,6 +269,14 @@ vmtab_on_free(struct vmtab *t, void (*fn)(void *arg, uint32_t slot), void *arg)
 {
 	t->freed = fn;
 	t->freed_arg = arg;
+}
+
+void
+vmtab_on_change(
+	struct vmtab *t, void (*fn)(void *arg, const struct vm_rec *was, const struct vm_rec *is), void *arg)
+{
+	t->changed = fn;
+	t->changed_arg = arg;
 }
 
 uint32_t
@@ -567,6 +577,8 @@ vmtab_prepare_end(struct vmtab_txn *x, const struct vm_rec **who)
 static void
 swap(struct vmtab *t, const struct change *c)
 {
+	if (t->changed != NULL)
+		t->changed(t->changed_arg, c->old, c->new);
 	__atomic_store_n(&t->slots[c->slot], c->new, __ATOMIC_RELEASE);
 	t->writer[c->slot].next = NULL;
 	t->writer[c->slot].txn = NULL;

@@ -113,6 +113,9 @@ void vmtab_abort(struct vmtab_txn *x); /* instead of publish; frees x */
 
 /* Calls fn(arg, slot) whenever a slot is free again: no reader knows it any more, and another VM may get it. */
 void vmtab_on_free(struct vmtab *t, void (*fn)(void *arg, uint32_t slot), void *arg);
+/* Calls it with a VM's record of before and the one that is published just now; NULL: there was, or is, none. */
+void vmtab_on_change(
+	struct vmtab *t, void (*fn)(void *arg, const struct vm_rec *was, const struct vm_rec *is), void *arg);
 uint32_t vmtab_count(const struct vmtab *t);
 uint32_t vmtab_slots(const struct vmtab *t);			     /* slot numbers are below this */
 const struct vm_rec *vmtab_at(const struct vmtab *t, uint32_t slot); /* NULL when empty */

@@ -428,6 +428,117 @@ an_aborted_move_ends_with_that_step(void **state)
 	world_free(w);
 }
 
+/* ---- round trips ---- */
+
+static json_int_t
+trip(const json_t *v, const char *way, const char *name)
+{
+	return json_integer_value(
+		json_object_get(json_object_get(json_object_get(v, "round-trips"), way), name));
+}
+
+static json_int_t
+gain(struct node *r)
+{
+	json_t *v = record(r, ID);
+	json_int_t is = json_integer_value(json_object_get(json_object_get(v, "round-trips"), "gain-us"));
+
+	json_decref(v);
+	return is;
+}
+
+static void
+measured(struct node *r, uint64_t old_us, uint64_t near_us)
+{
+	if (old_us > 0)
+		r->trips.old = (struct fwd_round_trip){old_us, 500, 8};
+	if (near_us > 0)
+		r->trips.near = (struct fwd_round_trip){near_us, 200, 5};
+}
+
+static void
+what_a_move_gained_is_told_by_the_new_router(void **state)
+{
+	struct world *w = moved();
+	json_t *v = record(y(w), ID);
+
+	(void)state;
+	assert_null(json_object_get(v, "round-trips")); /* nothing was measured: it is no zero */
+	json_decref(v);
+	measured(y(w), 80000, 0);
+	v = record(y(w), ID);
+	assert_int_equal(trip(v, "old", "us"), 80500);
+	assert_int_equal(trip(v, "old", "to-remote-us"), 80000);
+	assert_int_equal(trip(v, "old", "to-vm-us"), 500);
+	assert_int_equal(trip(v, "old", "samples"), 8);
+	assert_null(json_object_get(json_object_get(v, "round-trips"), "near"));
+	assert_null(json_object_get(json_object_get(v, "round-trips"), "gain-us"));
+	json_decref(v);
+	measured(y(w), 0, 1000);
+	assert_int_equal(gain(y(w)), 80500 - 1200);
+	world_run(w, MS(40));
+	measured(y(w), 1, 1); /* of no move any more */
+	assert_int_equal(gain(y(w)), 80500 - 1200);
+	node_crash(y(w));
+	world_run(w, 100);
+	node_start(y(w));
+	assert_int_equal(gain(y(w)), 80500 - 1200);
+	world_free(w);
+}
+
+static void
+what_a_restart_cut_off_is_not_told_as_the_whole(void **state)
+{
+	struct world *w = moved();
+	json_t *v;
+
+	(void)state;
+	node_crash(y(w));
+	node_start(y(w));
+	world_run(w, 100);
+	measured(y(w), 80000, 1000);
+	v = record(y(w), ID);
+	assert_string_equal(json_string_value(json_object_get(v, "state")), "draining");
+	assert_null(json_object_get(v, "round-trips"));
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+the_old_router_tells_what_was_before_a_prepared_move(void **state)
+{
+	struct world *w = at_home();
+	json_t *v;
+
+	(void)state;
+	prepare(w);
+	measured(x(w), 0, 30000);
+	assert_int_equal(call(y(w), "move.commit", KEY), 0);
+	world_run(w, 200);
+	measured(x(w), 0, 7);
+	v = record(x(w), ID);
+	assert_int_equal(trip(v, "old", "us"), 30200);
+	assert_null(json_object_get(json_object_get(v, "round-trips"), "near"));
+	json_decref(v);
+	world_free(w);
+}
+
+static void
+the_old_router_knows_nothing_of_before_a_move_that_was_not_prepared(void **state)
+{
+	struct world *w = at_home();
+	json_t *v;
+
+	(void)state;
+	measured(x(w), 0, 30000);
+	assert_int_equal(vm_move(y(w), 1, 2, vm_global(1, 1), MS(10), MS(30)), 0);
+	world_run(w, 200);
+	v = record(x(w), ID);
+	assert_null(json_object_get(v, "round-trips"));
+	json_decref(v);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -438,6 +549,10 @@ main(void)
 		TEST(what_was_counted_outlives_a_restart_once_the_move_is_done),
 		TEST(an_old_router_that_was_away_is_told_when_it_is_back),
 		TEST(a_move_is_found_by_its_id_or_as_the_vms_last_one),
+		TEST(what_a_move_gained_is_told_by_the_new_router),
+		TEST(what_a_restart_cut_off_is_not_told_as_the_whole),
+		TEST(the_old_router_tells_what_was_before_a_prepared_move),
+		TEST(the_old_router_knows_nothing_of_before_a_move_that_was_not_prepared),
 		TEST(what_a_move_took_is_told_and_the_store_apart),
 		TEST(what_waited_is_told_how_long),
 		TEST(a_histogram_is_never_too_low_and_a_sixteenth_too_high_at_most),

@@ -530,6 +530,58 @@ counts_out_of_range_are_refused(void **state)
 	vmtab_free(t);
 }
 
+struct told {
+	unsigned int n;
+	uint16_t was, is; /* flags; UINT16_MAX: no record */
+};
+
+static void
+tell(void *arg, const struct vm_rec *was, const struct vm_rec *is)
+{
+	struct told *t = arg;
+
+	t->n++;
+	t->was = was != NULL ? was->flags : UINT16_MAX;
+	t->is = is != NULL ? is->flags : UINT16_MAX;
+}
+
+/* A record with these flags; UINT16_MAX deletes it. */
+static struct vmtab_txn *
+prepared(struct vmtab *t, uint16_t flags)
+{
+	struct vm_rec r = {.mac = mac_of(0), .flags = flags};
+	struct vmtab_txn *x = vmtab_begin(t, 1);
+
+	assert_int_equal(flags != UINT16_MAX ? vmtab_prepare_put(x, &r) : vmtab_prepare_del(x, 0, &r.mac), 0);
+	assert_int_equal(vmtab_prepare_end(x, NULL), 0);
+	return x;
+}
+
+static void
+each_change_is_told_when_it_is_published(void **state)
+{
+	static const uint16_t flags[] = {1, 2, UINT16_MAX};
+	struct vmtab *t = vmtab_new(LIMIT, rcu);
+	struct told told = {.is = UINT16_MAX};
+
+	(void)state;
+	vmtab_on_change(t, tell, &told);
+	for (unsigned int i = 0; i < 3; i++) {
+		uint16_t before = told.is;
+		struct vmtab_txn *x;
+
+		vmtab_abort(prepared(t, flags[i]));
+		x = prepared(t, flags[i]);
+		assert_int_equal(told.n, i);
+		vmtab_publish(x);
+		assert_int_equal(told.n, i + 1);
+		assert_int_equal(told.was, before);
+		assert_int_equal(told.is, flags[i]);
+		vmtab_retire(x);
+	}
+	vmtab_free(t);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -542,6 +594,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_deleted_vm_may_return_before_the_deletion_is_retired),
 		cmocka_unit_test(a_draining_global_address_leads_to_its_vm_until_it_is_dropped),
 		cmocka_unit_test(counts_out_of_range_are_refused),
+		cmocka_unit_test(each_change_is_told_when_it_is_published),
 	};
 
 	(void)argc;

@@ -36,7 +36,7 @@ turn(struct vec *rx)
 {
 	struct worker *w = loop_worker(bench->loops[0]);
 
-	worker_tick(w, env_call(bench->env, now_ms));
+	worker_tick(w, env_call(bench->env, now_ms) * 1000);
 	worker_orders(w);
 	pipeline_run(w, rx);
 	worker_flush(w, throw_away, NULL);
@@ -426,6 +426,41 @@ vm_that_gets_the_slot_of_another_begins_at_zero(void **state)
 	vm_goes(6);
 }
 
+static const struct vm_rec *
+record(uint8_t last)
+{
+	struct vm_key_mac key = {.mac = vm_ether};
+	const struct vm_rec *vm;
+
+	key.mac.addr_bytes[5] = last;
+	vmtab_by_mac(bench->tables.vms, &key, 1, &vm);
+	return vm;
+}
+
+static void
+round_trips_are_told_while_the_vm_is_about_to_leave(void **state)
+{
+	struct rtt *t = bench->tables.rtt;
+	struct fwd_round_trips told;
+
+	(void)state;
+	vm_comes(5);
+	told = counters_round_trips(bench->counters, record(5));
+	assert_int_equal(told.near.samples, 0);
+	put_vm(5, FWD_VM_NOTES);
+	for (int i = 0; i < 7; i++)
+		rtt_count(rtt_of(t, record(5)->slot), RTT_NEAR, RTT_REMOTE, 80000);
+	rtt_count(rtt_of(t, record(5)->slot), RTT_NEAR, RTT_VM, 1000);
+	put_vm(5, FWD_VM_NOTES); /* again: it goes on */
+	told = counters_round_trips(bench->counters, record(5));
+	assert_in_range(told.near.to_remote_us, 70000, 90000);
+	assert_in_range(told.near.to_vm_us, 875, 1125);
+	assert_int_equal(told.near.samples, 1);
+	assert_int_equal(told.old.samples, 0);
+	vm_goes(5);
+	assert_int_equal(rtt_vms(t), 0);
+}
+
 /* ---- stories ---- */
 
 static void
@@ -462,6 +497,7 @@ main(void)
 		cmocka_unit_test(capture_ends_after_so_many_rows),
 		cmocka_unit_test(explain_fills_in_what_such_a_packet_has_and_counts_nothing),
 		cmocka_unit_test(vm_that_gets_the_slot_of_another_begins_at_zero),
+		cmocka_unit_test(round_trips_are_told_while_the_vm_is_about_to_leave),
 		cmocka_unit_test(frame_of_any_bytes_has_a_description_that_fits),
 	};
 
