@@ -158,6 +158,16 @@ gateway_answers_its_vms_echo(void **state)
 	expect_frame(DC0, echo_reply(TO_VM(5), .src = GW, .sport = 7, .dport = 1, .size = 33));
 }
 
+/* Of nothing but zeros the sum is 0, and the checksum 0xffff: with 0 the VM would drop it. */
+static void
+echo_reply_of_nothing_but_zeros_has_a_checksum(void **state)
+{
+	(void)state;
+	vm_here(5);
+	burst(DC0, echo_request(BY_VM(5), .dst = GW, .empty = true));
+	expect_frame(DC0, echo_reply(TO_VM(5), .src = GW, .empty = true));
+}
+
 static void
 vm_may_ask_other_gateways_and_wan_addresses(void **state)
 {
@@ -411,6 +421,7 @@ main(void)
 		net_test(owner_translates_what_a_peer_carried_to_it),
 		net_test(liar_in_the_tunnel_is_dropped),
 		net_rule(gateway_answers_its_vms_echo, "RFC 792; RFC 1812 4.3.3.6"),
+		net_rule(echo_reply_of_nothing_but_zeros_has_a_checksum, "RFC 1071"),
 		net_rule(vm_may_ask_other_gateways_and_wan_addresses, "RFC 1812 4.3.3.6; RFC 1812 5.2.3"),
 		net_test(echo_of_a_vm_that_stands_at_a_peer_is_answered_through_the_tunnel),
 		net_test(echo_of_a_vm_registered_at_a_peer_is_answered_there),

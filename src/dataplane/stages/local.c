@@ -31,6 +31,8 @@ answer(struct rte_mbuf *m)
 	icmp->icmp_type = ICMP_ECHO_REPLY;
 	icmp->icmp_cksum = csum_apply(
 		icmp->icmp_cksum, csum_delta16(RTE_BE16(ICMP_ECHO << 8), RTE_BE16(ICMP_ECHO_REPLY << 8)));
+	if (icmp->icmp_cksum == 0) /* of nothing but zeros it would be wrong, of others both are right */
+		icmp->icmp_cksum = UINT16_MAX;
 	meta(m)->flags |= META_OWN;
 }
 
