@@ -8,6 +8,7 @@
  * something else had the core does not count; rounds of floor and pipeline alternate, so that what else the machine
  * does meets both. */
 #include "rig.h"
+#include "workloads.h"
 
 #include <getopt.h>
 #include <rte_cycles.h>
@@ -20,43 +21,16 @@
 #define MBUFS	   512 /* in turn: as a receive ring holds */
 #define ROUNDS_MAX 99
 #define COUNTS_MAX 8 /* of VMs, in one run */
-#define MIX	   20
 
 enum { FLOOR, PIPELINE, KINDS };
-
-struct workload {
-	const char *id, *name;
-	enum rig_set set;
-	uint32_t sessions; /* of the VMs that drain */
-	uint32_t n;	   /* ways, in turn */
-	enum rig_way way[MIX];
-};
-
-/* W6: 70 % NAT, both ways, 25 % tunnel, both ways, and one of an echo, an ARP request and junk. */
-static const struct workload workloads[] = {
-	{"W1", "NAT downlink", RIG_HERE, 0, 1, {RIG_DOWNLINK}},
-	{"W2", "NAT uplink", RIG_HERE, 0, 1, {RIG_UPLINK}},
-	{"W3", "VXLAN encap", RIG_PAIRS, 0, 1, {RIG_BRIDGED}},
-	{"W4", "VXLAN decap", RIG_PAIRS, 0, 1, {RIG_TUNNEL}},
-	{"W5", "NAT + encap", RIG_AWAY, 0, 1, {RIG_DOWNLINK}},
-	{"W6", "mixed", RIG_PAIRS, 0, MIX,
-		{RIG_DOWNLINK, RIG_UPLINK, RIG_BRIDGED, RIG_UPLINK, RIG_DOWNLINK, RIG_TUNNEL, RIG_DOWNLINK,
-			RIG_UPLINK, RIG_UPLINK, RIG_BRIDGED, RIG_DOWNLINK, RIG_DOWNLINK, RIG_UPLINK,
-			RIG_TUNNEL, RIG_UPLINK, RIG_DOWNLINK, RIG_BRIDGED, RIG_UPLINK, RIG_DOWNLINK,
-			RIG_ECHO}},
-	{"W7", "drain", RIG_DRAINING, 1000000, 1, {RIG_SESSION}},
-};
 
 struct sample {
 	double all, stage[STAGES];
 };
 
 struct bench { /* one workload at one number of VMs */
-	const struct workload *load;
+	struct load load;
 	struct rig *rig;
-	uint32_t vms, active; /* those that speak */
-	uint32_t *order;      /* VMs that speak, shuffled */
-	uint32_t each;	      /* sessions of a VM */
 	struct rte_mbuf **mbufs;
 	struct sample samples[KINDS][ROUNDS_MAX];
 };
@@ -153,28 +127,17 @@ measure(struct bench *b, int kind, uint32_t i, struct rte_mbuf **m, const struct
 		burst_cycles[s][i] = (uint32_t)(b->rig->w->c.stage[s].cycles - before[s].cycles);
 }
 
-/* Way number k of the workload; the last one of the mix is each kind in turn. */
-static enum rig_way
-way_of(const struct workload *load, uint32_t k)
-{
-	static const enum rig_way rare[] = {RIG_ECHO, RIG_ARP, RIG_JUNK};
-	enum rig_way way = load->way[k % load->n];
-
-	return way == RIG_ECHO ? rare[k / load->n % RTE_DIM(rare)] : way;
-}
-
 /* Writes burst i; returns how many of its packets go out. */
 static uint32_t
-fill(struct bench *b, uint32_t i, struct rte_mbuf **m, uint32_t at)
+fill(struct bench *b, uint32_t i, struct rte_mbuf **m)
 {
+	struct rig_frame f;
 	uint32_t out = 0;
 
 	for (uint32_t j = 0; j < BURST; j++) {
-		enum rig_way way = way_of(b->load, i * BURST + j);
-		uint32_t seq = way == RIG_SESSION ? (i * 2654435761u + j * 40503u) % b->each : j;
-
-		rig_fill(b->rig, m[j], way, b->order[(at + j) % b->active], seq);
-		out += way != RIG_JUNK;
+		load_frame(&b->load, (uint64_t)i * BURST + j, &f);
+		rig_fill(b->rig, m[j], f.way, f.vm, f.seq);
+		out += f.way != RIG_JUNK;
 	}
 	return out;
 }
@@ -187,9 +150,9 @@ run_round(struct bench *b, int kind, const struct vm_rec **recs, struct sample *
 
 	for (uint32_t i = 0; i < bursts; i++) {
 		struct rte_mbuf **m = &b->mbufs[i * BURST % MBUFS];
-		uint32_t at = (uint32_t)((uint64_t)i * BURST % b->active);
+		uint32_t at = (uint32_t)((uint64_t)i * BURST % b->load.active);
 
-		expected += fill(b, i, m, at);
+		expected += fill(b, i, m);
 		measure(b, kind, i, m, &recs[at]);
 	}
 	out->all = median_burst(burst_cycles[STAGES], bursts);
@@ -197,8 +160,8 @@ run_round(struct bench *b, int kind, const struct vm_rec **recs, struct sample *
 		out->stage[s] = median_burst(burst_cycles[s], bursts);
 	sent = b->rig->w->c.sent - sent;
 	if (kind == PIPELINE && sent != expected) {
-		fprintf(stderr, "%s, %u VMs: %lu of %lu packets came out\n", b->load->id, b->vms, sent,
-			expected);
+		fprintf(stderr, "%s, %u VMs: %lu of %lu packets came out\n", b->load.kind->id, b->load.vms,
+			sent, expected);
 		exit(1);
 	}
 }
@@ -214,51 +177,19 @@ need(void *p)
 	exit(1);
 }
 
-static void
-shuffle(uint32_t *v, uint32_t n)
-{
-	uint64_t s = 88172645463325252u;
-
-	for (uint32_t i = n - 1; i > 0; i--) {
-		uint32_t j, t;
-
-		s ^= s << 13;
-		s ^= s >> 7;
-		s ^= s << 17;
-		j = (uint32_t)(s % (i + 1));
-		t = v[i];
-		v[i] = v[j];
-		v[j] = t;
-	}
-}
-
-/* Of pairs the even ones speak: the others stand at the peer. */
-static void
-choose_speakers(struct bench *b)
-{
-	uint32_t step = b->load->set == RIG_PAIRS ? 2 : 1;
-
-	b->active = RTE_MAX(b->vms / step, 1u);
-	b->order = need(malloc(b->active * sizeof(*b->order)));
-	for (uint32_t i = 0; i < b->active; i++)
-		b->order[i] = i * step;
-	shuffle(b->order, b->active);
-}
-
 static struct bench *
 bench_new(const struct workload *load, struct rig *rig, uint32_t vms)
 {
 	struct bench *b = need(calloc(1, sizeof(*b)));
 
-	b->load = load;
 	b->rig = rig;
-	b->vms = vms;
-	choose_speakers(b);
+	if (load_init(&b->load, load, vms) != 0)
+		need(NULL);
 	b->mbufs = need(malloc(MBUFS * sizeof(*b->mbufs)));
 	if (rte_pktmbuf_alloc_bulk(rig->pool, b->mbufs, MBUFS) != 0 || rig_become(rig, load->set) != 0)
 		need(NULL);
 	if (load->sessions != 0)
-		b->each = rig_note_sessions(rig, load->sessions);
+		rig_note_sessions(rig, load_sessions(&b->load));
 	return b;
 }
 
@@ -267,18 +198,18 @@ bench_free(struct bench *b)
 {
 	rte_pktmbuf_free_bulk(b->mbufs, MBUFS);
 	free(b->mbufs);
-	free(b->order);
+	load_fini(&b->load);
 	free(b);
 }
 
 static void
 run(struct bench *b)
 {
-	uint32_t extra = b->active + BURST;
+	uint32_t extra = b->load.active + BURST;
 	const struct vm_rec **recs = need(malloc(extra * sizeof(*recs)));
 
 	for (uint32_t v = 0; v < extra; v++)
-		recs[v] = record_of(b, b->order[v % b->active]);
+		recs[v] = record_of(b, b->load.order[v % b->load.active]);
 	for (uint32_t r = 0; r < rounds; r++) {
 		run_round(b, FLOOR, recs, &b->samples[FLOOR][r]);
 		run_round(b, PIPELINE, recs, &b->samples[PIPELINE][r]);
@@ -322,9 +253,10 @@ print_bench(const struct bench *b)
 {
 	struct figure floor = figure(b, FLOOR, -1), all = figure(b, PIPELINE, -1);
 
-	printf("%s  %-12s %8u %8.1f %8.1f %8.1f %7.1f %7.1f %8.2f %7.2f\n", b->load->id, b->load->name,
-		b->vms, all.median, all.min, all.max, all.median * 1e9 / (double)rte_get_tsc_hz(),
-		floor.median, all.median / floor.median, mpps(all.median));
+	printf("%s  %-12s %8u %8.1f %8.1f %8.1f %7.1f %7.1f %8.2f %7.2f\n", b->load.kind->id,
+		b->load.kind->name, b->load.vms, all.median, all.min, all.max,
+		all.median * 1e9 / (double)rte_get_tsc_hz(), floor.median, all.median / floor.median,
+		mpps(all.median));
 	for (int s = 0; stages && s < STAGES; s++) {
 		struct figure f = figure(b, PIPELINE, s);
 
@@ -343,7 +275,7 @@ json_bench(FILE *f, const struct bench *b, bool first)
 	const char *comma = "";
 
 	fprintf(f, "%s\n  {\"workload\": \"%s\", \"dut\": \"pipeline\", \"vms\": %u, \"frame\": %u, ",
-		first ? "" : ",", b->load->id, b->vms, RIG_LEN);
+		first ? "" : ",", b->load.kind->id, b->load.vms, RIG_LEN);
 	fprintf(f, "\"mpps_median\": %.3f, \"mpps_min\": %.3f, \"mpps_max\": %.3f, ", mpps(all.median),
 		mpps(all.max), mpps(all.min));
 	fprintf(f,

@@ -5,24 +5,10 @@
 
 #include <dataplane/round_trip.h>
 #include <errno.h>
-#include <rte_arp.h>
-#include <rte_icmp.h>
-#include <rte_udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define WAN_IP	 RTE_BE32(0xc6336402) /* 198.51.100.2 */
-#define NEXT_HOP RTE_BE32(0xc6336401)
-#define PEER	 RTE_BE32(0xc6336442) /* on the wan port's link */
-#define GW_IP	 RTE_BE32(0x0a000001)
-#define POOL	 0x64400000u
-#define DPORT	 RTE_BE16(5000)
-#define WORLD	 250 /* hosts of it */
-
-static const struct rte_ether_addr wan_mac = {{2, 0xaa, 0, 0, 0, 0}}, dc_mac = {{2, 0xaa, 0, 0, 0, 1}},
-				   gw_mac = {{2, 0x5e, 0, 0, 0, 1}}, hop_mac = {{2, 0xcc, 0, 0, 0, 1}};
 
 uint16_t rig_segments = 1;
 uint32_t rig_sessions = 65536;
@@ -109,21 +95,21 @@ make_topology(void)
 
 	if (t == NULL)
 		return NULL;
-	t->router_mac = (struct rte_ether_addr){{2, 0xbb, 0, 0, 0, 1}};
-	t->vtep = WAN_IP;
+	t->router_mac = rig_router_mac;
+	t->vtep = RIG_WAN_IP;
 	t->n_ports = 2;
-	set_port(&t->ports[RIG_WAN], "wan", TOPO_WAN, wan_mac);
-	t->ports[RIG_WAN].ip = WAN_IP;
+	set_port(&t->ports[RIG_WAN], "wan", TOPO_WAN, rig_wan_mac);
+	t->ports[RIG_WAN].ip = RIG_WAN_IP;
 	set_prefix(&t->ports[RIG_WAN].connected, 0xc6336400, 24);
-	set_port(&t->ports[RIG_DC], "dc", TOPO_DC, dc_mac);
+	set_port(&t->ports[RIG_DC], "dc", TOPO_DC, rig_dc_mac);
 	t->ports[RIG_DC].dpdk_port = RIG_DC;
 	t->ports[RIG_DC].attachment[0] = 0;
 	t->n_attachments = t->n_segments = 1;
 	t->attachments[0] = (struct topo_attachment){.port = RIG_DC};
 	s = &t->segments[0];
-	*s = (struct topo_segment){.vni = 5001,
-		.gw_ip = GW_IP,
-		.gw_mac = gw_mac,
+	*s = (struct topo_segment){.vni = RIG_VNI,
+		.gw_ip = RIG_GW_IP,
+		.gw_mac = rig_gw_mac,
 		.mtu = 1500,
 		.att_mtu = 1500,
 		.mss = 1410,
@@ -136,30 +122,11 @@ make_topology(void)
 	t->hold = (struct topo_hold){
 		.packets = 8192, .vm_packets = 8192, .bytes = 1 << 30, .vm_bytes = 1 << 30, .most_ms = 33000};
 	t->n_peers = 1;
-	t->peers[0] = (struct topo_peer){.name = "peer", .vtep = PEER, .mac = {{2, 0xbb, 0, 0, 0, 2}}};
+	t->peers[0] = (struct topo_peer){.name = "peer", .vtep = RIG_PEER_IP, .mac = rig_peer_mac};
 	t->n_pools = 1;
-	set_prefix(&t->pools[0].prefix, POOL, 10);
+	set_prefix(&t->pools[0].prefix, RIG_POOL, 10);
 	topo_index(t);
 	return t;
-}
-
-rte_be32_t
-rig_private(uint32_t vm)
-{
-	return rte_cpu_to_be_32(0x0a000002 + vm);
-}
-
-rte_be32_t
-rig_global(uint32_t vm)
-{
-	return rte_cpu_to_be_32(POOL + vm);
-}
-
-struct rte_ether_addr
-rig_mac(uint32_t vm)
-{
-	return (struct rte_ether_addr){
-		{2, 1, (uint8_t)(vm >> 24), (uint8_t)(vm >> 16), (uint8_t)(vm >> 8), (uint8_t)vm}};
 }
 
 struct vm_rec
@@ -182,35 +149,14 @@ rig_vm(uint32_t vm, bool here)
 	return r;
 }
 
-/* The other end of session or packet number `seq`. */
-static rte_be32_t
-world(uint64_t seq)
-{
-	return rte_cpu_to_be_32(0xc0000200 + (uint32_t)(seq * 37 % WORLD) + 1);
-}
-
-/* With world(), another for each session of a VM. */
-static rte_be16_t
-session_port(uint64_t session)
-{
-	return rte_cpu_to_be_16((uint16_t)(4000 + session / WORLD));
-}
-
 static struct session_key
 session_key(const struct rig *r, uint32_t vm, uint32_t session)
 {
 	return (struct session_key){.vm = rig_private(vm),
-		.remote = world(session),
-		.vm_port = session_port(session),
-		.remote_port = DPORT,
+		.remote = rig_world(session),
+		.vm_port = rig_session_port(session),
+		.remote_port = RIG_WORLD_PORT,
 		.vni_proto = r->topo->segments[0].vni << 8 | IPPROTO_UDP};
-}
-
-/* An address that the VM has left at the peer. */
-static rte_be32_t
-left_behind(uint32_t vm)
-{
-	return rte_cpu_to_be_32(0xcb000000 + vm);
 }
 
 static struct vm_rec
@@ -225,7 +171,7 @@ member(uint32_t vm, enum rig_set set)
 	if (set == RIG_DRAINING && vm % 2 == 0) {
 		r.n_drains = 1;
 		r.drains[0] = (struct vm_rec_drain){
-			.ip = rig_private(vm), .global = left_behind(vm), .home = RIG_PEER};
+			.ip = rig_private(vm), .global = rig_left_behind(vm), .home = RIG_PEER};
 	}
 	return r;
 }
@@ -254,28 +200,27 @@ rig_become(struct rig *r, enum rig_set set)
 	return 0;
 }
 
-uint32_t
-rig_note_sessions(struct rig *r, uint32_t n)
+void
+rig_note_sessions(struct rig *r, uint32_t each)
 {
-	uint32_t movers = (r->vms + 1) / 2, each = RTE_MAX(n / movers, 1u);
+	for (uint32_t vm = 0; vm < r->vms; vm += 2) {
+		for (uint32_t session = 0; session < each; session++) {
+			struct session_key k = session_key(r, vm, session);
 
-	for (uint32_t i = 0; i < movers * each; i++) {
-		uint32_t vm = i / each * 2, session = i % each;
-		struct session_key k = session_key(r, vm, session);
-
-		sessions_learn(r->tables.sessions, &k, r->w->tick, 0,
-			session % 2 == 0 ? rig_global(vm) : left_behind(vm));
+			sessions_learn(r->tables.sessions, &k, r->w->tick, 0,
+				session % 2 == 0 ? rig_global(vm) : rig_left_behind(vm));
+		}
 	}
-	return each;
 }
 
 static int
 make_tables(struct rig *r)
 {
-	struct nexthop via = {.kind = NH_VIA, .port = RIG_WAN, .via = NEXT_HOP},
+	struct nexthop via = {.kind = NH_VIA, .port = RIG_WAN, .via = RIG_NEXT_HOP},
 		       on_link = {.kind = NH_CONNECTED};
-	struct neigh_key hop = {.ip = NEXT_HOP, .port = RIG_WAN}, peer = {.ip = PEER, .port = RIG_WAN};
-	struct neigh n = {.mac = hop_mac, .state = NEIGH_REACHABLE};
+	struct neigh_key hop = {.ip = RIG_NEXT_HOP, .port = RIG_WAN},
+			 peer = {.ip = RIG_PEER_IP, .port = RIG_WAN};
+	struct neigh n = {.mac = rig_hop_mac, .state = NEIGH_REACHABLE};
 	struct tables *t = &r->tables;
 
 	t->rcu = rcu_new(4);
@@ -341,141 +286,18 @@ rig_free(struct rig *r)
 
 /* ---- frames ---- */
 
-/* The UDP frame at the start of an mbuf. */
-struct udp_frame {
-	struct rte_ether_hdr eth;
-	struct rte_ipv4_hdr ip;
-	struct rte_udp_hdr udp;
-	uint8_t data[RIG_DATA];
-} __rte_packed __rte_aligned(2);
-
-_Static_assert(sizeof(struct udp_frame) == RIG_LEN, "as rig.h says");
-
-/* Of a frame of `len` bytes. */
-static void *
-start(struct rte_mbuf *m, uint16_t len)
-{
-	rte_pktmbuf_reset(m);
-	m->data_len = m->pkt_len = len;
-	return rte_pktmbuf_mtod(m, void *);
-}
-
-struct ends { /* of a packet */
-	struct rte_ether_addr from_mac, to_mac;
-	rte_be32_t from, to;
-	rte_be16_t port; /* of the sender */
-};
-
-static struct ends
-ends_of(const struct rig *r, enum rig_way way, uint32_t vm, uint64_t seq)
-{
-	uint32_t next = (vm + 1) % r->vms;
-
-	switch (way) {
-	case RIG_DOWNLINK:
-		return (struct ends){hop_mac, wan_mac, world(seq), rig_global(vm), RTE_BE16(4000)};
-	case RIG_BRIDGED:
-		return (struct ends){
-			rig_mac(vm), rig_mac(next), rig_private(vm), rig_private(next), RTE_BE16(4000)};
-	case RIG_TUNNEL:
-		return (struct ends){
-			rig_mac(next), rig_mac(vm), rig_private(next), rig_private(vm), RTE_BE16(4000)};
-	case RIG_SESSION:
-		return (struct ends){rig_mac(vm), gw_mac, rig_private(vm), world(seq), session_port(seq)};
-	default:
-		return (struct ends){rig_mac(vm), gw_mac, rig_private(vm), world(seq), RTE_BE16(4000)};
-	}
-}
-
-static void
-write_ip(struct rte_ipv4_hdr *ip, rte_be32_t from, rte_be32_t to, uint8_t proto, uint16_t len)
-{
-	*ip = (struct rte_ipv4_hdr){.version_ihl = RTE_IPV4_VHL_DEF,
-		.total_length = rte_cpu_to_be_16(len),
-		.time_to_live = 64,
-		.next_proto_id = proto,
-		.src_addr = from,
-		.dst_addr = to};
-	ip->hdr_checksum = rte_ipv4_cksum(ip);
-}
-
-static void
-fill_udp(struct rte_mbuf *m, const struct ends *e, uint64_t seq)
-{
-	struct udp_frame *f = start(m, sizeof(*f));
-
-	f->eth = (struct rte_ether_hdr){e->to_mac, e->from_mac, RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-	write_ip(&f->ip, e->from, e->to, IPPROTO_UDP, RIG_LEN - sizeof(f->eth));
-	f->udp = (struct rte_udp_hdr){e->port, DPORT, RTE_BE16(sizeof(f->udp) + RIG_DATA), 0};
-	memset(f->data, 0, RIG_DATA);
-	memcpy(f->data, &seq, sizeof(seq));
-	f->udp.dgram_cksum = rte_ipv4_udptcp_cksum(&f->ip, &f->udp);
-}
-
-/* Around the frame that is in the mbuf. */
-static void
-fill_tunnel(const struct rig *r, struct rte_mbuf *m)
-{
-	uint16_t inner = (uint16_t)rte_pktmbuf_pkt_len(m);
-	struct tunnel_hdr *h = (struct tunnel_hdr *)rte_pktmbuf_prepend(m, sizeof(*h));
-	uint16_t udp = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + inner);
-
-	h->eth = (struct rte_ether_hdr){wan_mac, hop_mac, RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-	write_ip(&h->ip, PEER, WAN_IP, IPPROTO_UDP, (uint16_t)(sizeof(h->ip) + udp));
-	h->udp = (struct rte_udp_hdr){
-		RTE_BE16(50000), RTE_BE16(RTE_VXLAN_DEFAULT_PORT), rte_cpu_to_be_16(udp), 0};
-	h->vxlan = (struct rte_vxlan_hdr){
-		.vx_flags = RTE_BE32(0x08000000), .vx_vni = rte_cpu_to_be_32(r->topo->segments[0].vni << 8)};
-}
-
-static void
-fill_echo(struct rte_mbuf *m, uint32_t vm)
-{
-	struct udp_frame *f = start(m, sizeof(*f));
-	struct rte_icmp_hdr *icmp = (struct rte_icmp_hdr *)&f->udp;
-
-	f->eth = (struct rte_ether_hdr){gw_mac, rig_mac(vm), RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-	write_ip(&f->ip, rig_private(vm), GW_IP, IPPROTO_ICMP, RIG_LEN - sizeof(f->eth));
-	memset(icmp, 0, sizeof(f->udp) + RIG_DATA);
-	icmp->icmp_type = RTE_IP_ICMP_ECHO_REQUEST;
-	icmp->icmp_cksum = (uint16_t)~rte_raw_cksum(icmp, sizeof(f->udp) + RIG_DATA);
-}
-
-static void
-fill_arp(struct rte_mbuf *m, uint32_t vm)
-{
-	struct rte_ether_hdr *eth = start(m, 60);
-	struct rte_arp_hdr *arp = (struct rte_arp_hdr *)(eth + 1);
-
-	memset(eth, 0, 60);
-	memset(&eth->dst_addr, 0xff, sizeof(eth->dst_addr));
-	eth->src_addr = rig_mac(vm);
-	eth->ether_type = RTE_BE16(RTE_ETHER_TYPE_ARP);
-	*arp = (struct rte_arp_hdr){.arp_hardware = RTE_BE16(RTE_ARP_HRD_ETHER),
-		.arp_protocol = RTE_BE16(RTE_ETHER_TYPE_IPV4),
-		.arp_hlen = 6,
-		.arp_plen = 4,
-		.arp_opcode = RTE_BE16(RTE_ARP_OP_REQUEST)};
-	arp->arp_data =
-		(struct rte_arp_ipv4){.arp_sha = rig_mac(vm), .arp_sip = rig_private(vm), .arp_tip = GW_IP};
-}
-
+/* The inner frame begins where others do: at the mbuf's headroom. */
 void
 rig_fill(const struct rig *r, struct rte_mbuf *m, enum rig_way way, uint32_t vm, uint64_t seq)
 {
-	struct ends e = ends_of(r, way, vm, seq);
+	struct rig_frame f = {.way = way, .vm = vm, .vms = r->vms, .seq = seq, .mark = seq, .data = RIG_DATA};
 
-	if (way == RIG_ARP)
-		fill_arp(m, vm);
-	else if (way == RIG_ECHO)
-		fill_echo(m, vm);
-	else
-		fill_udp(m, &e, seq);
+	rte_pktmbuf_reset(m);
 	if (way == RIG_TUNNEL)
-		fill_tunnel(r, m);
-	if (way == RIG_JUNK)
-		rte_pktmbuf_trim(m, RIG_LEN - 20);
-	rig_received(m, way == RIG_DOWNLINK || way == RIG_TUNNEL ? RIG_WAN : RIG_DC);
+		m->data_off -= sizeof(struct tunnel_hdr);
+	m->data_len = rig_frame_write(rte_pktmbuf_mtod(m, uint8_t *), &f);
+	m->pkt_len = m->data_len;
+	rig_received(m, rig_frame_port(&f));
 }
 
 uint64_t
@@ -483,7 +305,6 @@ rig_seq(struct rte_mbuf *m)
 {
 	uint64_t seq;
 
-	memcpy(&seq, rte_pktmbuf_mtod_offset(m, const uint8_t *, offsetof(struct udp_frame, data)),
-		sizeof(seq));
+	memcpy(&seq, rte_pktmbuf_mtod_offset(m, const uint8_t *, RIG_HEADERS), sizeof(seq));
 	return seq;
 }
