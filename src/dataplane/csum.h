@@ -3,30 +3,31 @@
  *
  * A delta is the unfolded sum of ~m + m' of all words that changed; it is the same for every checksum that covers
  * them (IPv4 header, TCP's pseudo header). Words are taken as they stand in memory: the sum does not care for the
- * byte order as long as it is always the same.
+ * byte order as long as it is always the same, and two words may be added as one, for 2^16 is 1 modulo 2^16 - 1.
  */
 #pragma once
 
 #include <stdint.h>
 
-static inline uint32_t
+static inline uint64_t
 csum_delta16(uint16_t from, uint16_t to)
 {
-	return (uint32_t)(uint16_t)~from + to;
+	return (uint64_t)(uint16_t)~from + to;
 }
 
-static inline uint32_t
+static inline uint64_t
 csum_delta32(uint32_t from, uint32_t to)
 {
-	return csum_delta16((uint16_t)from, (uint16_t)to) +
-	       csum_delta16((uint16_t)(from >> 16), (uint16_t)(to >> 16));
+	return (uint64_t)(uint32_t)~from + to;
 }
 
+/* The delta is the sum of at most eight of the above. */
 static inline uint16_t
-csum_apply(uint16_t csum, uint32_t delta)
+csum_apply(uint16_t csum, uint64_t delta)
 {
-	uint32_t sum = (uint32_t)(uint16_t)~csum + delta;
+	uint64_t sum = (uint64_t)(uint16_t)~csum + delta;
 
+	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)~sum;

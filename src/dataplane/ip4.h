@@ -129,8 +129,8 @@ ip4_sum_is_right(const struct rte_ipv4_hdr *ip)
 
 	memcpy(word, ip, sizeof(word));
 	sum = (uint64_t)word[0] + word[1] + word[2] + word[3] + word[4];
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
 	return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
 }
 
@@ -207,15 +207,14 @@ ip4_quoted(struct rte_mbuf *m, struct ip4_quoted *q)
 	return true;
 }
 
+/* Of a TTL that is one less, whatever it was: it is the high byte of its word, above the protocol. */
+#define IP4_TTL_DELTA csum_delta16(RTE_BE16(1 << 8), 0)
+
 static inline void
 ip4_take_ttl(struct rte_ipv4_hdr *ip)
 {
-	uint16_t from, to;
-
-	memcpy(&from, &ip->time_to_live, sizeof(from)); /* with the protocol: one word of the checksum */
 	ip->time_to_live--;
-	memcpy(&to, &ip->time_to_live, sizeof(to));
-	ip->hdr_checksum = csum_apply(ip->hdr_checksum, csum_delta16(from, to));
+	ip->hdr_checksum = csum_apply(ip->hdr_checksum, IP4_TTL_DELTA);
 }
 
 static inline bool

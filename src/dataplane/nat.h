@@ -10,6 +10,84 @@
 
 enum nat_side { NAT_SRC, NAT_DST };
 
+/* Where the checksum with a pseudo header stands in the transport header; 0 = there is none. */
+static inline uint16_t
+nat_csum_offset(uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return offsetof(struct rte_tcp_hdr, cksum);
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		return 6;
+	default:
+		return 0;
+	}
+}
+
+/* Applies the delta to the checksum at `at`; returns by what that changed the sum over its bytes. RFC 768: a UDP
+ * checksum of zero means none, and one that comes out as zero is sent as all ones. */
+static inline uint64_t
+nat_l4(uint8_t proto, uint8_t *at, uint64_t delta)
+{
+	bool zero_is_none = proto == IPPROTO_UDP || proto == IPPROTO_UDPLITE;
+	uint16_t from, to;
+
+	memcpy(&from, at, sizeof(from));
+	if (from == 0 && zero_is_none)
+		return 0;
+	to = csum_apply(from, delta);
+	if (to == 0 && zero_is_none)
+		to = 0xffff;
+	memcpy(at, &to, sizeof(to));
+	return csum_delta16(from, to);
+}
+
+static inline rte_be32_t
+nat_address(const struct rte_ipv4_hdr *ip, enum nat_side side)
+{
+	return side == NAT_SRC ? ip->src_addr : ip->dst_addr;
+}
+
+/* Puts another address in its place; returns the delta for the checksums over it. */
+static inline uint64_t
+nat_swap(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
+{
+	uint64_t delta = csum_delta32(nat_address(ip, side), to);
+
+	if (side == NAT_SRC)
+		ip->src_addr = to;
+	else
+		ip->dst_addr = to;
+	return delta;
+}
+
+/* The same, with the header's own checksum; the delta is for the transport's. */
+static inline uint64_t
+nat_header(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
+{
+	uint64_t delta = nat_swap(ip, side, to);
+
+	ip->hdr_checksum = csum_apply(ip->hdr_checksum, delta);
+	return delta;
+}
+
+/* All of a TCP or UDP packet without options, whole as far as the checksum, with the TTL of the hop: checksums are folded once. */
+static inline void
+nat_plain(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
+{
+	bool udp = ip->next_proto_id == IPPROTO_UDP;
+	uint64_t delta = nat_swap(ip, side, to);
+
+	ip->time_to_live--;
+	ip->hdr_checksum = csum_apply(ip->hdr_checksum, delta + IP4_TTL_DELTA);
+	nat_l4(ip->next_proto_id,
+		(uint8_t *)(ip + 1) + (udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
+					   : offsetof(struct rte_tcp_hdr, cksum)),
+		delta);
+}
+
 /* Writes `to` and keeps the old address in meta for nat_undo(). DROPS when done; else nothing was changed. */
 enum drop nat_rewrite(struct rte_mbuf *m, enum nat_side side, rte_be32_t to);
 /* Gives a packet back the addresses it came with: an ICMP error quotes what its receiver had sent. */

@@ -54,7 +54,10 @@ pipeline_run(struct worker *w, struct vec *rx)
 	if (unlikely(w->vm_hold.n_queues != 0))
 		vm_hold_round(w, rx);
 	take_injected(w, rx);
+	if (likely(w->express && w->probe == NULL)) /* who looks on sees every stage */
+		RUN(w, EXPRESS, rx, express(w, rx, &p->rest));
 	RUN(w, CLASSIFY, rx, classify(w, rx, p));
+	RUN(w, CLASSIFY, &p->rest, classify(w, &p->rest, p));
 	RUN(w, DECAP, &p->tunnel, vxlan_decap(w, &p->tunnel, &p->frame));
 	RUN(w, SEGMENT, &p->frame, segment(w, &p->frame, &p->arp, &p->gateway, &p->bridge, &p->home_in));
 	RUN(w, ARP, &p->arp, arp(w, &p->arp, &p->bridge, &p->encap, &p->port));

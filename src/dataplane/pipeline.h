@@ -7,7 +7,7 @@
 /* At most BURST_MAX packets in all of these together; encap, route, neighbour and port may also hold
  * fragments, of which a burst has VEC_MAX - BURST_MAX (w->more). */
 struct paths {
-	struct vec tunnel, frame, arp, arp_wan, gateway, home_out, nat_out, wan, nat_in, home_in, local,
+	struct vec rest, tunnel, frame, arp, arp_wan, gateway, home_out, nat_out, wan, nat_in, home_in, local,
 		to_vm, bridge, encap, route, neighbour, port;
 };
 
@@ -16,6 +16,7 @@ struct paths {
  * ENTER_RX, vlan. */
 void pipeline_run(struct worker *w, struct vec *rx);
 
+void express(struct worker *w, struct vec *in, struct vec *rest);
 void classify(struct worker *w, struct vec *in, struct paths *p);
 void vxlan_decap(struct worker *w, struct vec *in, struct vec *frame);
 void segment(struct worker *w, struct vec *in, struct vec *arp, struct vec *gateway, struct vec *bridge,

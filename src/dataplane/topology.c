@@ -44,6 +44,35 @@ add_mask(struct topo_index *x, rte_be32_t mask)
 	x->mask[x->n_masks++] = mask;
 }
 
+/* The first bytes of a prefix' addresses. */
+static void
+add_bytes(uint64_t bits[4], const struct topo_prefix *p)
+{
+	uint8_t from = rte_be_to_cpu_32(p->addr & p->mask) >> 24;
+	uint8_t to = rte_be_to_cpu_32(p->addr | ~p->mask) >> 24;
+
+	for (unsigned int b = from; b <= to; b++)
+		bits[b / 64] |= UINT64_C(1) << (b % 64);
+}
+
+static void
+index_bytes(const struct topology *t, struct topo_index *x)
+{
+	static const struct topo_prefix martian[] = {{RTE_BE32(0), RTE_BE32(0xff000000)},
+		{RTE_BE32(0x7f000000), RTE_BE32(0xff000000)}, {RTE_BE32(0xe0000000), RTE_BE32(0xe0000000)}};
+
+	memset(x->odd, 0, sizeof(x->odd));
+	for (uint16_t i = 0; i < t->n_segments; i++)
+		add_bytes(x->odd, &t->segments[i].prefix);
+	for (size_t i = 0; i < RTE_DIM(martian); i++)
+		add_bytes(x->odd, &martian[i]);
+	memcpy(x->ours, x->odd, sizeof(x->ours));
+	for (uint16_t i = 0; i < t->n_pools; i++)
+		add_bytes(x->ours, &t->pools[i].prefix);
+	for (uint16_t i = 0; i < x->n_wans; i++)
+		add_bytes(x->ours, &(struct topo_prefix){x->wan_ip[i], UINT32_MAX});
+}
+
 void
 topo_index(struct topology *t)
 {
@@ -64,6 +93,7 @@ topo_index(struct topology *t)
 		put(x->prefix, slot_of_prefix(p->addr, p->mask), i);
 		put(x->vni, slot_of(t->segments[i].vni), i);
 	}
+	index_bytes(t, x);
 	for (uint16_t i = 1; i < TOPO_TUNNELS; i++)
 		if (topo_tunnel_end(t, i) != 0)
 			put(x->vtep, slot_of(topo_tunnel_end(t, i)), i);
@@ -175,13 +205,4 @@ topo_is_pool(const struct topology *t, rte_be32_t ip)
 		if (topo_in(&t->pools[i].prefix, ip))
 			return true;
 	return false;
-}
-
-uint16_t
-topo_port_by_ip(const struct topology *t, rte_be32_t ip)
-{
-	for (uint16_t i = 0; i < t->index.n_wans; i++)
-		if (t->index.wan_ip[i] == ip)
-			return t->index.wan_port[i];
-	return TOPO_NONE;
 }

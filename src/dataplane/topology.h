@@ -108,6 +108,7 @@ struct topo_hold { /* what may wait for VMs on their way here: of all workers to
 struct topo_index {
 	uint16_t n_masks, n_wans;
 	rte_be32_t mask[33];
+	uint64_t odd[4], ours[4];      /* by an address's first byte: topo_may_be_odd(), topo_may_be_ours() */
 	rte_be32_t wan_ip[TOPO_PORTS]; /* side by side: the ports themselves are pages apart */
 	uint16_t wan_port[TOPO_PORTS];
 	uint16_t prefix[TOPO_HASH], vni[TOPO_HASH], vtep[TOPO_HASH]; /* TOPO_NONE = empty */
@@ -152,4 +153,33 @@ bool topo_is_peer_gateway(
 	const struct topology *t, const struct topo_segment *s, const struct rte_ether_addr *mac);
 bool topo_is_pool(const struct topology *t, rte_be32_t ip);
 /* The WAN port that owns the address, or TOPO_NONE. */
-uint16_t topo_port_by_ip(const struct topology *t, rte_be32_t ip);
+static inline uint16_t
+topo_port_by_ip(const struct topology *t, rte_be32_t ip)
+{
+	for (uint16_t i = 0; i < t->index.n_wans; i++)
+		if (t->index.wan_ip[i] == ip)
+			return t->index.wan_port[i];
+	return TOPO_NONE;
+}
+
+static inline bool
+topo_first_byte(const uint64_t bits[4], rte_be32_t ip)
+{
+	uint8_t first = rte_be_to_cpu_32(ip) >> 24;
+
+	return bits[first / 64] >> (first % 64) & 1;
+}
+
+/* False: it is neither of a segment, whatever its vrf, nor one that no packet may carry. True: perhaps. Most addresses take one bit. */
+static inline bool
+topo_may_be_odd(const struct topology *t, rte_be32_t ip)
+{
+	return topo_first_byte(t->index.odd, ip);
+}
+
+/* False: nor is it of a pool or port. */
+static inline bool
+topo_may_be_ours(const struct topology *t, rte_be32_t ip)
+{
+	return topo_first_byte(t->index.ours, ip);
+}

