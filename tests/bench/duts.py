@@ -22,7 +22,7 @@ class Failed(Exception):
 
 class Device:
     """In a directory of its own. What is not being measured is stopped (SIGSTOP), so that the CPU is the other one's."""
-    name, check = '', 'routed'
+    name, check, queues = '', 'routed', 1
 
     def __init__(self, generator, vms, what):
         self.program, self.vms, self.what, self.processes = generator, vms, what, []
@@ -59,7 +59,7 @@ class Device:
         """Whatever it is; then its generator."""
         self.start_device()
         words = [self.program, f'--lcores=0@{GENERATOR_CPU}', '--no-pci', '--in-memory', '--no-telemetry', '--log-level=error']
-        words += [f'--vdev={port}' for port in self.ports()] + ['--', str(self.vms), self.check]
+        words += [f'--vdev={port}' for port in self.ports()] + ['--', str(self.vms), self.check, str(self.queues)]
         self.generator = self.spawn(words, 'generator', stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.tsc_hz = int(self.hear())
         self.prepare()

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* generator - sends the frames of a workload to a device under test, as fast as it takes them, and counts and checks what comes back.
  *
- *   usage: generator EAL-ARGS -- VMS routed|swapped
+ *   usage: generator EAL-ARGS -- VMS routed|swapped QUEUES
  *
  *   generator, port 0 --- wan   device under test   dc --- generator, port 1
  *
- * Once the links are up it prints the TSC's hertz. Standard input tells what to do, a line each; the answer is a line, too. While
+ * The device may send by any of QUEUES queues. Once the links are up it prints the TSC's hertz. Standard input tells what to do, a line each; the answer is a line, too. While
  * nothing is asked it reads no port.
  *
  *   run WORKLOAD BYTES WARM-MS MS   Mpps that came back in MS, after WARM-MS; BYTES 60 to 1514, or 0: IMIX, 7 of 60, 4 of 594, 1 of 1514;
@@ -59,7 +59,8 @@ struct out { /* of a port */
 
 struct generator {
 	struct rte_mempool *pool;
-	bool swapped; /* macswap comes back, not what a router makes of it */
+	bool swapped;	 /* macswap comes back, not what a router makes of it */
+	uint16_t queues; /* of a port, to receive from */
 	uint32_t vms;
 	struct load load;
 	uint16_t bytes; /* of the frames that stand in the slots */
@@ -285,10 +286,10 @@ take_one(struct generator *g, uint16_t port, struct rte_mbuf *m)
 }
 
 static void
-receive(struct generator *g, uint16_t port)
+receive(struct generator *g, uint16_t port, uint16_t queue)
 {
 	struct rte_mbuf *m[BURST];
-	uint16_t n = rte_eth_rx_burst(port, 0, m, BURST);
+	uint16_t n = rte_eth_rx_burst(port, queue, m, BURST);
 
 	for (uint16_t i = 0; i < n; i++)
 		take_one(g, port, m[i]);
@@ -298,7 +299,8 @@ static void
 receive_all(struct generator *g)
 {
 	for (uint16_t port = 0; port < RIG_PORTS; port++)
-		receive(g, port);
+		for (uint16_t queue = 0; queue < g->queues; queue++)
+			receive(g, port, queue);
 }
 
 /* What one port does not take now waits, and the other port with it: so the mix stays what it is. */
@@ -469,16 +471,24 @@ obey(struct generator *g, const char *line)
 
 /* ---- start ---- */
 
-static void
-start_port(uint16_t port, struct rte_mempool *pool)
+static bool
+set_up_port(uint16_t port, uint16_t queues, struct rte_mempool *pool)
 {
 	struct rte_eth_conf conf = {0};
+	int rc = rte_eth_dev_configure(port, queues, 1, &conf);
+
+	for (uint16_t q = 0; q < queues && rc == 0; q++)
+		rc = rte_eth_rx_queue_setup(port, q, RING, SOCKET_ID_ANY, NULL, pool);
+	return rc == 0 && rte_eth_tx_queue_setup(port, 0, RING, SOCKET_ID_ANY, NULL) == 0 &&
+	       rte_eth_dev_start(port) == 0;
+}
+
+static void
+start_port(uint16_t port, uint16_t queues, struct rte_mempool *pool)
+{
 	struct rte_eth_link link = {0};
 
-	if (rte_eth_dev_configure(port, 1, 1, &conf) != 0 ||
-		rte_eth_rx_queue_setup(port, 0, RING, SOCKET_ID_ANY, NULL, pool) != 0 ||
-		rte_eth_tx_queue_setup(port, 0, RING, SOCKET_ID_ANY, NULL) != 0 ||
-		rte_eth_dev_start(port) != 0)
+	if (!set_up_port(port, queues, pool))
 		die("port %u does not start", port);
 	for (int ms = 0; ms < LINK_MS && link.link_status == 0; ms += 50) {
 		rte_eth_link_get_nowait(port, &link);
@@ -518,16 +528,17 @@ main(int argc, char **argv)
 	int n = rte_eal_init(argc, argv);
 	char line[256];
 
-	if (n < 0 || argc - n != 3)
-		die("usage: generator EAL-ARGS -- VMS routed|swapped");
+	if (n < 0 || argc - n != 4)
+		die("usage: generator EAL-ARGS -- VMS routed|swapped QUEUES");
 	g.vms = (uint32_t)strtoul(argv[n + 1], NULL, 10);
 	g.swapped = strcmp(argv[n + 2], "swapped") == 0;
-	if (rte_eth_dev_count_avail() != RIG_PORTS || g.vms == 0)
-		die("it needs VMs, and two ports, the WAN's first");
+	g.queues = (uint16_t)strtoul(argv[n + 3], NULL, 10);
+	if (rte_eth_dev_count_avail() != RIG_PORTS || g.vms == 0 || g.queues == 0)
+		die("it needs VMs, queues, and two ports, the WAN's first");
 	g.pool = make_pool("tx");
 	rx = make_pool("rx");
 	for (uint16_t port = 0; port < RIG_PORTS; port++)
-		start_port(port, rx);
+		start_port(port, g.queues, rx);
 	printf("%lu\n", rte_get_tsc_hz());
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin) != NULL)

@@ -16,6 +16,7 @@ import statistics
 import sys
 
 import duts
+import peers
 
 LIMIT = 'testpmd'
 PAGES = '/proc/sys/vm/nr_hugepages'
@@ -56,8 +57,9 @@ class Hugepages:
 # ---- measuring ----
 
 def devices(o, vms, what):
-    known = {'testpmd': lambda: duts.Testpmd(o.generator, vms, what), 'nearway': lambda: duts.Nearway(o.generator, vms, what, o.nearwayd)}
-    return [known[name]() for name in o.duts]
+    known = {'testpmd': duts.Testpmd, 'nearway': lambda *of: duts.Nearway(*of, o.nearwayd), 'ovs': peers.Ovs, 'kernel': peers.Kernel}
+    devs = [known[name](o.generator, vms, what) for name in o.duts]
+    return [d for d in devs if any(d.can(w) for w in o.workloads if duts.VMS_OF[w] == what)]
 
 
 def measure(o, devs, workload, frame):
@@ -115,7 +117,7 @@ def main():
     args.add_argument('--vms', default='1000,100000')
     args.add_argument('--frame', default='60', help='60, imix, 1500')
     args.add_argument('--workloads', default=','.join(duts.VMS_OF))
-    args.add_argument('--duts', default='testpmd,nearway')
+    args.add_argument('--duts', default='testpmd,nearway', help='also ovs, kernel')
     args.add_argument('--rounds', type=int, default=9)
     args.add_argument('--ms', type=int, default=300, help='of a measurement')
     args.add_argument('--warm-ms', type=int, default=100, help='before it')
@@ -128,7 +130,7 @@ def main():
         return 77
     rows = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    with Hugepages(512 + max(counts) // 1000):
+    with Hugepages(512 + max(counts) // 1000 + (512 if 'ovs' in o.duts else 0)):
         print(f'{o.rounds} rounds of {o.ms} ms\n{HEAD}', flush=True)
         for vms in counts:
             for what in dict.fromkeys(duts.VMS_OF[w] for w in o.workloads):
