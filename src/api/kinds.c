@@ -513,7 +513,7 @@ static const struct field fields_route_key[] = {
 const struct kind kind_route_key_params = {
 	"route_key", sizeof(struct route_key_params), fields_route_key, "names a route"};
 
-static const struct field fields_move_finish[] = {
+static const struct field fields_move_drains[] = {
 	{"segment", F_NAME, REQ, AT(move_key_params, segment), .help = HELP_SEGMENT},
 	{"mac", F_MAC, REQ, AT(move_key_params, mac), .help = HELP_MAC},
 	{"epoch", F_INT, 0, AT(move_key_params, epoch), 0, EPOCH_MAX, "0",
@@ -521,8 +521,8 @@ static const struct field fields_move_finish[] = {
 	GUARD(move_key_params),
 	END,
 };
-const struct kind kind_move_finish_params = {
-	"move_finish", sizeof(struct move_key_params), fields_move_finish, "names the drains of a move"};
+const struct kind kind_move_drains_params = {
+	"move_drains", sizeof(struct move_key_params), fields_move_drains, "names the drains of a move"};
 
 static const struct field fields_move_key[] = {
 	{"segment", F_NAME, REQ, AT(move_key_params, segment), .help = HELP_SEGMENT},

@@ -287,7 +287,7 @@ struct move_key_params {
 	struct change_guard guard;
 	char segment[NAME_LEN + 1];
 	struct mac mac;
-	uint64_t epoch; /* the move's; 0: the open one, or (move.finish) all that drain */
+	uint64_t epoch; /* the move's; 0: the open one, or (move.finish, move.cut) all that drain */
 };
 
 struct show_params {
@@ -374,6 +374,6 @@ struct explain_params {
 };
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
-	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_finish_params,
+	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_drains_params,
 	kind_move_key_params, kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params,
 	kind_capture_params, kind_explain_params, kind_events_params, kind_log_params, kind_move_show_params;

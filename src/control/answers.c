@@ -196,7 +196,7 @@ struct done_txn {
 static const char *
 drain_why(const char *said)
 {
-	static const char *const words[] = {"quiet", "deadline", "finished"};
+	static const char *const words[] = {"quiet", "deadline", "cut"};
 
 	for (size_t i = 0; said && i < sizeof(words) / sizeof(words[0]); i++)
 		if (strcmp(said, words[i]) == 0)

@@ -130,7 +130,7 @@ drain_add(struct vm_state *s, const struct fwd_drain *d, const struct drain_time
 			return 0;
 	if (s->fwd.n_drains == FWD_DRAINS_MAX)
 		return fail(
-			f, RPC_LIMIT, "%d old addresses drain already: move.finish ends one", FWD_DRAINS_MAX);
+			f, RPC_LIMIT, "%d old addresses drain already: move.cut ends one", FWD_DRAINS_MAX);
 	for (i = s->fwd.n_drains++; i > 0 && s->fwd.drains[i - 1].since > d->since; i--) {
 		s->fwd.drains[i] = s->fwd.drains[i - 1];
 		s->drain[i] = s->drain[i - 1];

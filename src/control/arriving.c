@@ -273,17 +273,26 @@ is_due(struct core *c, const struct move *m, struct move_now *n)
 	return n->holds != m->now.holds || n->open != m->now.open || (move_open(m) && left(c, m) == 0);
 }
 
+struct due_txn {
+	struct txn txn;
+	unsigned int changed;
+};
+
 static int
 due_apply(struct core *c, struct txn *t)
 {
+	struct due_txn *x = (struct due_txn *)t;
 	struct move *m, *next;
 	struct move_now n;
 
-	(void)t;
+	x->changed = 0;
 	DL_FOREACH_SAFE2(c->timed, m, next, timed_next)
 	{
+		if (x->changed == TURN_MAX)
+			break;
 		if (!is_due(c, m, &n))
 			continue;
+		x->changed++;
 		if (move_open(m) && left(c, m) == 0)
 			move_time_out(c, m);
 		else
@@ -304,6 +313,8 @@ due_done(struct core *c, struct txn *t, int code)
 	c->moves_due = false;
 	if (code != 0)
 		log_warn("control: what moves wait for cannot be ended: %s", t->fail.text);
+	else if (((struct due_txn *)t)->changed == TURN_MAX)
+		timer_set(c, c->arriving_timer, 0);
 	fail_clear(&t->fail);
 	free(t);
 }
@@ -315,7 +326,7 @@ tick(void *arg)
 {
 	struct core *c = arg;
 	struct move_now n;
-	struct txn *t;
+	struct due_txn *x;
 	struct move *m;
 
 	c->arriving_on = false;
@@ -325,17 +336,19 @@ tick(void *arg)
 	for (size_t i = 0; i < c->n_peers; i++)
 		tell_untold(&c->peers[i]);
 	arriving_flush(c);
+	if (c->moves_due)
+		return;
 	DL_FOREACH2(c->timed, m, timed_next)
-	{
-		if (c->moves_due || !is_due(c, m, &n))
-			continue;
-		c->moves_due = true;
-		t = zalloc(sizeof(*t));
-		t->apply = due_apply;
-		t->audit = due_audit;
-		t->done = due_done;
-		txn_submit(c, t);
-	}
+	if (is_due(c, m, &n))
+		break;
+	if (!m)
+		return;
+	c->moves_due = true;
+	x = zalloc(sizeof(*x));
+	x->txn.apply = due_apply;
+	x->txn.audit = due_audit;
+	x->txn.done = due_done;
+	txn_submit(c, &x->txn);
 }
 
 void

@@ -17,6 +17,7 @@ APPLY(move_pause, struct move_key_params)
 APPLY(move_commit, struct move_key_params)
 APPLY(move_abort, struct move_key_params)
 APPLY(move_finish, struct move_key_params)
+APPLY(move_cut, struct move_key_params)
 
 static int
 do_route_replace(struct core *c, const void *p, json_t *out, struct fail *f)
@@ -52,6 +53,7 @@ static const struct change_kind kinds[] = {
 	{"move.commit", do_move_commit, OF_VM, false},
 	{"move.abort", do_move_abort, OF_VM, false},
 	{"move.finish", do_move_finish, OF_VM, false},
+	{"move.cut", do_move_cut, OF_VM, false},
 };
 
 /* Finds the method and reads its parameters; 0 or an RPC_ code. */

@@ -160,11 +160,18 @@ over_apply(struct core *c, struct txn *t)
 {
 	struct departure none = {0};
 	struct vm_obj *o, *next;
+	unsigned int ended = 0;
 
 	(void)t;
 	DL_FOREACH_SAFE2(c->departing, o, next, depart_next)
-	if (is_over(c, o))
+	{
+		if (ended == TURN_MAX)
+			break; /* the next tick goes on */
+		if (!is_over(c, o))
+			continue;
 		vm_depart(c, o, &none);
+		ended++;
+	}
 	return 0;
 }
 
@@ -186,16 +193,18 @@ tick(void *arg)
 
 	c->departing_on = false;
 	departing_watch(c);
+	if (c->departures_end)
+		return;
 	DL_FOREACH2(c->departing, o, depart_next)
-	{
-		if (c->departures_end || !is_over(c, o))
-			continue;
-		c->departures_end = true;
-		t = zalloc(sizeof(*t));
-		t->apply = over_apply;
-		t->done = over_done;
-		txn_submit(c, t);
-	}
+	if (is_over(c, o))
+		break;
+	if (!o)
+		return;
+	c->departures_end = true;
+	t = zalloc(sizeof(*t));
+	t->apply = over_apply;
+	t->done = over_done;
+	txn_submit(c, t);
 }
 
 void

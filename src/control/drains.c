@@ -83,8 +83,9 @@ drains_audit(struct core *c, struct txn *t)
 static void
 drains_done(struct core *c, struct txn *t, int code)
 {
-	(void)code; /* refused by the store: the next tick tries again */
-	c->drains_end = false;
+	c->drains_end = false; /* refused by the store: the next tick tries again */
+	if (code == 0 && ((struct drain_txn *)t)->n >= TURN_MAX)
+		timer_set(c, c->drain_timer, 0);
 	fail_clear(&t->fail);
 	free(t);
 }
@@ -118,6 +119,8 @@ drains_collect(struct core *c)
 
 	DL_FOREACH2(c->draining, o, drain_next)
 	{
+		if (d && d->n >= TURN_MAX)
+			break;
 		for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
 			const char *why = drain_is_over(c, o, i);
 
@@ -211,31 +214,75 @@ drains_release(struct core *c, const struct vm_state *old, const struct vm_state
 
 /* ---- by the operator, before their time ---- */
 
-int
-apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f)
+/* Its VM, to be changed; *touched: bit i is set for each drain of it that is meant. Only its home and the VM's owner may end one. */
+static int
+drains_meant(struct core *c, const struct move_key_params *p, struct vm_obj **o, unsigned int *touched,
+	struct fail *f)
 {
 	int segment = segment_index(c, p->segment);
-	struct vm_obj *o = segment < 0 ? NULL : vm_find(c, (uint16_t)segment, &p->mac);
-	char mac[MAC_TEXT];
-	struct vm_state s;
 	bool elsewhere = false;
+	char mac[MAC_TEXT];
 
-	if (!vm_live(o))
+	*touched = 0;
+	*o = segment < 0 ? NULL : vm_find(c, (uint16_t)segment, &p->mac);
+	if (!vm_live(*o))
 		return fail(f, RPC_NOT_FOUND, "no VM %s in segment %s", mac_format(&p->mac, mac), p->segment);
-	s = o->now;
-	for (unsigned int i = s.fwd.n_drains; i-- > 0;) {
-		if (p->epoch && s.drain[i].epoch != p->epoch)
+	for (unsigned int i = 0; i < (*o)->now.fwd.n_drains; i++) {
+		if (p->epoch && (*o)->now.drain[i].epoch != p->epoch)
 			continue;
-		if (s.fwd.owner == FWD_SELF || s.fwd.drains[i].home == FWD_SELF)
-			drain_remove(&s, i);
+		if ((*o)->now.fwd.owner == FWD_SELF || (*o)->now.fwd.drains[i].home == FWD_SELF)
+			*touched |= 1u << i;
 		else
 			elsewhere = true;
 	}
-	if (s.fwd.n_drains == o->now.fwd.n_drains && elsewhere)
+	if (*touched == 0 && elsewhere)
 		return fail(f, RPC_NOT_FOUND, "the VM is registered at router %s: tell that one",
-			router_name(c, s.fwd.owner));
+			router_name(c, (*o)->now.fwd.owner));
+	return 0;
+}
+
+int
+apply_move_cut(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f)
+{
+	unsigned int meant;
+	struct vm_obj *o;
+	struct vm_state s;
+	int rc = drains_meant(c, p, &o, &meant, f);
+
+	if (rc != 0)
+		return rc;
+	s = o->now;
+	for (unsigned int i = s.fwd.n_drains; i-- > 0;)
+		if (meant >> i & 1)
+			drain_remove(&s, i);
 	json_object_set_new(out, "ended", json_integer(o->now.fwd.n_drains - s.fwd.n_drains));
-	drain_end(c, &s, "finished");
+	drain_end(c, &s, "cut");
+	return 0;
+}
+
+/* Told by the owner, the least time that was asked for is none, at the home, too; the home itself lets only its clock run out. */
+int
+apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f)
+{
+	unsigned int meant;
+	struct vm_obj *o;
+	struct vm_state s;
+	int rc = drains_meant(c, p, &o, &meant, f);
+
+	if (rc != 0)
+		return rc;
+	s = o->now;
+	for (unsigned int i = 0; i < s.fwd.n_drains; i++) {
+		if (!(meant >> i & 1))
+			continue;
+		if (s.fwd.owner == FWD_SELF)
+			s.drain[i].min_ms = 0;
+		if (s.fwd.drains[i].home == FWD_SELF)
+			s.drain[i].min_at = now_ms(c);
+	}
+	json_object_set_new(out, "finishing", json_integer(__builtin_popcount(meant)));
+	if (meant != 0)
+		vm_set(c, &s);
 	return 0;
 }
 

@@ -29,7 +29,18 @@ home_lost(struct core *c, uint8_t router)
 struct lost_txn {
 	struct txn txn;
 	uint8_t router;
+	bool more;	    /* not the first of its turns */
+	unsigned int ended; /* VMs */
 };
+
+static bool
+drains_at(const struct fwd_vm *v, uint8_t router)
+{
+	for (unsigned int i = 0; i < v->n_drains; i++)
+		if (v->drains[i].home == router)
+			return true;
+	return false;
+}
 
 static void
 end_drains(struct core *c, const struct vm_obj *o, uint8_t router)
@@ -45,11 +56,14 @@ end_drains(struct core *c, const struct vm_obj *o, uint8_t router)
 static int
 lost_apply(struct core *c, struct txn *t)
 {
-	uint8_t router = ((struct lost_txn *)t)->router;
+	struct lost_txn *x = (struct lost_txn *)t;
 
-	for (struct vm_obj *o = c->vms; o && home_lost(c, router); o = o->hh.next)
-		if (vm_live(o) && o->now.fwd.owner == FWD_SELF && o->now.fwd.n_drains > 0)
-			end_drains(c, o, router);
+	x->ended = 0;
+	for (struct vm_obj *o = c->vms; o && x->ended < TURN_MAX && home_lost(c, x->router); o = o->hh.next)
+		if (vm_live(o) && o->now.fwd.owner == FWD_SELF && drains_at(&o->now.fwd, x->router)) {
+			end_drains(c, o, x->router);
+			x->ended++;
+		}
 	return 0;
 }
 
@@ -59,24 +73,28 @@ lost_audit(struct core *c, struct txn *t)
 	audit_effects(c, t, "router", "home-lost");
 }
 
+static void end_some(struct core *c, struct peer *p, bool more);
+
 static void
 lost_done(struct core *c, struct txn *t, int code)
 {
-	uint8_t router = ((struct lost_txn *)t)->router;
+	struct lost_txn *x = (struct lost_txn *)t;
+	struct peer *p = &c->peers[x->router - 1];
 
-	if (code != 0) {
-		c->peers[router - 1].home_ended = false; /* the next tick tries again */
-	} else if (t->changed) {
-		event_alarm(c, router_name(c, router),
+	if (code != 0)
+		p->home_ended = false; /* the next tick tries again */
+	else if (t->changed && !x->more)
+		event_alarm(c, p->conf->name,
 			"router %s is away for too long: old addresses that drain there are given up",
-			router_name(c, router));
-	}
+			p->conf->name);
+	if (code == 0 && x->ended == TURN_MAX)
+		end_some(c, p, true);
 	fail_clear(&t->fail);
 	free(t);
 }
 
 static void
-end_all(struct core *c, struct peer *p)
+end_some(struct core *c, struct peer *p, bool more)
 {
 	struct lost_txn *x = zalloc(sizeof(*x));
 
@@ -84,6 +102,7 @@ end_all(struct core *c, struct peer *p)
 	x->txn.audit = lost_audit;
 	x->txn.done = lost_done;
 	x->router = p->index;
+	x->more = more;
 	p->home_ended = true;
 	txn_submit(c, &x->txn);
 }
@@ -101,7 +120,7 @@ tick(void *arg)
 			env_call(c->env, fwd_router_away, p->index, away);
 		p->home_away = away;
 		if (lost && !p->home_ended)
-			end_all(c, p);
+			end_some(c, p, false);
 		p->home_ended &= lost;
 	}
 	timer_set(c, c->homes_timer, TICK_MS);

@@ -298,7 +298,7 @@ drains_global(const struct vm_state *s, ip4 global, uint64_t epoch)
 	return false;
 }
 
-/* Why an old address drains no more. Who is its home is told so by the VM's owner, who was asked to finish it. */
+/* Why an old address drains no more. Who is its home is told so by the VM's owner, who was asked to cut it. */
 static const char *
 over_why(const struct core *c, const struct move *m, const struct vm_state *now, ip4 global)
 {
@@ -306,7 +306,7 @@ over_why(const struct core *c, const struct move *m, const struct vm_state *now,
 		return c->drain_why;
 	if (now->deleted || vm_has_global(now, global))
 		return now->deleted ? "gone" : "returned";
-	return m->now.from == FWD_SELF ? "finished" : "";
+	return m->now.from == FWD_SELF ? "cut" : "";
 }
 
 static void
@@ -428,7 +428,9 @@ moves_trim(struct core *c)
 	rows = zalloc(over * sizeof(*rows));
 	DL_FOREACH_SAFE(c->moves_list, m, next)
 	{
-		if (n == over || !has_ended(m))
+		if (n == over)
+			break;
+		if (!has_ended(m))
 			continue;
 		move_put(c, m, &m->now, false);
 		DL_APPEND(gone, m);

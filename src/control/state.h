@@ -402,6 +402,9 @@ struct audit {				/* the log in the store: audit.c */
 	struct chain checked; /* the end that the check at start must find */
 };
 
+/* VMs or moves that a timer changes in one transaction: the control thread has others to serve. */
+#define TURN_MAX 200
+
 struct core {
 	struct env *env;
 	const struct config *conf;
@@ -793,6 +796,7 @@ void departing_watch(struct core *c);
 void departing_told(struct peer *p, struct rpc_request *r, json_t *moves);
 
 int apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
+int apply_move_cut(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 void drain_remove(struct vm_state *s, unsigned int i); /* the i-th */
 /* The VM is to be as here, where drains were removed, if any: for this reason, a word of the record of their moves. */
 void drain_end(struct core *c, const struct vm_state *s, const char *why);

@@ -178,7 +178,7 @@ SEEDS.update({
     'rpc': {
         'register': text(say('l', 'vm.register', vm_of(7, 51)), say('l', 'vm.register', vm_of(7, 51, epoch=1)), say('l', 'show.vms')),
         'move': text(say('c', 'vm.move', {**vm_of(4, 51), **SHORT, 'old': OLD}), say('c', 'show.moves', {'limit': 2}), 't5000',
-                     say('l', 'move.finish', no_vm(4)), say('l', 'show.nat')),
+                     say('l', 'move.cut', no_vm(4)), say('l', 'show.nat')),
         'back': text(say('l', 'vm.move', BACK), 'r', say('l', 'show.counters', {'cursor': '', 'limit': 1})),
         'unregister': text(say('l', 'vm.unregister', no_vm(1, epoch=2)), say('l', 'vm.register', vm_of(1, 51, epoch=1))),
         'nat': text(say('l', 'nat.set', {'segment': 'tenant-a', 'private': '10.0.0.11', 'global': '198.51.0.99'}),

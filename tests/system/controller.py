@@ -135,7 +135,7 @@ with case('move is told to the new router, and the old address is not given away
     c = create('c', 'x')
     expect(glob(c) != old, f'{old} still drains, and c has it')
     settle()
-    x.call('move.finish', segment='blue', mac=a['mac'], epoch=0)
+    x.call('move.cut', segment='blue', mac=a['mac'], epoch=0)
     wait_for('the drain has ended at both routers', lambda: not any(at(router, a).get('drains') for router in (x, y)), 30)
     expect(ask('release')['released'] == 1, 'nothing was released')
     d = create('d', 'x')

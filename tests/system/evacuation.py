@@ -146,7 +146,7 @@ with case('every packet of either router is accounted for'):
 
 def cut():
     """Ends the old addresses of some VMs before their time."""
-    r['y'].call('txn.apply', changes=[{'method': 'move.finish', 'params': {k: vm(i)[k] for k in ('segment', 'mac')}}
+    r['y'].call('txn.apply', changes=[{'method': 'move.cut', 'params': {k: vm(i)[k] for k in ('segment', 'mac')}}
                                       for i in range(0, VMS, VMS // CUT)])
 
 

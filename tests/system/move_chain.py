@@ -110,7 +110,7 @@ def begin_at_x_and_prepare_y():
     say('x', 'vm.move', addresses=addresses('x'))
     wait_owner(r.values(), VM_MAC, 'r-x')
     for site in r:
-        say(site, 'move.finish', epoch=0)
+        say(site, 'move.cut', epoch=0)
     agreed('x')
     opened = Opened('x')
     epoch = prepare('y')

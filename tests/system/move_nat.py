@@ -162,9 +162,9 @@ with case('both routers account for every packet'):
     for router in (x, y):
         expect(router.imbalance() == 0, f'{router.name}: {router.imbalance()} packets')
 
-with case('a drain that is finished frees the old address, which is then dropped'):
+with case('a drain that is cut frees the old address, which is then dropped'):
     for router in (x, y):
-        router.call('move.finish', segment='blue', mac=VM_MAC, epoch=0) if router is x else None
+        router.call('move.cut', segment='blue', mac=VM_MAC, epoch=0) if router is x else None
     wait_for('the old address is gone', lambda: vm_globals(x, VM_MAC)[1] == [] and vm_globals(y, VM_MAC)[1] == [], 5)
     before = x.drops().get('global_unregistered', 0)
     c = lab.probe('user').call('connect', to=OLD, n=1, wait=1.0)

@@ -177,7 +177,7 @@ with case('errors are exceptions of their own with the VM that the router has'):
     expect(e.data['epoch'] == 3 and e.data['owner'] == 'r-x', f'{e.data}')
     e = refused(Conflict, at_x.call, 'vm.register', **{**blue(61), 'addresses': blue(11)['addresses']})
     expect(e.data['mac'] == blue(11)['mac'], f'{e.data}')
-    for method in ('move.finish', 'vm.unregister'):
+    for method in ('move.cut', 'vm.unregister'):
         refused(NotFound, at_x.call, method, segment='blue', mac=blue(99)['mac'], epoch=0)
     refused(NotFound, at_x.call, 'txn.abort', txn=99)
     expect(not at_x.call('route.delete', prefix='10.77.0.0/16')['changed'], 'what is gone already is no error')
@@ -213,7 +213,7 @@ with case('a move told to the new router drains the old address at the old one, 
         expect((vm['owner'], vm['epoch'], vm['addresses'][0]['since']) == ('r-y', 4, 4), f'{vm}')
         expect((drain['global'], drain['router'], drain['epoch'], drain['min']) == ('203.0.113.10', 'r-x', 4, 3600000), f'{drain}')
     refused(Conflict, at_x.call, 'vm.register', **{**blue(62), 'addresses': [{'private': '10.1.0.62', 'global': '203.0.113.10'}]})
-    at_x.call('move.finish', segment='blue', mac=blue(10)['mac'], epoch=4)
+    at_x.call('move.cut', segment='blue', mac=blue(10)['mac'], epoch=4)
     wait_for('the drain is over', lambda: not known_at(y, blue(10)['mac']).get('drains'))
 
 with case('keys are renewed while calls are under way, and no reply is lost'):
@@ -399,7 +399,7 @@ with case('create, move, return and delete keep controller and routers in step, 
     back = clc('move', 'a', '--to', 'x')['vms'][0]
     expect(back['addresses'] == a['addresses'] and back['epoch'] == 3, f'{back}')
     wait_for('the move back is known', lambda: (known_at(y, a['mac']) or {}).get('epoch') == 3)
-    at_y.call('move.finish', segment='blue', mac=a['mac'], epoch=0)
+    at_y.call('move.cut', segment='blue', mac=a['mac'], epoch=0)
     wait_for('its drain is over', lambda: not known_at(x, a['mac']).get('drains'))
     expect(clc('release') == {'released': 1}, 'nothing was released')
     clc('delete', 'a')

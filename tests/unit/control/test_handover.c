@@ -431,7 +431,7 @@ nothing_is_asked_for_a_vm_that_drains_nowhere_else(void **state)
 	world_run(w, MS(20));
 	assert_int_equal(move(b, 1, 1), 0);
 	snprintf(params, sizeof(params), "{\"segment\": \"tenant-a\", \"mac\": \"%s\"}", mac_format(&m, mac));
-	assert_int_equal(call(b, "move.finish", params), 0);
+	assert_int_equal(call(b, "move.cut", params), 0);
 	world_run(w, 100);
 	world_cut(w, 0, 1, false);
 	world_run(w, MS(140));

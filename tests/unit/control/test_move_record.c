@@ -388,10 +388,10 @@ a_drain_that_the_operator_ends_says_so_wherever_he_does(void **state)
 	for (unsigned int at = 0; at < 2; at++) {
 		struct world *w = moved();
 
-		assert_int_equal(call(world_router(w, at), "move.finish", KEY), 0);
+		assert_int_equal(call(world_router(w, at), "move.cut", KEY), 0);
 		world_run(w, 500);
-		assert_text(x(w), "reason", "finished");
-		assert_text(y(w), "reason", "finished");
+		assert_text(x(w), "reason", "cut");
+		assert_text(y(w), "reason", "cut");
 		world_free(w);
 	}
 }

@@ -130,36 +130,35 @@ a_drain_with_sessions_goes_on_past_min_until_they_end(void **state)
 	world_free(w);
 }
 
-#define FINISH(e) "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": " e "}"
+#define DRAINS(e) "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:01\", \"epoch\": " e "}"
 
 static void
-finish_ends_a_drain_at_the_home_or_at_the_owner(void **state)
+cut_ends_a_drain_at_the_home_or_at_the_owner(void **state)
 {
 	struct world *w = moved(HOUR, 2 * HOUR);
 	struct node *a = world_router(w, 0), *b = world_router(w, 1);
 
 	(void)state;
-	assert_int_equal(call(a, "move.finish", FINISH("7")), 0); /* no such move: nothing ends */
+	assert_int_equal(call(a, "move.cut", DRAINS("7")), 0); /* no such move: nothing ends */
 	assert_true(drains(a, 1));
-	assert_int_equal(call(a, "move.finish", FINISH("2")), 0);
+	assert_int_equal(call(a, "move.cut", DRAINS("2")), 0);
 	world_run(w, 200);
 	assert_false(drains(a, 1) || drains(b, 1));
 	assert_agreed(w, 2);
 	assert_int_equal(vm_move(a, 1, 0, vm_global(0, 1), HOUR, HOUR), 0);
 	world_run(w, 200);
 	assert_true(drains(a, 1) && drains(b, 1));
-	assert_int_equal(call(a, "move.finish", FINISH("0")), 0); /* a owns it now, b is the home */
+	assert_int_equal(call(a, "move.cut", DRAINS("0")), 0); /* a owns it now, b is the home */
 	world_run(w, 200);
 	assert_false(drains(a, 1) || drains(b, 1));
 	assert_true(freed(b, vm_global(1, 1)));
-	assert_int_equal(
-		call(a, "move.finish", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:02\"}"),
+	assert_int_equal(call(a, "move.cut", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:02\"}"),
 		RPC_NOT_FOUND);
 	world_free(w);
 }
 
 static void
-finish_at_a_third_router_names_the_owner(void **state)
+cut_at_a_third_router_names_the_owner(void **state)
 {
 	struct world *w = routers(3);
 
@@ -168,8 +167,56 @@ finish_at_a_third_router_names_the_owner(void **state)
 	world_run(w, 200);
 	assert_int_equal(vm_move(world_router(w, 1), 1, 0, vm_global(1, 1), HOUR, HOUR), 0);
 	world_run(w, 200);
-	assert_int_equal(call(world_router(w, 2), "move.finish", FINISH("0")), RPC_NOT_FOUND);
+	assert_int_equal(call(world_router(w, 2), "move.cut", DRAINS("0")), RPC_NOT_FOUND);
 	assert_true(drains(world_router(w, 2), 1));
+	world_free(w);
+}
+
+/* At its owner and at the home; the sessions that there are go on, and with the last of them it ends. */
+static void
+finish_gives_up_the_least_time_of_a_drain_alone(void **state)
+{
+	(void)state;
+	for (int at = 0; at < 2; at++) {
+		struct world *w = moved(10 * HOUR, 20 * HOUR);
+		struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+		a->sessions = 2;
+		world_run(w, 3 * HOUR); /* so long nothing was noted before the move may be unknown */
+		assert_int_equal(call(world_router(w, at), "move.finish", DRAINS("2")), 0);
+		world_run(w, HOUR);
+		assert_true(drains(a, 1) && drains(b, 1));
+		assert_agreed(w, 2);
+		a->sessions = 0;
+		world_run(w, MS(30));
+		assert_false(drains(a, 1) || drains(b, 1));
+		assert_agreed(w, 2);
+		world_free(w);
+	}
+}
+
+/* More than one transaction takes (TURN_MAX). */
+static void
+drains_that_end_at_once_end_in_turns(void **state)
+{
+	const unsigned int vms = 3000;
+	struct world *w = routers(2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	for (unsigned int i = 1; i <= vms; i++)
+		assert_int_equal(vm_register(a, i, 0, vm_global(0, i)), 0);
+	world_run(w, 200);
+	a->sessions = 1;
+	for (unsigned int i = 1; i <= vms; i++)
+		assert_int_equal(vm_move(b, i, 0, vm_global(1, i), 1000, 20 * HOUR), 0);
+	world_run(w, 3 * HOUR);
+	assert_true(drains(a, 1) && drains(a, vms));
+	a->sessions = 0;
+	world_run(w, MS(12)); /* sessions are asked for each 10 s */
+	for (unsigned int i = 1; i <= vms; i++)
+		assert_false(drains(a, i) || drains(b, i));
+	assert_agreed(w, 2);
 	world_free(w);
 }
 
@@ -1066,8 +1113,10 @@ main(void)
 		T(a_drain_ends_at_max_and_its_sessions_are_freed_everywhere),
 		T(a_drain_without_sessions_ends_once_silence_proves_it),
 		T(a_drain_with_sessions_goes_on_past_min_until_they_end),
-		T(finish_ends_a_drain_at_the_home_or_at_the_owner),
-		T(finish_at_a_third_router_names_the_owner),
+		T(cut_ends_a_drain_at_the_home_or_at_the_owner),
+		T(cut_at_a_third_router_names_the_owner),
+		T(finish_gives_up_the_least_time_of_a_drain_alone),
+		T(drains_that_end_at_once_end_in_turns),
 		T(a_vm_that_returns_gets_its_draining_address_back),
 		T(a_new_address_at_the_same_router_lets_the_old_one_drain_there),
 		T(moves_in_a_chain_drain_oldest_first),

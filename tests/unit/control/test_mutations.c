@@ -184,6 +184,7 @@ static const char *const words[][2] = {
 	{"route.replace", "{\"prefix\": \"10.9.0.0/16\", \"via\": \"192.0.2.7\"}"},
 	{"route.delete", "{\"prefix\": \"10.9.0.0/16\"}"},
 	{"move.finish", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:03\"}"},
+	{"move.cut", "{\"segment\": \"tenant-a\", \"mac\": \"52:54:00:00:00:03\"}"},
 	{"txn.apply", "{\"changes\": [{\"method\": \"vm.register\", \"params\": {\"segment\": \"tenant-a\", "
 		      "\"mac\":"
 		      "\"52:54:00:00:00:06\", \"addresses\": [{\"private\": \"10.0.0.11\"}]}},"

@@ -419,9 +419,9 @@ a_drain_that_is_ended_says_how_many_sessions_that_cost(void **state)
 	make(y(w), "vm.move", vm_global(1, 1));
 	world_run(w, 500);
 	x(w)->sessions = 3;
-	assert_int_equal(call(y(w), "move.finish", KEY), 0);
+	assert_int_equal(call(y(w), "move.cut", KEY), 0);
 	world_run(w, 500);
-	assert_record(x(w), "finished", 3);
+	assert_record(x(w), "cut", 3);
 	world_free(w);
 }
 
