@@ -46,24 +46,6 @@ int clc_pause(struct clc *c, struct clc_vm *vm, json_t **old_router, struct err 
 int clc_commit(struct clc *c, struct clc_vm *vm, struct err *e);
 int clc_abort(struct clc *c, struct clc_vm *vm, struct err *e);
 
-struct evacuation {
-	const char *from, *segment; /* NULL: of all segments */
-	struct move_params move;
-	size_t batch; /* VMs of one transaction */
-	/* After each batch; false: no further one. */
-	bool (*go_on)(void *arg, const struct evacuation *x);
-	void *arg;
-	/* what came of it */
-	size_t wanted, moved, batches;
-	json_t *refused; /* {"vm", "error"} of each; new reference of the caller's */
-	uint64_t took_ms,
-		slowest_ms; /* in all; the slowest batch, from its intents' being stored to its end */
-};
-
-/* Moves all VMs of a site, a batch after another, each all or nothing; of a batch that is refused those VMs that the refusal is not
- * about move all the same. Stopped, or cut off anywhere: giving it again goes on. 0 although some were refused; an error: a
- * router cannot be reached, or the state cannot be stored. */
-int clc_evacuate(struct clc *c, struct evacuation *x, struct err *e);
 int clc_delete(struct clc *c, const char *name, struct err *e);
 
 struct route_write {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* evacuate.c - a site is left: all its VMs move, in batches. */
 #include "clc_priv.h"
+#include "evacuation.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,18 +19,47 @@ has_to_move(const struct evacuation *x, const struct clc_vm *vm)
 	       (vm->step == VM_ACTIVE || (vm->step == VM_MOVING && strcmp(vm->to, x->move.to) == 0));
 }
 
+static bool
+has_moved(const struct evacuation *x, const struct clc_vm *vm)
+{
+	return vm->step == VM_ACTIVE && strcmp(vm->site, x->move.to) == 0;
+}
+
+/* Of a list its VMs; else those that it was about before, and those that are at the site now. A new reference. */
+static json_t *
+all_of(struct clc *c, const struct evacuation *x)
+{
+	json_t *before = json_object_get(c->state.evacuation, "vms"), *all;
+	struct clc_vm *vm, *next;
+
+	if (x->listed != NULL)
+		return json_incref(x->listed);
+	all = before != NULL ? json_copy(before) : json_object();
+	HASH_ITER (by_name, c->state.vms, vm, next)
+		if (has_to_move(x, vm))
+			json_object_set_new(all, vm->name, json_integer(0));
+	return all;
+}
+
 /* By name: what a router says of a VM may end it. */
 static vm_name *
-all_of(struct clc *c, struct evacuation *x)
+names_of(struct clc *c, struct evacuation *x, json_t *all)
 {
-	vm_name *names = calloc(HASH_CNT(by_name, c->state.vms) + 1, sizeof(*names));
-	struct clc_vm *vm, *next;
+	vm_name *names = calloc(json_object_size(all) + 1, sizeof(*names));
+	const char *name;
+	json_t *line;
 
 	if (names == NULL)
 		return NULL;
-	HASH_ITER (by_name, c->state.vms, vm, next)
-		if (has_to_move(x, vm))
+	json_object_foreach(all, name, line)
+	{
+		const struct clc_vm *vm = state_find(&c->state, name);
+
+		if (vm != NULL && has_to_move(x, vm))
 			memcpy(names[x->wanted++], vm->name, sizeof(*names));
+		else
+			x->before += vm != NULL && has_moved(x, vm);
+	}
 	return names;
 }
 
@@ -55,7 +85,7 @@ arrived(struct clc *c, const struct evacuation *x, const vm_name *names, size_t 
 	for (size_t i = 0; i < n; i++) {
 		const struct clc_vm *vm = state_find(&c->state, names[i]);
 
-		there += vm != NULL && vm->step == VM_ACTIVE && strcmp(vm->site, x->move.to) == 0;
+		there += vm != NULL && has_moved(x, vm);
 	}
 	return there;
 }
@@ -105,29 +135,98 @@ move_batch(struct clc *c, struct evacuation *x, const vm_name *names, size_t n, 
 	return rc;
 }
 
+/* Stored before the first VM moves, so that it can be told how far it is and what has moved, whenever it ends. */
+static int
+begin(struct clc *c, struct evacuation *x, vm_name **names, struct err *e)
+{
+	json_t *all = all_of(c, x);
+	int rc = 0;
+
+	*names = names_of(c, x, all);
+	if (*names == NULL)
+		rc = err_set(e, ENOMEM, "out of memory");
+	else if (x->wanted > 0)
+		rc = state_set_evacuation(&c->state, evacuation_row(x, all), e);
+	json_decref(all);
+	return rc;
+}
+
+static int
+move_batches(struct clc *c, struct evacuation *x, const vm_name *names, struct clc_vm **vms, struct err *e)
+{
+	uint64_t began = env_call(c->links.env, now_ms);
+	int rc = 0;
+
+	for (size_t at = 0, n; rc == 0 && !x->stopped && at < x->wanted; at += n) {
+		n = x->wanted - at < x->batch ? x->wanted - at : x->batch;
+		rc = move_batch(c, x, names + at, n, vms, e);
+		x->took_ms = env_call(c->links.env, now_ms) - began;
+		x->stopped = rc == 0 && !x->go_on(x->arg, x) && at + n < x->wanted;
+	}
+	return rc;
+}
+
 int
 clc_evacuate(struct clc *c, struct evacuation *x, struct err *e)
 {
 	const struct inv_site *to = clc_need_site(c, x->move.to, e);
-	uint64_t began = env_call(c->links.env, now_ms);
 	struct clc_vm **vms = calloc(x->batch + 1, sizeof(struct clc_vm *));
 	struct seen_count seen = {0};
 	vm_name *names = NULL;
-	int rc = to != NULL ? clc_look(c, to, &seen, e) : e->code;
+	int rc = to != NULL ? evacuation_check(c, x, e) : e->code;
 
 	x->refused = json_array();
-	if (rc == 0 && (vms == NULL || (names = all_of(c, x)) == NULL))
+	if (rc == 0 && vms == NULL)
 		rc = err_set(e, ENOMEM, "out of memory");
 	if (rc == 0)
+		rc = clc_look(c, to, &seen, e);
+	if (rc == 0)
+		rc = begin(c, x, &names, e);
+	if (rc == 0) {
 		pool_take_stock(&c->state);
-	for (size_t at = 0, n; rc == 0 && at < x->wanted; at += n) {
-		n = x->wanted - at < x->batch ? x->wanted - at : x->batch;
-		rc = move_batch(c, x, (const vm_name *)names + at, n, vms, e);
-		x->took_ms = env_call(c->links.env, now_ms) - began;
-		if (rc == 0 && !x->go_on(x->arg, x))
-			break;
+		rc = move_batches(c, x, (const vm_name *)names, vms, e);
 	}
+	if (rc == 0 && !x->stopped && c->state.evacuation != NULL)
+		rc = state_set_evacuation(&c->state, NULL, e);
 	free(names);
 	free(vms);
 	return rc;
+}
+
+/* Those of it that are not where they were, by name. */
+static json_t *
+gone_of(struct clc *c, const struct evacuation *x, json_t *all, json_int_t *on_their_way, json_int_t *left)
+{
+	json_t *gone = json_array(), *line;
+	const char *name;
+
+	json_object_foreach(all, name, line)
+	{
+		const struct clc_vm *vm = state_find(&c->state, name);
+		bool leaves = vm != NULL && vm->step == VM_MOVING && strcmp(vm->to, x->move.to) == 0;
+
+		*on_their_way += leaves;
+		if (vm != NULL && (leaves || has_moved(x, vm)))
+			json_array_append_new(gone, json_string(name));
+		else
+			*left += vm != NULL && strcmp(vm->site, x->from) == 0;
+	}
+	return gone;
+}
+
+int
+clc_evacuate_abort(struct clc *c, json_t **report, struct err *e)
+{
+	json_int_t on_their_way = 0, left = 0;
+	struct evacuation x;
+	json_t *gone;
+
+	if (c->state.evacuation == NULL)
+		return err_set(e, ENOENT, "no evacuation is under way");
+	evacuation_read(c->state.evacuation, &x);
+	gone = gone_of(c, &x, json_object_get(c->state.evacuation, "vms"), &on_their_way, &left);
+	*report = json_pack("{s:s, s:s, s:I, s:I, s:I, s:o}", "from", x.from, "to", x.move.to, "moved",
+		(json_int_t)json_array_size(gone) - on_their_way, "on-their-way", on_their_way, "left", left,
+		"vms", gone);
+	return state_set_evacuation(&c->state, NULL, e);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* nearway-clc: the reference cloud controller. One command and out; docs/nearway-clc.1 says what each does.
  */
-#include "clc.h"
+#include "evacuation.h"
 #include "print.h"
 #include "watch.h"
 
@@ -14,13 +14,13 @@
 #include <event2/event.h>
 #include <getopt.h>
 #include <net/keys.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
+#define EXIT_STOPPED 3
 #define CONF_DEFAULT "/etc/nearway/clc.yaml"
 
 enum opt { /* bits: which options a command takes */
@@ -37,13 +37,17 @@ enum opt { /* bits: which options a command takes */
 	O_IF_REVISION = 1 << 10,
 	O_BATCH = 1 << 11,
 	O_DRY_RUN = 1 << 12,
+	O_VMS = 1 << 13,
+	O_RESUME = 1 << 14,
+	O_ABORT = 1 << 15,
 };
 
 struct args {
-	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision, *batch;
+	const char *conf, *site, *segment, *mac, *private_ip, *to, *from, *router, *via, *if_revision, *batch,
+		*vms;
 	json_t *old; /* {"drain-min": text, "drain-max": text, "sessions": text} */
 	unsigned int given;
-	bool all, json, dry;
+	bool all, json, dry, resume, abort;
 	char **words;
 	int n_words;
 };
@@ -81,10 +85,13 @@ static const struct command commands[] = {
 	{"move", 0, 1 << 20, O_TO | O_FROM | O_ALL | O_OLD | O_DRY_RUN, O_TO, cmd_move,
 		"move VM... --to SITE | move --all --from SITE --to SITE  " OLD_USAGE,
 		"make the site's router the gateway of VMs that moved there"},
-	{"evacuate", 0, 0, O_TO | O_FROM | O_SEGMENT | O_BATCH | O_OLD | O_DRY_RUN, O_TO | O_FROM,
-		cmd_evacuate, "evacuate --from SITE --to SITE [--segment SEGMENT] [--batch N] " OLD_USAGE,
-		"move all VMs of a site, N at a time; Ctrl-C stops after a batch, and the command given "
-		"again goes on"},
+	{"evacuate", 0, 0,
+		O_TO | O_FROM | O_SEGMENT | O_VMS | O_BATCH | O_OLD | O_DRY_RUN | O_RESUME | O_ABORT, 0,
+		cmd_evacuate,
+		"evacuate --from SITE --to SITE [--segment SEGMENT | --vms FILE] [--batch N] " OLD_USAGE
+		" | evacuate --resume | evacuate --abort",
+		"move all VMs of a site, or those of a list, N at a time; Ctrl-C stops after a batch, the "
+		"command given again, or --resume, goes on, --abort ends it there and prints what has moved"},
 	{"prepare", 1, 1, O_TO | O_OLD | O_DRY_RUN, O_TO, cmd_prepare, "prepare VM --to SITE " OLD_USAGE,
 		"make the site's router ready for a VM that will move there"},
 	{"pause", 1, 1, 0, 0, cmd_pause, "pause VM",
@@ -323,104 +330,20 @@ cmd_abort(struct clc *c, const struct args *a, json_t **out, struct err *e)
 
 /* ---- evacuate ---- */
 
-#define BATCH_DEFAULT 1000
-#define BATCH_MAX     100000
-
-static volatile sig_atomic_t told_to_stop;
-
-static void
-stop(int signal)
-{
-	(void)signal;
-	told_to_stop = 1;
-}
-
-struct progress {
-	uint64_t told_ms;
-	const char *does;
-};
-
-/* A line a second, for whoever waits. */
-static bool
-progress(void *arg, const struct evacuation *x)
-{
-	struct progress *p = arg;
-	size_t refused = json_array_size(x->refused);
-
-	if (x->took_ms - p->told_ms >= 1000 || told_to_stop) {
-		p->told_ms = x->took_ms;
-		fprintf(stderr, "nearway-clc: %zu of %zu VMs %s, %zu refused, %.1f s\n", x->moved, x->wanted,
-			p->does, refused, (double)x->took_ms / 1000);
-	}
-	return !told_to_stop;
-}
-
-static int
-read_batch(const char *text, size_t *batch, struct err *e)
-{
-	unsigned long n = text != NULL ? strtoul(text, NULL, 10) : BATCH_DEFAULT;
-
-	if (n == 0 || n > BATCH_MAX || (text != NULL && text[strspn(text, "0123456789")] != '\0'))
-		return err_set(e, EINVAL, "--batch %s: not a number of 1 to %d", text, BATCH_MAX);
-	*batch = n;
-	return 0;
-}
-
-static json_t *
-report(const struct evacuation *x, size_t left)
-{
-	return json_pack("{s:I, s:I, s:O, s:I, s:I, s:I}", "moved", (json_int_t)x->moved, "left",
-		(json_int_t)left, "refused", x->refused, "batches", (json_int_t)x->batches, "took-ms",
-		(json_int_t)x->took_ms, "slowest-ms", (json_int_t)x->slowest_ms);
-}
-
-/* VMs that are still at the site, whatever is under way with them. */
-static size_t
-still_at(struct clc *c, const struct args *a)
-{
-	struct clc_vm *vm, *next;
-	size_t n = 0;
-
-	HASH_ITER (by_name, c->state.vms, vm, next)
-		n += strcmp(vm->site, a->from) == 0 &&
-		     (a->segment == NULL || strcmp(vm->segment, a->segment) == 0);
-	return n;
-}
-
 static int
 cmd_evacuate(struct clc *c, const struct args *a, json_t **out, struct err *e)
 {
-	struct progress told = {.does = a->dry ? "would move" : "moved"};
-	struct evacuation x = {.from = a->from,
+	struct evacuate_args x = {.from = a->from,
+		.to = a->to,
 		.segment = a->segment,
-		.move = {.to = a->to},
-		.go_on = progress,
-		.arg = &told};
-	int rc = read_batch(a->batch, &x.batch, e);
+		.vms = a->vms,
+		.batch = a->batch,
+		.resume = a->resume,
+		.abort = a->abort,
+		.dry = a->dry};
+	int rc = read_old(a->old, &x.move, e);
 
-	if (rc == 0 && inventory_site(c->inv, a->from) == NULL)
-		rc = err_set(e, ENOENT, "no site %s in the inventory", a->from);
-	if (rc == 0 && strcmp(a->from, a->to) == 0)
-		rc = err_set(e, EINVAL, "--from and --to are the same site");
-	if (rc == 0 && a->segment != NULL && inventory_segment(c->inv, a->segment) == NULL)
-		rc = err_set(e, ENOENT, "no segment %s in the inventory", a->segment);
-	if (rc == 0)
-		rc = read_old(a->old, &x.move, e);
-	if (rc != 0)
-		return rc;
-	signal(SIGINT, stop);
-	signal(SIGTERM, stop);
-	rc = clc_evacuate(c, &x, e);
-	*out = report(&x, still_at(c, a));
-	if (a->dry)
-		json_object_set_new(*out, "dry-run", json_true());
-	if (rc == 0 && told_to_stop)
-		rc = err_set(e, EINTR, "stopped: the same command goes on");
-	else if (rc == 0 && json_array_size(x.refused) > 0)
-		rc = err_set(e, EPROTO, "%zu VMs %s refused and stay at site %s", json_array_size(x.refused),
-			a->dry ? "would be" : "were", a->from);
-	json_decref(x.refused);
-	return rc;
+	return rc == 0 ? evacuate_command(c, &x, out, e) : rc;
 }
 
 static int
@@ -636,7 +559,7 @@ run(const struct command *k, const struct args *a)
 		json_decref(out);
 	}
 	inventory_free(&inv);
-	return rc == 0 ? 0 : 1;
+	return rc == 0 ? 0 : rc == -EINTR ? EXIT_STOPPED : 1;
 }
 
 /* ---- arguments ---- */
@@ -662,6 +585,9 @@ static const struct option long_options[] = {
 	{"if-revision", required_argument, NULL, 11},
 	{"batch", required_argument, NULL, 12},
 	{"dry-run", no_argument, NULL, 13},
+	{"vms", required_argument, NULL, 14},
+	{"resume", no_argument, NULL, 15},
+	{"abort", no_argument, NULL, 16},
 	{0},
 };
 
@@ -669,13 +595,17 @@ static void
 take_option(struct args *a, int id, const char *name, const char *value)
 {
 	const char **at[] = {&a->site, &a->segment, &a->mac, &a->private_ip, &a->to, &a->from, NULL, NULL,
-		&a->router, &a->via, &a->if_revision, &a->batch};
+		&a->router, &a->via, &a->if_revision, &a->batch, NULL, &a->vms};
 
 	a->given |= 1u << (id - 1);
 	if (id == 7)
 		a->all = true;
 	else if (id == 13)
 		a->dry = true;
+	else if (id == 15)
+		a->resume = true;
+	else if (id == 16)
+		a->abort = true;
 	else if (id == 8)
 		json_object_set_new(a->old, name, json_string(value));
 	else

@@ -163,18 +163,44 @@ static void
 evacuated_text(const json_t *v)
 {
 	bool dry = json_is_true(json_object_get(v, "dry-run"));
+	json_int_t before = json_integer_value(json_object_get(v, "before"));
 	const json_t *r;
 	size_t i;
 
 	json_array_foreach(json_object_get(v, "refused"), i, r)
 		printf("refused %s: %s\n", text(r, "vm"), text(r, "error"));
-	printf("%lld VMs %s in %.1f s, %lld batches, the slowest %lld ms; %lld %s left\n",
+	printf("%lld VMs %s in %.1f s, %lld batches, the slowest %lld ms; %lld %s left",
 		(long long)json_integer_value(json_object_get(v, "moved")),
 		dry ? "would move, told" : "moved",
 		(double)json_integer_value(json_object_get(v, "took-ms")) / 1000,
 		(long long)json_integer_value(json_object_get(v, "batches")),
 		(long long)json_integer_value(json_object_get(v, "slowest-ms")),
 		(long long)json_integer_value(json_object_get(v, "left")), dry ? "would be" : "are");
+	printf(before > 0 ? "; %lld had moved before\n" : "\n", (long long)before);
+}
+
+/* What has moved is the output, a list; the rest is for the reader. */
+static void
+evacuation_ended_text(const json_t *v)
+{
+	json_int_t on_their_way = json_integer_value(json_object_get(v, "on-their-way"));
+	const char *from = text(v, "from"), *to = text(v, "to");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(v, "vms"), i, name) puts(json_string_value(name));
+	fflush(stdout);
+	fprintf(stderr, "nearway-clc: ended: %lld VMs had moved to site %s, %lld stay at site %s\n",
+		(long long)json_integer_value(json_object_get(v, "moved")), to,
+		(long long)json_integer_value(json_object_get(v, "left")), from);
+	if (on_their_way > 0)
+		fprintf(stderr, "nearway-clc: %lld more are on their way: sync finishes that\n",
+			(long long)on_their_way);
+	if (json_array_size(json_object_get(v, "vms")) > 0)
+		fprintf(stderr,
+			"nearway-clc: with the list above in FILE, they go back by: "
+			"evacuate --from %s --to %s --vms FILE\n",
+			to, from);
 }
 
 /* ---- plans ---- */
@@ -244,6 +270,8 @@ result_text(const char *command, const json_t *v)
 {
 	if (json_object_get(v, "plans") != NULL) {
 		plans_text(json_object_get(v, "plans"));
+	} else if (json_object_get(v, "on-their-way") != NULL) {
+		evacuation_ended_text(v);
 	} else if (json_object_get(v, "vms") != NULL) {
 		vms_text(json_object_get(v, "vms"));
 	} else if (json_object_get(v, "routers") != NULL) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "state.h"
+#include "evacuation.h"
 
 #include <api/fields.h>
 #include <common/log.h>
@@ -203,6 +203,17 @@ load_tombstone(struct state *s, const struct env_row *row, const json_t *v, stru
 }
 
 static int
+load_evacuation(struct state *s, json_t *v, struct err *e)
+{
+	struct evacuation x;
+
+	if (!evacuation_read(v, &x))
+		return err_set(e, EINVAL, "not an evacuation");
+	s->evacuation = json_incref(v);
+	return 0;
+}
+
+static int
 load_row(void *arg, const struct env_row *row)
 {
 	json_t *v = json_loads(row->value, 0, NULL);
@@ -216,6 +227,8 @@ load_row(void *arg, const struct env_row *row)
 		rc = load_vm(s, row, v, &e);
 	else if (strcmp(row->kind, "tombstone") == 0)
 		rc = load_tombstone(s, row, v, &e);
+	else if (strcmp(row->kind, "evacuation") == 0)
+		rc = load_evacuation(s, v, &e);
 	else
 		rc = err_set(&e, EINVAL, "unknown kind");
 	json_decref(v);
@@ -275,6 +288,8 @@ state_close(struct state *s)
 	pool_free(s);
 	json_decref(s->skipped);
 	s->skipped = NULL;
+	json_decref(s->evacuation);
+	s->evacuation = NULL;
 	if (s->db != NULL)
 		store_close(s->db);
 	s->db = NULL;
@@ -339,5 +354,25 @@ state_commit(struct state *s, struct err *e)
 	if (rc != 0)
 		return err_set(e, -rc, "%s: %s; nothing was changed", s->inv->clc.state, strerror(-rc));
 	settle(s);
+	return 0;
+}
+
+int
+state_set_evacuation(struct state *s, json_t *evacuation_stolen, struct err *e)
+{
+	struct rows r = {calloc(1, sizeof(struct env_row)), 0};
+	int rc = r.row == NULL ? -ENOMEM : 0;
+
+	if (rc == 0 && !s->dry) {
+		add_row(&r, "evacuation", "under way", json_incref(evacuation_stolen));
+		rc = store_commit(s->db, r.row, r.n);
+	}
+	free_rows(&r);
+	if (rc != 0) {
+		json_decref(evacuation_stolen);
+		return err_set(e, -rc, "%s: %s; nothing was changed", s->inv->clc.state, strerror(-rc));
+	}
+	json_decref(s->evacuation);
+	s->evacuation = evacuation_stolen;
 	return 0;
 }

@@ -82,8 +82,9 @@ struct state {
 		size_t pool;
 		uint64_t address;
 	} searched;
-	json_t *skipped; /* keys of rows that could not be read: an object */
-	bool dry;	 /* nothing is written: what is committed lives as long as this does */
+	json_t *evacuation; /* the one that is not at its end (evacuation.h); NULL: none is */
+	json_t *skipped;    /* keys of rows that could not be read: an object */
+	bool dry;	    /* nothing is written: what is committed lives as long as this does */
 };
 
 /* A row that cannot be read is told, left alone and skipped: one must not cost the others. */
@@ -104,6 +105,8 @@ uint64_t epoch_after(uint64_t epoch, struct err *e);
 /* Drops a VM that was never committed. */
 void state_forget(struct state *s, struct clc_vm *vm);
 json_t *vm_row(const struct clc_vm *vm);
+/* One is under way, or with NULL none any more. */
+int state_set_evacuation(struct state *s, json_t *evacuation_stolen, struct err *e);
 
 /* ---- allocation (pool.c) ---- */
 

@@ -75,11 +75,12 @@ def move_some(c, names, args, used):
 
 
 def evacuate(c, args):
-    """Moves all VMs of a site, a batch at a time; what was cut off goes on. Of a batch that is refused its halves, down to the VMs that
-    are to blame: they stay."""
+    """Moves all VMs of a site, or those of a list, a batch at a time; what was cut off goes on. Of a batch that is refused its halves,
+    down to the VMs that are to blame: they stay. Given again, a list may have VMs that have moved already."""
     to = c.known('sites', args.to)
     c.known('sites', args.source)
-    names = sorted(vm['name'] for vm in c.state.vms.values() if args.segment in (None, vm['segment'])
+    chosen = c.state.vms.values() if args.vms is None else chosen_of(c, args)
+    names = sorted(vm['name'] for vm in chosen if args.segment in (None, vm['segment'])
                    and (vm['site'], vm['todo']) in ((args.source, None), (args.to, 'move')))
     c.release()
     used, refused = c.in_use(to['router']), []
@@ -87,6 +88,24 @@ def evacuate(c, args):
         move_parts(c, names[at:at + args.batch], args, used, refused)
     return {'wanted': len(names), 'moved': len(names) - len(refused), 'batches': -(-len(names) // args.batch), 'refused': refused,
             **({} if c.plans is None else {'dry-run': True})}
+
+
+def chosen_of(c, args):
+    """The VMs of --vms, a name a line; a fault is told with its line."""
+    with sys.stdin if args.vms == '-' else open(args.vms, encoding='utf-8') as f:
+        lines = f.read().splitlines()
+    first = {}
+    for number, name in enumerate(lines, 1):
+        if not name:
+            continue
+        if name in first:
+            raise Refused(f'--vms: line {number}: VM {name} is given twice, first in line {first[name]}')
+        if name not in c.state.vms:
+            raise Refused(f'--vms: line {number}: no VM {name}')
+        if c.vm(name)['site'] not in (args.source, args.to):
+            raise Refused(f"--vms: line {number}: VM {name} is at site {c.vm(name)['site']}, not at {args.source}")
+        first[name] = number
+    return [c.vm(name) for name in first]
 
 
 def move_parts(c, names, args, used, refused):
@@ -273,7 +292,7 @@ def parser():
     command('move', move, ('vms', {'nargs': '*', 'metavar': 'VM'}), ('--to', {**site, 'required': True}),
             ('--all', {'action': 'store_true'}), ('--from', {**site, 'dest': 'source'}), *old, dry)
     command('evacuate', evacuate, ('--from', {**site, 'dest': 'source', 'required': True}), ('--to', {**site, 'required': True}),
-            ('--segment', {}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), *old, dry)
+            ('--segment', {}), ('--vms', {'metavar': 'FILE'}), ('--batch', {'type': int, 'default': 1000, 'metavar': 'N'}), *old, dry)
     command('route', route, ('prefix', {}), ('--router', {'required': True}), ('--via', {'required': True, 'metavar': 'IP'}),
             ('--if-revision', {'type': int, 'metavar': 'N'}))
     command('prepare', prepare, ('vm', {}), ('--to', {**site, 'required': True}), *old, dry)

@@ -291,6 +291,39 @@ with case('more VMs than a message holds move in one transaction'):
     expect({v['revision'] for v in log} == {log[0]['revision']} and log[0]['revision'] > before, f'{before}: {log[:2]}')
     again = create('again', 'x')
 
+with case('an evacuation of a list is told to stop, goes on, and is ended where it is; each VM moves once'):
+    def stopped(*words):
+        """Exits with 3; it has heeded the signal after the batch that was on its way."""
+        p = lab.spawn('clc', [*clc.command().split(), 'evacuate', *words, '--batch', '10'], name='stopped')
+        heeds = re.compile(r'SigCgt:\s+[0-9a-f]*[4-7c-f][0-9a-f]{3}$', re.M)  # SIGTERM
+        wait_for('it heeds signals', lambda: heeds.search(open(f'/proc/{p.popen.pid}/status', encoding='ascii').read()), 10, 0.01)
+        expect(p.stop(signal.SIGTERM) == 3, p.output())
+        return int(re.findall(r'stopped: (\d+) of 2000 VMs moved; the same command, or evacuate --resume, goes on', p.output())[-1])
+
+    some = [n for n in listed() if n != 'again'][:2000]
+    names = os.path.join(clc.dir, 'names')
+    with open(names, 'w', encoding='ascii') as f:
+        f.writelines(f'{n}\n' for n in some)
+    words = ('--from', 'y', '--to', 'x', '--vms', names)
+    first = stopped(*words)
+    went = lab.sh('clc', f"{clc.command()} --json evacuate {' '.join(words[:5])} - --batch 2000 <{names}")
+    went = json.loads(went.stdout)
+    expect((went['before'], went['left']) == (first, 0), f'{first}: {went}')
+    vms = listed()
+    expect({vms[n]['epoch'] for n in some} == {3} and {at(x, vms[n])['epoch'] for n in some[:3]} == {3}, 'not each has moved once')
+    words = ('--from', 'x', '--to', 'y', '--vms', names)
+    first = stopped(*words)
+    ended = clc.run('evacuate', '--abort')
+    gone = ended.stdout.split()
+    vms = listed()
+    expect(len(gone) == first and {n for n in some if vms[n]['site'] == 'y'} == set(gone), f'{first}: {len(gone)}')
+    expect(f'{len(gone)} VMs had moved to site y, {2000 - len(gone)} stay at site x' in ended.stderr, ended.stderr)
+    with open(names, 'w', encoding='ascii') as f:
+        f.write(ended.stdout)
+    back = ask('evacuate', '--from', 'y', '--to', 'x', '--vms', names)
+    expect(back['moved'] == len(gone) and back['left'] == 0, f'{back}')
+    ask('evacuate', '--resume', ok=False)
+
 with case('a controller with an older term may change nothing any more'):
     older = open(clc.file, encoding='utf-8').read()
     newer = older.replace('state:', 'term: 5\n  state:', 1)

@@ -412,7 +412,15 @@ with case('a site is left in batches, and only the VM that the router refuses st
     vms = {f'e{n}': clc('create', f'e{n}', '--site', 'x', '--segment', 'wide', '--mac', f'02:00:00:00:0e:0{n}')['vms'][0] for n in range(5)}
     two = vms['e2']['addresses'] + [{'private': '10.2.200.1'}]
     at_y.call('vm.move', segment='wide', mac=vms['e2']['mac'], epoch=2, addresses=two)  # somebody else was faster
-    words = ('evacuate', '--from', 'x', '--to', 'y', '--segment', 'wide', '--batch', '2')
+    names = os.path.join(lab.dir, 'names')
+    for text, why in (('e0\n\nnone\n', 'line 3: no VM none'), ('e0\ne0\n', 'line 2: VM e0 is given twice, first in line 1')):
+        with open(names, 'w', encoding='ascii') as f:
+            f.write(text)
+        error = clc('evacuate', '--from', 'x', '--to', 'y', '--vms', names, ok=False)['error']
+        expect(error == f'--vms: {why}', error)
+    with open(names, 'w', encoding='ascii') as f:
+        f.write(''.join(f'{n}\n' for n in vms))
+    words = ('evacuate', '--from', 'x', '--to', 'y', '--vms', names, '--batch', '2')
     before, would = clc('list'), clc(*words, '--dry-run')
     expect(clc('list') == before and known_at(y, vms['e0']['mac'])['owner'] == 'r-x', 'a dry run has changed something')
     told = clc(*words)

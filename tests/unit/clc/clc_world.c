@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <clc/print.h>
 #include <cmocka.h>
 #include <common/log.h>
 #include <net/keys.h>
@@ -159,4 +160,24 @@ json_t *
 world_at_routers(struct world *w, const char *name)
 {
 	return fake_vm(&w->g, world_vm(w, name)->id);
+}
+
+void
+world_printed(const char *command, const char *json, char out[1000])
+{
+	json_t *v = json_loads(json, 0, NULL);
+	FILE *file = tmpfile();
+	int terminal = dup(1);
+
+	assert_non_null(v);
+	fflush(stdout);
+	dup2(fileno(file), 1);
+	print_result(command, v, NULL, false);
+	fflush(stdout);
+	dup2(terminal, 1);
+	close(terminal);
+	rewind(file);
+	out[fread(out, 1, 999, file)] = '\0';
+	fclose(file);
+	json_decref(v);
 }

@@ -2,7 +2,7 @@
 /* clc_world.h - the controller of conf/clc.yaml and its routers, which are channels in this process. */
 #pragma once
 
-#include <clc/clc.h>
+#include <clc/evacuation.h>
 
 #include "fake_router.h"
 
@@ -32,6 +32,9 @@ int world_move(struct world *w, const char *name, const char *to);
 const struct clc_vm *world_vm(struct world *w, const char *name);
 const char *world_global(struct world *w, const char *name);
 json_t *world_at_routers(struct world *w, const char *name); /* the VM as they have it */
+
+/* What print_result() says of it on standard output, at most 999 bytes. */
+void world_printed(const char *command, const char *json, char out[1000]);
 
 #define assert_at(w, name, where)                                                                         \
 	do {                                                                                              \

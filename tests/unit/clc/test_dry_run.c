@@ -206,34 +206,14 @@ look_at(struct world *w, const char *site)
 	assert_int_equal(clc_look(&w->c, inventory_site(&w->inv, site), &n, &e), 0);
 }
 
-/* What print_result() says of it, at most 999 bytes. */
-static void
-printed(const char *json, char out[1000])
-{
-	json_t *v = json_loads(json, 0, NULL);
-	FILE *file = tmpfile();
-	int terminal = dup(1);
-
-	assert_non_null(v);
-	fflush(stdout);
-	dup2(fileno(file), 1);
-	print_result("move", v, NULL, false);
-	fflush(stdout);
-	dup2(terminal, 1);
-	close(terminal);
-	rewind(file);
-	out[fread(out, 1, 999, file)] = '\0';
-	fclose(file);
-	json_decref(v);
-}
-
 static void
 plan_is_printed_for_people_whatever_a_router_makes_of_it(void **state)
 {
 	char out[1000];
 
 	(void)state;
-	printed("{\"plans\": [{\"vm\": \"vm1\", \"id\": \"seg1/02:56:4d:00:00:01@2\", \"from\": \"r-x\", "
+	world_printed("move",
+		"{\"plans\": [{\"vm\": \"vm1\", \"id\": \"seg1/02:56:4d:00:00:01@2\", \"from\": \"r-x\", "
 		"\"to\": "
 		"\"r-y\", \"live\": [{\"private\": \"10.0.0.10\", \"global\": \"203.0.113.65\", \"router\": "
 		"\"r-y\"}], "
@@ -248,13 +228,14 @@ plan_is_printed_for_people_whatever_a_router_makes_of_it(void **state)
 		"  live       10.0.0.10       203.0.113.65    at r-y\n"
 		"  draining   10.0.0.10       203.0.113.1     at r-x, at least 1h, at most 1d, 12 sessions\n"
 		"  paused     r-y waits, within 30s (need not happen)\n");
-	printed("{\"plans\": [{\"id\": 7, \"to\": \"\\u001b[2J\", \"live\": [null, 3], \"steps\": {\"a\": "
+	world_printed("move",
+		"{\"plans\": [{\"id\": 7, \"to\": \"\\u001b[2J\", \"live\": [null, 3], \"steps\": {\"a\": "
 		"1}}]}",
 		out);
 	assert_string_equal(out, "-: - to ?, -\n"
 				 "  live       -               -               at -\n"
 				 "  live       -               -               at -\n");
-	printed("{\"plans\": []}", out);
+	world_printed("move", "{\"plans\": []}", out);
 	assert_string_equal(out, "nothing would change\n");
 }
 
