@@ -155,10 +155,17 @@ move_set(struct core *c, struct move *m, const struct move_now *now)
 	move_put(c, m, now, true);
 }
 
+/* What was counted meanwhile was no change: it stays. */
 void
 move_undo(struct core *c, struct move *m, const struct move_now *old, bool present)
 {
-	move_put(c, m, old, present);
+	struct move_now was = *old;
+
+	was.held = m->now.held;
+	was.released = m->now.released;
+	was.dropped = m->now.dropped;
+	was.at[MOVE_AT_RELEASED] = m->now.at[MOVE_AT_RELEASED];
+	move_put(c, m, &was, present);
 	if (!present && m->touched.group == 0)
 		move_free(m);
 }

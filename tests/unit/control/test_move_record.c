@@ -308,6 +308,30 @@ what_a_move_took_is_told_and_the_store_apart(void **state)
 }
 
 static void
+what_waited_is_counted_though_the_store_refuses_a_step_meanwhile(void **state)
+{
+	const struct fwd_event over = {
+		.kind = FWD_HOLD_OVER, .mac = vm_mac(1), .held = 12, .released = 11, .dropped = 1};
+	struct world *w = at_home();
+
+	(void)state;
+	prepare(w);
+	assert_int_equal(call(y(w), "move.pause", KEY), 0);
+	world_run(w, 100);
+	y(w)->commits_to_fail = 1;
+	y(w)->told_after = w->now + 200;
+	hear(y(w));
+	world_run(w, 50);
+	node_event(y(w), &over);
+	world_run(w, 500);
+	assert_text(y(w), "state", "paused");
+	assert_count(y(w), "held", 12);
+	assert_count(y(w), "released", 11);
+	assert_count(y(w), "dropped", 1);
+	world_free(w);
+}
+
+static void
 what_waited_is_told_how_long(void **state)
 {
 	struct world *w = moved();
@@ -554,6 +578,7 @@ main(void)
 		TEST(the_old_router_tells_what_was_before_a_prepared_move),
 		TEST(the_old_router_knows_nothing_of_before_a_move_that_was_not_prepared),
 		TEST(what_a_move_took_is_told_and_the_store_apart),
+		TEST(what_waited_is_counted_though_the_store_refuses_a_step_meanwhile),
 		TEST(what_waited_is_told_how_long),
 		TEST(a_histogram_is_never_too_low_and_a_sixteenth_too_high_at_most),
 		TEST(a_drain_that_ends_by_its_time_says_so_at_every_router),
