@@ -114,6 +114,7 @@ vm_that_is_refused_stays_and_the_others_of_its_batch_move(void **state)
 	assert_int_equal(x.moved, VMS - 1);
 	assert_int_equal(json_array_size(x.refused), 1);
 	assert_string_equal(json_string_value(json_object_get(json_array_get(x.refused, 0), "vm")), "x7");
+	assert_null(w->c.state.evacuation); /* it is at its end */
 	assert_int_equal(count_at(w, "x"), 1);
 	json_decref(x.refused);
 }
@@ -135,6 +136,7 @@ batch_of_which_all_are_refused_ends_it(void **state)
 	assert_int_equal(x.moved, 0);
 	assert_int_equal(x.batches, 1);
 	assert_int_equal(json_array_size(x.refused), 10);
+	assert_non_null(w->c.state.evacuation); /* to be resumed, or aborted */
 	json_decref(x.refused);
 }
 
@@ -192,6 +194,7 @@ site_without_free_addresses_takes_as_many_as_it_can(void **state)
 	assert_int_equal(evacuate(w, &x, 10, NULL), -ENOSPC);
 	assert_int_equal(x.moved + count_at(w, "x"), 8);
 	assert_true(x.moved > 0);
+	assert_non_null(w->c.state.evacuation);
 	assert_int_equal(json_array_size(x.refused), 0);
 	json_decref(x.refused);
 }
