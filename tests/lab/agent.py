@@ -511,7 +511,7 @@ class Agent:
         """Starts a flow; for TCP, the time the handshake took. `size`: bytes of a UDP datagram."""
         if kind == 'udp':
             self.flows[name] = Udp(self, name, to, rate, port or UDP_PORT, size, window)
-            return {'flow': self.flows[name].flow}
+            return {'flow': self.flows[name].flow, 'port': self.flows[name].sock.getsockname()[1]}
         if kind == 'ping':
             self.flows[name] = Ping(self, name, to, rate)
             return {}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the demo and the move tests do in the two-site lab: sessions of all kinds, and what each phase of a move shows."""
+import itertools
 import time
 
 from check import expect
@@ -134,6 +135,78 @@ class Sessions:
     def close(self):
         for name, opener, _, _ in self.tcp:
             self.agent_of(opener).call('close', name=key(name))
+
+
+WAYS = [(opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
+serial = itertools.count(1)
+
+
+class Opened:
+    """Idle TCP sessions, one for each of who opens and who speaks first, and a UDP flow of the VM's, opened while the user
+    reaches the VM by `address`. Nobody speaks before it is woken."""
+
+    def __init__(self, lab, address):
+        self.address, n = address, next(serial)
+        self.agents = agents = {who: lab.agent(who) for who in ('user', 'vm')}
+        self.tcp = {key(f'{n}: to {address} by {o}, woken by {w}'): (o, w) for o, w in WAYS}
+        for name, (opener, _) in self.tcp.items():
+            agents[opener].call('open', name=name, kind='tcp', mode='idle', to=address if opener == 'user' else USER)
+        wait_for('sessions are known at both ends', lambda: all(b.get('alive') for _, b in self.ends().values()))
+        self.udp = f'udp-{n}'
+        self.flow, self.port = agents['vm'].call('open', name=self.udp, kind='udp', to=USER).values()
+        self.speak()
+        self.home = self.senders()  # while the new router waits for the old one's list, it may be the old address
+
+    def speak(self):
+        """The UDP flow does, for a while."""
+        vm = self.agents['vm']
+        vm.call('mark')
+        vm.call('pause', name=self.udp, paused=False)
+        wait_for('UDP', lambda: vm.call('stats')['flows'][self.udp]['answered'] > 5)
+        vm.call('pause', name=self.udp)
+
+    def ends(self):
+        """name -> what both ends say of a session."""
+        stats = {who: a.call('stats') for who, a in self.agents.items()}
+        other = {'user': 'vm', 'vm': 'user'}
+        return {name: (stats[o]['flows'][name], stats[other[o]]['accepted'].get(name, {}))
+                for name, (o, _) in self.tcp.items()}
+
+    def senders(self):
+        """By which addresses the user has seen the UDP flow."""
+        return {s.split(':')[0] for s in self.agents['user'].call('stats')['echo'].get(str(self.flow), {})}
+
+    def mark(self):
+        for a in self.agents.values():
+            a.call('mark')
+
+    def wake(self, *who):
+        for name, (_, waker) in self.tcp.items():
+            if waker in who:
+                self.agents[waker].call('wake', name=name)
+
+    def dead(self):
+        return {name: [e.get('error') or e.get('received') for e in ends] for name, ends in self.ends().items()
+                if not all(e.get('alive') and e['received'] > 0 for e in ends)}
+
+    def close(self):
+        for name, (opener, _) in self.tcp.items():
+            self.agents[opener].call('close', name=name)
+        self.agents['vm'].call('close', name=self.udp)
+
+
+def go_on(*opened, wake=('user', 'vm')):
+    """All of them go on, and UDP by the address that it had."""
+    for each in opened[:1]:
+        each.mark()
+    for each in opened:
+        each.wake(*wake)
+    until(lambda: not any(each.dead() for each in opened), 8, 0.1)
+    dead = {k: v for each in opened for k, v in each.dead().items()}
+    expect(not dead, f'{dead}')
+    for each in opened:
+        each.speak()
+        expect(each.senders() == each.home and len(each.home) == 1, f'opened by {each.address}: {each.home} {each.senders()}')
 
 
 class Bystanders:

@@ -7,20 +7,16 @@ sites go on by the address that they have, whoever speaks first, and whichever r
                \              ry --- dcy --- hv --- vm
                 \-----------  rz --- dcz
 """
-import itertools
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
 from lab import until, wait_for
-from measure import Sessions, gateway_answers, key, vm_globals, wait_owner
-from sites import SITES, USER, VM, VM_MAC, ThreePerSite, ThreeSites
+from measure import Opened, gateway_answers, go_on, vm_globals, wait_owner
+from sites import SITES, VM, VM_MAC, ThreePerSite, ThreeSites
 
 GLOBALS = {'x': '203.0.113.10', 'y': '203.0.113.74', 'z': '203.0.113.138'}
-WAYS = [(opener, waker) for opener in ('user', 'vm') for waker in ('user', 'vm')]
-
-serial = itertools.count(1)
 
 
 def say(site, method, **params):
@@ -38,69 +34,6 @@ def join():
         p['state'] == 'synced' for router in r.values() for p in router.rows('peers')), 60)
 
 
-# ---- sessions, of which nobody speaks before it is woken ----
-
-class Opened:
-    """Idle TCP sessions, one for each of who opens and who speaks first, and a UDP flow of the VM's, opened at a site."""
-
-    def __init__(self, site):
-        self.site, n = site, next(serial)
-        self.tcp = {key(f'{n}: opened at {site} by {o}, woken by {w}'): (o, w) for o, w in WAYS}
-        for name, (opener, _) in self.tcp.items():
-            agents[opener].call('open', name=name, kind='tcp', mode='idle', to=AT[site] if opener == 'user' else USER)
-        wait_for('sessions are known at both ends', lambda: all(b.get('alive') for _, b in self.ends().values()))
-        self.udp = f'udp-{n}'
-        self.flow = agents['vm'].call('open', name=self.udp, kind='udp', to=USER)['flow']
-        self.speak()
-        self.home = self.senders()  # while Y waits for X's list, it may be X's address
-
-    def speak(self):
-        """The UDP flow does, for a while."""
-        agents['vm'].call('mark')
-        agents['vm'].call('pause', name=self.udp, paused=False)
-        wait_for('UDP', lambda: agents['vm'].call('stats')['flows'][self.udp]['answered'] > 5)
-        agents['vm'].call('pause', name=self.udp)
-
-    def ends(self):
-        """name -> what both ends say of a session."""
-        stats = {who: a.call('stats') for who, a in agents.items()}
-        other = {'user': 'vm', 'vm': 'user'}
-        return {name: (stats[o]['flows'][name], stats[other[o]]['accepted'].get(name, {}))
-                for name, (o, _) in self.tcp.items()}
-
-    def senders(self):
-        """By which addresses the user has seen the UDP flow."""
-        return {s.split(':')[0] for s in agents['user'].call('stats')['echo'].get(str(self.flow), {})}
-
-    def wake(self, *who):
-        for name, (_, waker) in self.tcp.items():
-            if waker in who:
-                agents[waker].call('wake', name=name)
-
-    def dead(self):
-        return {name: [e.get('error') or e.get('received') for e in ends] for name, ends in self.ends().items()
-                if not all(e.get('alive') and e['received'] > 0 for e in ends)}
-
-    def close(self):
-        for name, (opener, _) in self.tcp.items():
-            agents[opener].call('close', name=name)
-        agents['vm'].call('close', name=self.udp)
-
-
-def go_on(*opened, wake=('user', 'vm')):
-    """All of them go on, and UDP by the address that it had."""
-    for a in agents.values():
-        a.call('mark')
-    for each in opened:
-        each.wake(*wake)
-    until(lambda: not any(each.dead() for each in opened), 8, 0.1)
-    dead = {k: v for each in opened for k, v in each.dead().items()}
-    expect(not dead, f'{dead}')
-    for each in opened:
-        each.speak()
-        expect(each.senders() == each.home and len(each.home) == 1, f'opened at {each.site}: {each.home} {each.senders()}')
-
-
 # ---- moves ----
 
 def begin_at_x_and_prepare_y():
@@ -112,7 +45,7 @@ def begin_at_x_and_prepare_y():
     for site in r:
         say(site, 'move.cut', epoch=0)
     agreed('x')
-    opened = Opened('x')
+    opened = Opened(lab, AT['x'])
     epoch = prepare('y')
     opened.speak()  # so that X has noted it: TCP that nobody has is older than the move, UDP is not
     return [opened], epoch
@@ -168,12 +101,11 @@ def balanced():
 
 def enter(world, at, access='nat'):
     """All is of this lab from now on, and the VM has these addresses at its sites."""
-    global lab, r, agents, AT
+    global lab, r, AT
     lab, AT = world, at
     r = lab.routers(access=access)
-    agents = {host: lab.agent(host) for host in ('user', 'vm')}
-    for a in agents.values():
-        a.call('listen')
+    for host in ('user', 'vm'):
+        lab.agent(host).call('listen')
 
 
 def routed():
@@ -182,14 +114,14 @@ def routed():
     user_side = r.pop('u')
     say('x', 'vm.register', addresses=addresses('x'))
     with case('routing method: from X to Y to Z and back to X: sessions of all three go on'):
-        there = [Opened('x')]
+        there = [Opened(lab, AT['x'])]
         for site in 'yzx':
             move(site)
             user_side.call('route.replace', prefix=f'{VM}/32', via=SITES[site]['wan'])
             wait_owner(r.values(), VM_MAC, SITES[site]['router'])
             go_on(*there)
             gateway(site)
-            there.append(Opened(site))
+            there.append(Opened(lab, AT[site]))
     with case('routing method: all routers account for every packet'):
         balanced()
     return [router.process for router in (user_side, *r.values())]
@@ -203,10 +135,10 @@ def chain(world, what):
         there, prepared = begin_at_x_and_prepare_y()
         move('y', prepared)
         agreed('y', 'x')
-        there.append(Opened('y'))
+        there.append(Opened(lab, AT['y']))
         move('z')
         agreed('z', 'xy')
-        there.append(Opened('z'))
+        there.append(Opened(lab, AT['z']))
         go_on(*there)
         gateway('z')
 
@@ -221,7 +153,7 @@ def chain(world, what):
     with case(f'{what}: to Y and at once back to X: the same'):
         there, prepared = begin_at_x_and_prepare_y()
         move('y', prepared)
-        there.append(Opened('y'))
+        there.append(Opened(lab, AT['y']))
         move('x')
         agreed('x', 'y')
         go_on(*there)
@@ -233,9 +165,9 @@ def chain(world, what):
         listed = List('x', 'z')
         cut('x')
         move('y', prepared)
-        there.append(Opened('y'))
+        there.append(Opened(lab, AT['y']))
         move('z')
-        there.append(Opened('z'))
+        there.append(Opened(lab, AT['z']))
         join()
         agreed('z', 'xy')
         listed.wait()
@@ -247,7 +179,7 @@ def chain(world, what):
         there, prepared = begin_at_x_and_prepare_y()
         move('y', prepared)
         agreed('y', 'x')
-        there.append(Opened('y'))
+        there.append(Opened(lab, AT['y']))
         listed = List('y', 'z')
         cut('y')
         move('z')
