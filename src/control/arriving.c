@@ -268,7 +268,7 @@ is_due(struct core *c, const struct move *m, struct move_now *n)
 	*n = m->now;
 	if (n->holds && has_held(c, m))
 		n->holds = false;
-	if (n->open && (age >= MOVE_OPEN_MS || n->from == FWD_SELF || !c->peers[n->from - 1].session))
+	if (n->open && (age >= MOVE_OPEN_MS || n->from == FWD_SELF || !peer_may_list(c, n->from)))
 		n->open = false;
 	return n->holds != m->now.holds || n->open != m->now.open || (move_open(m) && left(c, m) == 0);
 }

@@ -178,7 +178,7 @@ still_open(struct core *c, const struct vm_obj *o)
 	const struct hand *h;
 
 	LL_FOREACH2(o->hands, h, next_of_vm)
-	if (!h->listed && c->peers[h->from - 1].session)
+	if (!h->listed && peer_may_list(c, h->from))
 		return true;
 	return false;
 }

@@ -258,7 +258,7 @@ commit(struct core *c, const struct move *m, const struct vm_state *old, const s
 static bool
 lists_sessions(struct core *c, uint8_t from)
 {
-	return from != FWD_SELF && c->peers[from - 1].session;
+	return from != FWD_SELF && peer_may_list(c, from);
 }
 
 static void

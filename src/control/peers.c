@@ -388,6 +388,14 @@ peer_down(struct core *c, struct session *s)
 		dial_later(p);
 }
 
+bool
+peer_may_list(struct core *c, uint8_t router)
+{
+	const struct peer *p = &c->peers[router - 1];
+
+	return p->session || (p->stale_since && now_ms(c) - p->since_ms < PEER_BACK_MS);
+}
+
 void
 peer_exchanged(struct peer *p, bool whole)
 {

@@ -36,7 +36,8 @@
 #define CHECKPOINT_MS 60000 /* how often the clock row is written while something drains here */
 #define MOVES_KEPT    1000  /* moves that are done and still shown, */
 #define MOVES_SLACK   100   /* and so many more, until all above are forgotten in one commit */
-#define MOVE_OPEN_MS  5000  /* so long an old router's list of sessions is waited for */
+#define MOVE_OPEN_MS  5000  /* so long an old router's list of sessions is waited for, */
+#define PEER_BACK_MS  2000  /* while its channel is up or was lost so short ago: it may have been restarted */
 #define QUEUE_MAX     20000 /* transactions that wait */
 #define GROUP_MAX     4096  /* transactions of one commit */
 #define TURN_CHANGES  500   /* applied in one turn of the event loop */
@@ -852,6 +853,8 @@ void peer_stay(struct peer *p);
 /* The configuration has new content: peers come and go, and who changed is spoken to anew. */
 void peers_follow(struct core *c);
 void peers_fini(struct core *c);
+/* Is the list of sessions of this router (not FWD_SELF) worth waiting for? */
+bool peer_may_list(struct core *c, uint8_t router);
 void peer_up(struct core *c, struct session *s);
 void peer_down(struct core *c, struct session *s);
 void peer_alarm(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

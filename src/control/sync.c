@@ -357,6 +357,7 @@ agreement(struct peer *p, bool agrees, bool took_all)
 		return;
 	p->took_at = now;
 	moves_told(p->core, p->index);
+	handover_up(p); /* what was asked before it had heard of the moves */
 }
 
 /* Once after the start: has it other VMs as ours than we have? Then it is asked for them, and compared once more. What was

@@ -240,6 +240,46 @@ each_router_where_the_vm_drains_is_asked(void **state)
 	world_free(w);
 }
 
+/* It was killed before it could list them: what is unknown until then is old. */
+static void
+an_old_router_that_restarts_right_after_the_commit_is_waited_for(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	unsigned int ms;
+
+	(void)state;
+	prepare_and_commit(b, 1, 2);
+	node_crash(a);
+	assert_int_equal(home_of(b, 1, 80), 0);
+	world_run(w, 400);
+	node_start(a);
+	for (ms = 0; home_of(b, 1, 80) == 0 && ms < 3000; ms += 10) {
+		assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+		world_run(w, 10);
+	}
+	assert_int_equal(home_of(b, 1, 80), vm_global(0, 1));
+	world_run(w, 200);
+	assert_false(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	world_free(w);
+}
+
+static void
+an_old_router_that_stays_away_is_waited_for_two_seconds(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	prepare_and_commit(b, 1, 2);
+	node_crash(a);
+	world_run(w, 1500);
+	assert_true(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	world_run(w, 1000);
+	assert_false(fwd_at(b, 1)->flags & FWD_VM_OPEN);
+	world_free(w);
+}
+
 /* The record has the sessions of all lists, and the last of them ends the open time. */
 static void
 lists_of_all_old_routers_are_waited_for(void **state)
@@ -779,6 +819,10 @@ main(void)
 		cmocka_unit_test_setup(
 			sessions_of_a_vm_that_moved_are_noted_at_its_new_router_as_they_are, control_setup),
 		cmocka_unit_test_setup(end_of_the_list_is_in_the_record_of_the_move, control_setup),
+		cmocka_unit_test_setup(
+			an_old_router_that_restarts_right_after_the_commit_is_waited_for, control_setup),
+		cmocka_unit_test_setup(
+			an_old_router_that_stays_away_is_waited_for_two_seconds, control_setup),
 		cmocka_unit_test_setup(
 			what_is_unknown_is_old_until_the_list_has_ended_and_no_longer, control_setup),
 		cmocka_unit_test_setup(what_the_new_router_has_noted_itself_stays, control_setup),
