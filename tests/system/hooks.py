@@ -1,19 +1,24 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The libvirt hook as libvirt calls it: what it tells the controller, and what becomes of it when that refuses.
+"""The libvirt hook as libvirt calls it, and the QMP helper that follows a migration: what they tell the controller, and what becomes of it
+when that refuses.
 
-The QMP helper is part of qemu_live_migration.py.
+With a real QEMU the helper is part of qemu_live_migration.py.
 """
+import itertools
+import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
 from lab import ROOT
 
-HOOK = os.path.join(ROOT, 'scripts/hooks/libvirt-qemu')
+HOOK, QMP = (os.path.join(ROOT, 'scripts/hooks', name) for name in ('libvirt-qemu', 'nearway-qmp'))
 folder = tempfile.TemporaryDirectory()
 told, conf, clc = (os.path.join(folder.name, name) for name in ('told', 'hooks.conf', 'clc'))
 with open(clc, 'w', encoding='utf-8') as f:
@@ -56,6 +61,62 @@ with case('all else that libvirt tells is not told on'):
 with case('without a site it does nothing and says so'):
     p, lines = hook('vm1', 'migrate', 'begin', '-', settings='')
     expect(lines == [] and p.returncode == 0 and 'SITE' in p.stderr, f'{p}')
+
+# ---- the QMP helper, when somebody else migrates ----
+
+class Qemu(threading.Thread):
+    """A monitor that tells of a migration: what it says of it, one after another, and again the last."""
+    def __init__(self, *says):
+        super().__init__(daemon=True)
+        self.path, self.says, self.limit = os.path.join(folder.name, 'qmp'), list(says), 1 << 30
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.start()
+
+    def answer(self, command, arguments):
+        if command == 'query-migrate':
+            return self.says.pop(0) if len(self.says) > 1 else self.says[0]
+        if command == 'migrate-set-parameters':
+            self.limit = arguments['max-bandwidth']
+        return {'max-bandwidth': self.limit} if command == 'query-migrate-parameters' else {}
+
+    def run(self):
+        conn = self.listener.accept()[0]
+        lines = conn.makefile('rw', encoding='utf-8')
+        for greeting_or_answer in itertools.chain([{'QMP': {}}], ({'return': self.answer(q['execute'], q.get('arguments', {}))}
+                                                                   for q in map(json.loads, lines))):
+            lines.write(json.dumps(greeting_or_answer) + '\n')
+            lines.flush()
+
+
+def follow(*says):
+    """What nearway-qmp told the controller, and how it ended."""
+    open(told, 'w', encoding='utf-8').close()
+    qemu = Qemu(*says)
+    p = subprocess.run([QMP, '--follow', '--vm', 'vm1', '--to', 'y', '--source', qemu.path, '--clc', clc, '--wait', '10'],
+                       text=True, capture_output=True, check=False)
+    expect(qemu.limit == 1 << 30, f'the speed is {qemu.limit}')
+    with open(told, encoding='utf-8') as steps:
+        return p.returncode, steps.read().splitlines()
+
+
+COPYING = {'status': 'active', 'ram': {'remaining': 1 << 34, 'dirty-pages-rate': 0}}
+NEARLY = {'status': 'active', 'ram': {'remaining': 4096, 'dirty-pages-rate': 0}}
+
+with case('a migration that somebody else begins is followed: pause when little is left, commit at its end'):
+    end = follow({}, {}, COPYING, COPYING, NEARLY, NEARLY, {'status': 'completed'})
+    expect(end == (0, ['prepare vm1 --to y', 'pause vm1', 'commit vm1']), f'{end}')
+
+with case('how an earlier migration ended is not how this one does'):
+    end = follow(*[{'status': 'cancelled'}] * 3, COPYING, NEARLY, NEARLY, {'status': 'completed'})
+    expect(end == (0, ['prepare vm1 --to y', 'pause vm1', 'commit vm1']), f'{end}')
+
+with case('one that fails is aborted'):
+    end = follow({}, {}, COPYING, {'status': 'failed', 'error-desc': 'no room'})
+    expect(end == (1, ['prepare vm1 --to y', 'abort vm1']), f'{end}')
 
 folder.cleanup()
 finish()
