@@ -212,11 +212,11 @@ struct move {
 	uint64_t epoch;
 	uint8_t to; /* router index */
 	struct move_now now;
+	uint64_t live_us; /* clock of microseconds, in memory alone: since then it is live; 0 = it is not */
 	/* up to here it is told by events */
-	bool present;  /* false: being made by a transaction that was undone */
-	bool arriving; /* a transaction that commits it is on its way */
-	/* Clock of microseconds, in memory alone: since then what is for the VM waits; the move is live. 0 = not. */
-	uint64_t waits_us, live_us;
+	bool present;	   /* false: being made by a transaction that was undone */
+	bool arriving;	   /* a transaction that commits it is on its way */
+	uint64_t waits_us; /* the same clock: since then what is for the VM waits; 0 = nothing does */
 	uint64_t switch_us, store_us; /* so long its commit took, and the store of that; 0 = unknown */
 	uint64_t word;		      /* of those to its old router, the one that tells its state */
 	uint64_t

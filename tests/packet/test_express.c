@@ -85,7 +85,7 @@ vms_that_move_drain_or_stand_elsewhere_take_the_stages(void **state)
 	takes_stages(WAN0, udp(IN));
 }
 
-/* The first one is too big for the way and is fragmented by the stages; the last is of another session and need not wait. */
+/* The first one is too big for the way and is fragmented by the stages; the last is of another VM and need not wait. */
 static void
 packets_behind_one_that_stays_keep_their_order(void **state)
 {
@@ -93,12 +93,13 @@ packets_behind_one_that_stays_keep_their_order(void **state)
 							   .sport = 9, .dport = 53, .size = 1200, ROUTED);
 
 	(void)state;
+	vm_here(6);
 	vm_here(5);
 	net.w->express = true;
 	net.topo->ports[WAN0].mtu = 1000;
-	burst(DC0, big, udp(OUT, .id = 2), udp(BY_VM(5), .dst = ISP, .sport = 9, .dport = 53));
+	burst(DC0, big, udp(OUT, .id = 2), udp(BY_VM(6), .dst = USER, .sport = 9, .dport = 53));
 	assert_int_equal(staged(), 2);
-	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = ISP, .sport = 9, .dport = 53, ROUTED));
+	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(6), .dst = USER, .sport = 9, .dport = 53, ROUTED));
 	expect_frame(WAN0, fragment_of(&out, 0, 976, false));
 	expect_frame(WAN0, fragment_of(&out, 976, 232, true));
 	expect_frame(

@@ -6,7 +6,7 @@
  *
  * Most packets are such, and a stage is 15 to 20 cycles a packet of which most are spent on passing it on. Nothing is decided here that
  * the stages would decide otherwise: a packet that is not plain in every respect stays in the burst for them, and so do those
- * behind it that have the same addresses, which therefore keep their order. The packet tests run with this stage and without.
+ * behind it of the same VM, which therefore keep their order. The packet tests run with this stage and without.
  */
 #include <dataplane/ip4.h>
 #include <dataplane/nat.h>
@@ -15,7 +15,7 @@
 #include <dataplane/tx.h>
 #include <dataplane/vmrec.h>
 
-#define FLOWS	  256 /* that are told apart where order counts */
+#define VMS	  256 /* that are told apart where order counts */
 #define AHEAD	  8   /* packets whose headers are asked for before they are read */
 #define TOTAL_MIN ((uint16_t)(sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr)))
 
@@ -30,8 +30,8 @@ struct plain { /* packets of a burst that go one way, side by side */
 
 struct burst {
 	struct rte_mbuf **m;
-	uint64_t done;		   /* bit i: packet i has left */
-	uint64_t stay[FLOWS / 64]; /* addresses of packets that stay: what is behind them stays, too */
+	uint64_t done;		 /* bit i: packet i has left */
+	uint64_t stay[VMS / 64]; /* VMs of packets that stay: what is behind these stays, too */
 	bool some_stay;
 	struct plain to_vm, from_vm;
 };
@@ -63,8 +63,8 @@ is_plain(struct rte_mbuf *m)
 	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
 	uint16_t total;
 
-	if (m->nb_segs != 1 || rte_pktmbuf_data_len(m) < IP4_OFF + TOTAL_MIN ||
-		ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip->version_ihl != RTE_IPV4_VHL_DEF)
+	if (m->nb_segs != 1 || ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+		ip->version_ihl != RTE_IPV4_VHL_DEF)
 		return false;
 	total = rte_be_to_cpu_16(ip->total_length);
 	return (ip->fragment_offset & RTE_BE16(~RTE_IPV4_HDR_DF_FLAG)) == 0 && ip->time_to_live > 1 &&
@@ -105,38 +105,44 @@ is_to(const struct rte_ether_hdr *eth, const struct rte_ether_addr *mac)
 
 /* ---- order ---- */
 
-/* A number below FLOWS for the addresses; FLOWS: it has none, and nobody is behind it. */
+/* A number below VMS for the VM that it is to, or from. */
 static inline uint32_t
-flow_of(struct rte_mbuf *m)
+vm_of(struct rte_mbuf *m, bool to_vm)
 {
 	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
+	rte_be32_t vm = to_vm ? ip->dst_addr : ip->src_addr;
 
-	if (rte_pktmbuf_data_len(m) < IP4_OFF + sizeof(*ip) ||
-		ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4))
-		return FLOWS;
-	return (ip->src_addr ^ rte_bswap32(ip->dst_addr)) * UINT32_C(0x9e3779b1) / (UINT32_MAX / FLOWS + 1);
+	return vm * UINT32_C(0x9e3779b1) / (UINT32_MAX / VMS + 1);
+}
+
+/* What is too short to have addresses keeps nobody. */
+static inline bool
+has_addresses(const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_data_len(m) >= IP4_OFF + sizeof(struct rte_ipv4_hdr);
 }
 
 static inline void
-stays(struct burst *b, struct rte_mbuf *m)
+stays(struct burst *b, struct rte_mbuf *m, bool to_vm)
 {
-	uint32_t flow = flow_of(m);
+	uint32_t vm;
 
-	if (flow == FLOWS)
+	if (!has_addresses(m))
 		return;
+	vm = vm_of(m, to_vm);
 	b->some_stay = true;
-	b->stay[flow / 64] |= UINT64_C(1) << (flow % 64);
+	b->stay[vm / 64] |= UINT64_C(1) << (vm % 64);
 }
 
 static inline bool
-must_stay(const struct burst *b, struct rte_mbuf *m)
+must_stay(const struct burst *b, struct rte_mbuf *m, bool to_vm)
 {
-	uint32_t flow;
+	uint32_t vm;
 
 	if (likely(!b->some_stay))
 		return false;
-	flow = flow_of(m);
-	return flow != FLOWS && (b->stay[flow / 64] >> (flow % 64) & 1);
+	vm = vm_of(m, to_vm);
+	return b->stay[vm / 64] >> (vm % 64) & 1;
 }
 
 /* ---- which way ---- */
@@ -176,15 +182,14 @@ look(const struct topology *t, struct burst *b, uint16_t i)
 {
 	struct rte_mbuf *m = b->m[i];
 	const struct topo_port *p = &t->ports[meta(m)->in_port];
-	bool wan = p->role == TOPO_WAN;
-	struct plain *v = wan ? &b->to_vm : &b->from_vm;
+	bool to_vm = p->role == TOPO_WAN;
+	struct plain *v = to_vm ? &b->to_vm : &b->from_vm;
 
-	if (must_stay(b, m))
-		return;
-	if (meta(m)->enter == ENTER_RX && (wan ? look_to_vm(t, p, m, v) : look_from_vm(t, p, m, v)))
+	if (meta(m)->enter == ENTER_RX && rte_pktmbuf_data_len(m) >= IP4_OFF + TOTAL_MIN &&
+		!must_stay(b, m, to_vm) && (to_vm ? look_to_vm(t, p, m, v) : look_from_vm(t, p, m, v)))
 		v->at[v->n++] = (uint8_t)i;
 	else
-		stays(b, m);
+		stays(b, m, to_vm);
 }
 
 /* ---- the VM ---- */
@@ -235,10 +240,10 @@ all_to_vm(struct worker *w, struct burst *b)
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m) && give_vm(w, m, v->rec[i]))
+		if (!must_stay(b, m, true) && give_vm(w, m, v->rec[i]))
 			b->done |= UINT64_C(1) << v->at[i];
 		else
-			stays(b, m);
+			stays(b, m, true);
 	}
 }
 
@@ -304,10 +309,10 @@ all_from_vm(struct worker *w, struct burst *b)
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m) && give_world(w, m, v->rec[i], v->att[i], &hop[i]))
+		if (!must_stay(b, m, false) && give_world(w, m, v->rec[i], v->att[i], &hop[i]))
 			b->done |= UINT64_C(1) << v->at[i];
 		else
-			stays(b, m);
+			stays(b, m, false);
 	}
 }
 
