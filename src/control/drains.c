@@ -175,7 +175,7 @@ drains_tick(void *arg)
 void
 drains_track(struct core *c, struct vm_obj *o)
 {
-	bool has = o->present && vm_has_own_drain(&o->now);
+	bool has = o->present && vm_drains_at(&o->now, FWD_SELF);
 
 	if (has == o->has_own_drain)
 		return;

@@ -71,15 +71,6 @@ last_move(const struct vm_obj *o)
 	return epoch;
 }
 
-static bool
-drains_at(const struct vm_obj *o, uint8_t router)
-{
-	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++)
-		if (o->now.fwd.drains[i].home == router)
-			return true;
-	return false;
-}
-
 static struct hand *
 hand_of(const struct vm_obj *o, uint8_t from)
 {
@@ -160,7 +151,7 @@ handover_follow(struct core *c, struct vm_obj *o)
 		return;
 	}
 	LL_FOREACH_SAFE2(o->hands, h, next, next_of_vm)
-	if (h->move != move || !drains_at(o, h->from))
+	if (h->move != move || !vm_drains_at(&o->now, h->from))
 		hand_end(c, h);
 	for (unsigned int i = 0; i < o->now.fwd.n_drains; i++) {
 		uint8_t from = o->now.fwd.drains[i].home;

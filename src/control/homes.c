@@ -33,15 +33,6 @@ struct lost_txn {
 	unsigned int ended; /* VMs */
 };
 
-static bool
-drains_at(const struct fwd_vm *v, uint8_t router)
-{
-	for (unsigned int i = 0; i < v->n_drains; i++)
-		if (v->drains[i].home == router)
-			return true;
-	return false;
-}
-
 static void
 end_drains(struct core *c, const struct vm_obj *o, uint8_t router)
 {
@@ -60,7 +51,7 @@ lost_apply(struct core *c, struct txn *t)
 
 	x->ended = 0;
 	for (struct vm_obj *o = c->vms; o && x->ended < TURN_MAX && home_lost(c, x->router); o = o->hh.next)
-		if (vm_live(o) && o->now.fwd.owner == FWD_SELF && drains_at(&o->now.fwd, x->router)) {
+		if (vm_live(o) && o->now.fwd.owner == FWD_SELF && vm_drains_at(&o->now, x->router)) {
 			end_drains(c, o, x->router);
 			x->ended++;
 		}

@@ -489,7 +489,7 @@ moves_start(struct core *c)
 	struct move *m;
 
 	for (o = c->vms; o; o = o->hh.next) {
-		if (!vm_has_own_drain(&o->now))
+		if (!vm_drains_at(&o->now, FWD_SELF))
 			continue;
 		drains_restore(c, o, same_boot);
 		drains_track(c, o);

@@ -570,7 +570,7 @@ void vm_withdraw(struct core *c, const struct vm_obj *o, uint8_t router);
 void vms_withdraw(struct core *c, uint8_t router);
 /* Soon its deletions are forgotten, epochs too. */
 void vms_forget(struct core *c, uint8_t router);
-bool vm_has_own_drain(const struct vm_state *s);
+bool vm_drains_at(const struct vm_state *s, uint8_t router);
 bool vm_has_private(const struct vm_state *s, ip4 private);
 bool vm_has_global(const struct vm_state *s, ip4 global); /* live */
 /* Is this global address, live or draining, one of the private one? */

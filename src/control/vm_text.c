@@ -110,10 +110,10 @@ vm_state_same(const struct vm_state *a, const struct vm_state *b)
 }
 
 bool
-vm_has_own_drain(const struct vm_state *s)
+vm_drains_at(const struct vm_state *s, uint8_t router)
 {
 	for (unsigned int i = 0; i < s->fwd.n_drains; i++)
-		if (s->fwd.drains[i].home == FWD_SELF)
+		if (s->fwd.drains[i].home == router)
 			return true;
 	return false;
 }
