@@ -155,6 +155,15 @@ move_set(struct core *c, struct move *m, const struct move_now *now)
 	move_put(c, m, now, true);
 }
 
+void
+move_hold_no_more(struct core *c, struct move *m)
+{
+	struct move_now n = m->now;
+
+	n.holds = false;
+	move_set(c, m, &n);
+}
+
 /* What was counted meanwhile was no change: it stays. */
 void
 move_undo(struct core *c, struct move *m, const struct move_now *old, bool present)
@@ -370,6 +379,8 @@ moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old)
 		follow_open(c, m, old, &o->now);
 	else if (m && m->now.state != MOVE_ABORTED)
 		follow_active(c, m, &o->now);
+	else if (m && (!old || old->epoch != o->now.epoch))
+		move_hold_no_more(c, m);
 	if (!old)
 		return;
 	follow_drains(c, o, old);

@@ -211,15 +211,6 @@ prepare_again(struct core *c, struct move *m, const struct vm_move_params *p, js
 	return 0;
 }
 
-void
-move_hold_no_more(struct core *c, struct move *m)
-{
-	struct move_now n = m->now;
-
-	n.holds = false;
-	move_change(c, m, &n);
-}
-
 static int
 prepare_new(struct core *c, const struct vm_key *key, uint64_t epoch, const struct vm_move_params *p,
 	json_t *out, struct fail *f)

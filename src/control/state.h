@@ -683,7 +683,9 @@ void move_free(struct move *m);
 /* The one way to change a move inside a transaction. vm_touch() its VM behind it. */
 void move_set(struct core *c, struct move *m, const struct move_now *now);
 void move_undo(struct core *c, struct move *m, const struct move_now *old, bool present);
-/* The same outside of transactions: at start, and for one that goes. */
+/* The same, of an aborted one whose VM went on: what it holds is sent by what the VM is now. */
+void move_hold_no_more(struct core *c, struct move *m);
+/* move_set() outside of transactions: at start, and for one that goes. */
 void move_put(struct core *c, struct move *m, const struct move_now *now, bool present);
 /* Inside vm_set(): what it makes of the VM's moves. old NULL: it was not known. */
 void moves_follow(struct core *c, const struct vm_obj *o, const struct vm_state *old);
@@ -761,14 +763,9 @@ int apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *o
 int apply_move_pause(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 int apply_move_commit(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 int apply_move_abort(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
-
-/* ---- drains.c ---- */
-
-void drains_init(struct core *c);
 /* Inside transactions. */
 void move_change(struct core *c, struct move *m,
 	const struct move_now *now); /* and of what forwarding does with its VM */
-void move_hold_no_more(struct core *c, struct move *m);
 void move_time_out(struct core *c, struct move *m);
 /* Its VM was heard here: commits it. 0 or an RPC_ code. */
 int move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail *f);
@@ -796,6 +793,9 @@ void departing_fini(struct core *c);
 void departing_watch(struct core *c);
 void departing_told(struct peer *p, struct rpc_request *r, json_t *moves);
 
+/* ---- drains.c ---- */
+
+void drains_init(struct core *c);
 int apply_move_finish(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 int apply_move_cut(struct core *c, const struct move_key_params *p, json_t *out, struct fail *f);
 void drain_remove(struct vm_state *s, unsigned int i); /* the i-th */

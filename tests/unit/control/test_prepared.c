@@ -375,6 +375,24 @@ another_move_may_be_prepared_while_what_waited_goes_back(void **state)
 	world_free(w);
 }
 
+/* The aborted one would hold again what comes for a VM that is here and was heard. */
+static void
+a_vm_that_moves_while_what_waited_goes_back_is_reached_at_once(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	world_stall(w, 0, 1, 60000);
+	assert_int_equal(do_it(y(w), "abort", 2), 0);
+	assert_int_equal(fwd_at(y(w), 1)->flags, FWD_VM_HOLDS);
+	assert_int_equal(vm_move(y(w), 1, 3, NEW, 0, HOUR), 0);
+	hear(y(w), FWD_VM_HEARD);
+	world_run(w, 100);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	assert_null(y(w)->core->active);
+	world_free(w);
+}
+
 static void
 a_dry_run_of_each_step_changes_nothing(void **state)
 {
@@ -753,6 +771,7 @@ main(void)
 		TEST(an_aborted_move_leaves_nothing_behind),
 		TEST(what_waits_goes_back_when_the_old_router_has_heard_of_the_end_and_its_last_packets_are_here),
 		TEST(another_move_may_be_prepared_while_what_waited_goes_back),
+		TEST(a_vm_that_moves_while_what_waited_goes_back_is_reached_at_once),
 		TEST(a_dry_run_of_each_step_changes_nothing),
 		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
 		TEST(a_prepared_move_that_nobody_commits_is_aborted),
