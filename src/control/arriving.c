@@ -73,23 +73,6 @@ pause_late(void *arg)
 	pause_end(arg, "away");
 }
 
-static bool
-goes_back(const struct move *m)
-{
-	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED);
-}
-
-/* The old router sends nothing of them here any more; what it sent before may still be on its way. */
-static void
-note_heard(struct core *c, uint8_t peer, uint64_t word)
-{
-	struct move *m;
-
-	DL_FOREACH2(c->timed, m, timed_next)
-	if (goes_back(m) && m->now.from == peer && m->word <= word)
-		m->back_at = now_ms(c) + WAY_MS;
-}
-
 static void
 tell_again(struct peer *p, json_t *moves)
 {
@@ -109,16 +92,16 @@ heard(void *arg, int code, json_t *v)
 	struct pause_call *w, *next;
 
 	(void)v;
-	if (code == 0)
+	if (code == 0) {
 		p->words_heard = r->serial;
-	else if (code > 0 && p->session) /* other changes with it were refused: it would keep what is over */
-		tell_again(p, r->answer);
+		p->heard_at = now_ms(c);
+	} else if (code > 0 && p->session) {
+		tell_again(p, r->answer); /* other changes with it were refused: it would keep what is over */
+	}
 	json_decref(r->answer);
 	DL_FOREACH_SAFE(c->pauses, w, next)
 	if (w->peer == r->peer && w->word <= r->serial)
 		pause_end(w, code == 0 ? "ready" : "away");
-	if (code == 0)
-		note_heard(c, r->peer, r->serial);
 	free(r);
 }
 
@@ -139,13 +122,14 @@ arriving_tell(struct core *c, struct move *m)
 {
 	struct peer *p = m->now.from == FWD_SELF ? NULL : &c->peers[m->now.from - 1];
 
+	m->word = UINT64_MAX;
+	m->back_at = 0;
 	if (!p || !p->session || !p->shared[m->vm.segment])
 		return;
 	if (!p->news_moves)
 		p->news_moves = json_array();
 	json_array_append_new(p->news_moves, as_told(c, m));
 	m->word = p->words + 1;
-	m->back_at = 0;
 	if (json_array_size(p->news_moves) >= MOVES_MAX)
 		arriving_flush(c);
 }
@@ -251,6 +235,29 @@ pause_answer(struct core *c, const void *params, bool changed, json_t *result, s
 /* ---- clocks ---- */
 
 static bool
+goes_back(const struct move *m)
+{
+	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED);
+}
+
+/* The old router sends nothing of these here any more; what it sent before may still be on its way. */
+static void
+note_heard(struct core *c)
+{
+	const struct peer *p;
+	struct move *m;
+
+	DL_FOREACH2(c->timed, m, timed_next)
+	{
+		if (!goes_back(m) || m->back_at || m->now.from == FWD_SELF)
+			continue;
+		p = &c->peers[m->now.from - 1];
+		if (p->words_heard >= m->word)
+			m->back_at = p->heard_at + WAY_MS;
+	}
+}
+
+static bool
 has_held(struct core *c, const struct move *m)
 {
 	uint64_t now = now_ms(c), age = now - m->now.since;
@@ -336,6 +343,7 @@ tick(void *arg)
 	for (size_t i = 0; i < c->n_peers; i++)
 		tell_untold(&c->peers[i]);
 	arriving_flush(c);
+	note_heard(c);
 	if (c->moves_due)
 		return;
 	DL_FOREACH2(c->timed, m, timed_next)
@@ -443,28 +451,11 @@ arriving_heard(struct core *c, const struct fwd_event *ev)
 
 /* ---- what waited for it ---- */
 
-/* The one that something was held for: the last of the VM that came here, or was to come and was aborted. */
-static struct move *
-held_for(struct core *c, const struct vm_key *key)
-{
-	const struct vm_obj *o = vm_find(c, key->segment, &key->mac);
-	struct move *m = move_active(c, key);
-
-	if (!m && o && o->now.fwd.owner == FWD_SELF)
-		m = move_find(c, key, o->now.epoch);
-	if (m)
-		return m;
-	for (m = c->moves_list ? c->moves_list->prev : NULL; m; m = m == c->moves_list ? NULL : m->prev)
-		if (m->to == FWD_SELF && memcmp(&m->vm, key, sizeof(*key)) == 0)
-			return m;
-	return NULL;
-}
-
 void
 arriving_released(struct core *c, const struct fwd_event *ev)
 {
-	struct vm_key key = {ev->segment, ev->mac};
-	struct move *m = held_for(c, &key);
+	const struct vm_obj *o = vm_find(c, ev->segment, &ev->mac);
+	struct move *m = o ? move_find(c, &o->key, o->held_for) : NULL;
 
 	if (!m)
 		return;

@@ -84,10 +84,11 @@ is_timed(const struct move *m)
 	return move_open(m) || m->now.holds || m->now.open;
 }
 
+/* And nothing waits for it, which nobody would end if it were forgotten. */
 static bool
 has_ended(const struct move *m)
 {
-	return m->now.state == MOVE_DONE || m->now.state == MOVE_ABORTED;
+	return (m->now.state == MOVE_DONE || m->now.state == MOVE_ABORTED) && !is_timed(m);
 }
 
 /* Into the lists that it belongs to, as it is now. */
@@ -424,9 +425,17 @@ move_changed(struct core *c, struct move *m, const struct move_now *old)
 		arriving_tell(c, m);
 }
 
+static void
+note_holds(struct core *c, struct vm_obj *o)
+{
+	if (o->now.fwd.flags & FWD_VM_HOLDS)
+		o->held_for = move_active(c, &o->key)->epoch;
+}
+
 void
 vm_changed(struct core *c, struct vm_obj *o, const struct vm_state *old, bool was_present)
 {
+	note_holds(c, o);
 	drains_track(c, o);
 	if (was_present)
 		drains_release(c, old, &o->now);
@@ -488,8 +497,10 @@ resume(struct core *c, struct move *m)
 		end(c, &n, MOVE_ABORTED, "overtaken");
 	move_put(c, m, &n, true);
 	move_changed(c, m, &old);
-	if (o)
-		o->now.fwd.flags = move_flags(c, &o->now);
+	if (!o)
+		return;
+	o->now.fwd.flags = move_flags(c, &o->now);
+	note_holds(c, o);
 }
 
 void

@@ -122,6 +122,7 @@ struct vm_obj {
 	struct vm_obj *depart_prev, *depart_next; /* in core.departing, while it departs */
 	struct hand *hands;			  /* peers that are to list its sessions: handover.c */
 	uint64_t handed_over;			  /* the move (its epoch) for which all have listed them */
+	uint64_t held_for; /* the last one for which its packets waited here; 0: none */
 	UT_hash_handle hh;
 };
 
@@ -218,7 +219,7 @@ struct move {
 	bool arriving;	   /* a transaction that commits it is on its way */
 	uint64_t waits_us; /* the same clock: since then what is for the VM waits; 0 = nothing does */
 	uint64_t switch_us, store_us; /* so long its commit took, and the store of that; 0 = unknown */
-	uint64_t word;		      /* of those to its old router, the one that tells its state */
+	uint64_t word; /* of those to its old router, the one that tells its state; UINT64_MAX: none could */
 	uint64_t
 		back_at; /* what is held goes back then, for the old router has heard of the end of a pause; 0: it has not */
 	int16_t stands; /* the attachment where its VM was heard, until the move is committed; else ATTACHMENT_ANY */
@@ -384,7 +385,8 @@ struct peer {
 	json_t *news_moves;   /* and moves of VMs of its own to here; NULL when empty */
 	uint64_t words;	      /* messages of these */
 	json_t *untold;	      /* of these, what it refused: told again with the next tick; NULL when empty */
-	uint64_t words_heard; /* up to this one it has answered that forwarding is as told */
+	uint64_t words_heard; /* up to this one it has answered that forwarding is as told, */
+	uint64_t heard_at;    /* and when */
 	bool asked;	      /* one exchange finished or failed since the start */
 };
 

@@ -166,7 +166,7 @@ vm_many(struct node *r, const char *method, unsigned int from, unsigned int to, 
 
 			params = json_pack("{s:s, s:s, s:I}", "segment", "tenant-a", "mac",
 				mac_format(&mac, m), "epoch", (json_int_t)epoch);
-			if (strcmp(method, "vm.register") == 0)
+			if (strcmp(method, "vm.register") == 0 || strcmp(method, "move.prepare") == 0)
 				json_object_set_new(params, "addresses",
 					json_pack("[{s:s}]", "private", ip4_format(vm_private(from), p)));
 			json_array_append_new(

@@ -359,6 +359,49 @@ what_waits_goes_back_when_the_old_router_has_heard_of_the_end_and_its_last_packe
 }
 
 static void
+what_waits_goes_back_while_the_old_router_hears_of_other_moves_all_the_time(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	for (unsigned int n = 2; n < 12; n++)
+		assert_int_equal(vm_register(x(w), n, 1, vm_global(0, n)), 0);
+	world_run(w, 100);
+	assert_int_equal(do_it(y(w), "abort", 2), 0);
+	for (unsigned int n = 2; n < 12; n++) {
+		assert_int_equal(say(y(w), "prepare", vm_register_params(n, 2, vm_global(1, n)), NULL), 0);
+		world_run(w, 50);
+	}
+	assert_int_equal(fwd_at(y(w), 1)->flags, 0);
+	world_free(w);
+}
+
+/* Nobody would end what it does, for as long as its VM stays where it is. */
+static void
+no_move_is_forgotten_that_still_holds(void **state)
+{
+	unsigned int n = MOVES_KEPT + MOVES_SLACK + 2;
+	struct world *w = routers(2);
+
+	(void)state;
+	vm_many(x(w), "vm.register", 1, n, 1);
+	vm_many(y(w), "move.prepare", 1, n, 2);
+	vm_many(y(w), "move.pause", 1, n, 2);
+	world_stall(w, 0, 1, 60000);
+	vm_many(y(w), "move.abort", 1, n, 2);
+	assert_int_equal(fwd_at(y(w), 1)->flags, FWD_VM_HOLDS);
+	world_run(w, 2000);
+	for (unsigned int i = 1; i < n; i++)
+		assert_int_equal(fwd_at(y(w), i)->flags, 0);
+	world_run(w, 60000);
+	assert_int_equal(vm_register(y(w), n, 1, 0), 0);
+	assert_int_equal(vm_move(x(w), n, 2, 0, 0, 0), 0);
+	world_run(w, 1000);
+	assert_in_range(y(w)->core->n_moves_ended, MOVES_KEPT, MOVES_KEPT + MOVES_SLACK);
+	world_free(w);
+}
+
+static void
 another_move_may_be_prepared_while_what_waited_goes_back(void **state)
 {
 	struct world *w = paused();
@@ -770,6 +813,8 @@ main(void)
 		TEST(a_vm_that_is_heard_without_a_prepared_move_commits_nothing),
 		TEST(an_aborted_move_leaves_nothing_behind),
 		TEST(what_waits_goes_back_when_the_old_router_has_heard_of_the_end_and_its_last_packets_are_here),
+		TEST(what_waits_goes_back_while_the_old_router_hears_of_other_moves_all_the_time),
+		TEST(no_move_is_forgotten_that_still_holds),
 		TEST(another_move_may_be_prepared_while_what_waited_goes_back),
 		TEST(a_vm_that_moves_while_what_waited_goes_back_is_reached_at_once),
 		TEST(a_dry_run_of_each_step_changes_nothing),
