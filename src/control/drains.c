@@ -191,6 +191,23 @@ drains_track(struct core *c, struct vm_obj *o)
 	}
 }
 
+static bool
+has_homes(const struct vm_state *s)
+{
+	return s->fwd.n_drains > 0 || (s->fwd.flags & FWD_VM_NOTES);
+}
+
+/* Where a VM has one address alone nobody looks at its sessions, nor at their ends: what was noted of them grows old. */
+static void
+release_live(struct core *c, const struct vm_state *old, const struct vm_state *now)
+{
+	if (now->deleted || !has_homes(old) || has_homes(now))
+		return;
+	for (unsigned int i = 0; i < now->fwd.n_addresses; i++)
+		if (now->fwd.addresses[i].global_ip)
+			env_call(c->env, fwd_sessions_free, now->fwd.addresses[i].global_ip);
+}
+
 /* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */
 void
 drains_release(struct core *c, const struct vm_state *old, const struct vm_state *now)
@@ -210,6 +227,7 @@ drains_release(struct core *c, const struct vm_state *old, const struct vm_state
 		if (global && !drains_global(now, global) && !vm_has_global(now, global))
 			env_call(c->env, fwd_sessions_free, global);
 	}
+	release_live(c, old, now);
 }
 
 /* ---- by the operator, before their time ---- */

@@ -245,7 +245,8 @@ struct env_ops {
 	/* *n: sessions whose home is this global address, by the last count. False: that is not fresh any more; a new count has
 	 * begun, and the call is worth repeating after a second. */
 	bool (*fwd_sessions)(void *ctx, ip4 global_ip, uint64_t *n);
-	/* Frees the sessions of an address whose drain is done. */
+	/* Frees the sessions of an address that no VM has; of one whose VM has no other, and is not about to leave, those of TCP: what
+	 * is not noted is older than what will be. */
 	void (*fwd_sessions_free)(void *ctx, ip4 global_ip);
 	/* Lists the noted sessions of some addresses in one walk over all sessions, in pages of about `limit`: a few hundred more
 	 * at most, fewer only in the last one. The addresses are copied. NULL: no memory. */

@@ -5,6 +5,7 @@
 
 #include <common/log.h>
 #include <dataplane/vmrec.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -76,6 +77,13 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Not even the end of one would be seen; and of TCP what nobody knows is of before. */
+static bool
+tells_nothing(const struct session_key *k, const struct vm_rec *rec)
+{
+	return (k->vni_proto & 0xff) == IPPROTO_TCP && !vm_has_homes(rec);
+}
+
 /* Of an address that its VM had to give up. It may have it again by now, or another VM: those sessions stay. */
 static bool
 is_gone(void *arg, const struct session_key *k, rte_be32_t home)
@@ -88,7 +96,7 @@ is_gone(void *arg, const struct session_key *k, rte_be32_t home)
 		return false;
 	key.seg = topo_segment_by_vni(c->dp->topo, k->vni_proto >> 8);
 	vmtab_by_ip(c->dp->tables.vms, &key, 1, &rec);
-	return rec == NULL || vm_home_router(rec, k->vm, home) == VM_NO_HOME;
+	return rec == NULL || vm_home_router(rec, k->vm, home) == VM_NO_HOME || tells_nothing(k, rec);
 }
 
 static void

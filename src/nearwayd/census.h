@@ -20,5 +20,5 @@ void census_free(struct census *c);
  * again soon. */
 bool census_sessions(struct census *c, rte_be32_t home, uint64_t *n);
 /* Frees the sessions of a home that a VM had to give up, soon: an evacuation ends thousands at once. Those of a VM that has
- * the address by then stay. */
+ * the address by then stay, but for TCP where it neither drains nor is about to leave. */
 void census_forget(struct census *c, rte_be32_t home);

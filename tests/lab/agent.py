@@ -10,6 +10,7 @@ so that each phase of a test is measured by itself. A numbered question is `lost
 that comes still is `late`, not lost. So what is lost for ever is known when flows have paused.
 """
 import errno
+import itertools
 import json
 import os
 import random
@@ -424,7 +425,7 @@ class Agent:
     def __init__(self, path):
         self.sel = selectors.DefaultSelector()
         self.flows, self.accepted, self.sniffers = {}, {}, {}
-        self.echo = None
+        self.echo, self.ports = None, itertools.count(20000)  # below those that the kernel chooses
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(path)
         self.listener.listen(4)
@@ -507,6 +508,19 @@ class Agent:
         table[flow.name] = flow
         self.watch(flow.sock, flow.readable)
 
+    def from_new_port(self):
+        """A TCP socket with a port that no session of this host had before: by another address of the same VM, the VM could not
+        tell it from one that is alive."""
+        while True:
+            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            try:
+                s.bind(('0.0.0.0', next(self.ports)))
+                return s
+            except OSError as e:
+                s.close()
+                if e.errno != errno.EADDRINUSE:
+                    raise
+
     def do_open(self, name, kind, to, mode='busy', rate=200, port=None, size=117, window=None):
         """Starts a flow; for TCP, the time the handshake took. `size`: bytes of a UDP datagram."""
         if kind == 'udp':
@@ -515,7 +529,7 @@ class Agent:
         if kind == 'ping':
             self.flows[name] = Ping(self, name, to, rate)
             return {}
-        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        s = self.from_new_port()
         s.settimeout(5)
         t = time.monotonic()
         s.connect((to, port or TCP_PORT))

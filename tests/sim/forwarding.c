@@ -3,6 +3,7 @@
 #include "world_priv.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 struct model_vm {
@@ -240,12 +241,30 @@ op_sessions(void *ctx, ip4 global_ip, uint64_t *n)
 	return !node->sessions_old;
 }
 
+static const struct fwd_vm *
+live_at(const struct node *n, ip4 global)
+{
+	const struct model_vm *m;
+
+	for (m = HASH_COUNT(n->vms) > 200 ? NULL : n->vms; m; m = m->hh.next) /* for small worlds */
+		for (unsigned int i = 0; i < m->vm.n_addresses; i++)
+			if (m->vm.addresses[i].global_ip == global)
+				return &m->vm;
+	return NULL;
+}
+
 static void
 op_sessions_free(void *ctx, ip4 global_ip)
 {
 	struct node *n = ctx;
+	const struct fwd_vm *v = live_at(n, global_ip);
 
-	model_sessions_free(n, global_ip);
+	if (v) {
+		if (v->n_drains == 0 && !(v->flags & FWD_VM_NOTES))
+			model_sessions_free(n, global_ip, IPPROTO_TCP);
+		return;
+	}
+	model_sessions_free(n, global_ip, 0);
 	if (n->n_freed < 256)
 		n->freed[n->n_freed++] = global_ip;
 }

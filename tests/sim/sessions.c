@@ -79,12 +79,12 @@ op_sessions_learn(void *ctx, const struct fwd_session *rows, size_t count, struc
 }
 
 void
-model_sessions_free(struct node *n, ip4 home)
+model_sessions_free(struct node *n, ip4 home, uint8_t protocol)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n->n_sessions; i++)
-		if (n->table[i].s.global_ip != home)
+		if (n->table[i].s.global_ip != home || (protocol && n->table[i].s.protocol != protocol))
 			n->table[kept++] = n->table[i];
 	n->n_sessions = kept;
 }

@@ -64,7 +64,7 @@ void op_list_next(struct fwd_list *l,
 	void (*page)(void *arg, const struct fwd_session *rows, size_t n, bool more), void *arg);
 void op_list_free(struct fwd_list *l);
 void op_sessions_learn(void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out);
-void model_sessions_free(struct node *n, ip4 home);
+void model_sessions_free(struct node *n, ip4 home, uint8_t protocol); /* 0: of all */
 
 extern const struct env_ops world_ops;
 void model_clear(struct node *n);

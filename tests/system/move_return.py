@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import wait_for
+from lab import until, wait_for
 from measure import key, vm_globals, wait_owner
 from sites import USER, VM, VM_MAC, Sites
 
@@ -96,6 +96,15 @@ with case('UDP that the VM opened at Y, and wakes at X, goes on by its address o
     agents['vm'].call('pause', name='udp', paused=False)
     wait_for('answers', lambda: agents['vm'].call('stats')['flows']['udp']['answered'] > 10, 5)
     expect(senders() == {AT_Y}, f'{senders()}')
+
+def tcp_noted():
+    return [s for router in (x, y) for s in router.rows('sessions') if s['protocol'] == 'tcp']
+
+
+with case('neither router has TCP sessions noted once the VM has one address: they could end and nobody would see it'):
+    expect(tcp_noted(), 'none was noted before')
+    x.call('move.cut', segment='blue', mac=VM_MAC)
+    expect(until(lambda: not tcp_noted(), 5), f'{tcp_noted()}')
 
 with case('the WAN had nothing to filter: no packet left by the wrong site'):
     expect(lab.filtered() == 0, f'{lab.filtered()} packets')

@@ -74,6 +74,61 @@ peer_number(struct node *r, const char *peer, const char *name)
 
 /* ---- two routers as they should be ---- */
 
+static struct fwd_session
+tcp_session(unsigned int n, uint16_t remote_port, ip4 home)
+{
+	struct fwd_session s = session(n, remote_port, home);
+
+	s.protocol = TCP;
+	return s;
+}
+
+/* Its end was seen by nobody, and a new one from the same port of the same host would clash with it for two hours. */
+static void
+tcp_that_may_have_ended_unseen_is_in_no_later_list(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct fwd_session tcp = tcp_session(1, 443, vm_global(0, 1));
+
+	(void)state;
+	model_session_add(a, &tcp);
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	assert_non_null(model_session(b, &tcp));
+	assert_int_equal(vm_move(a, 1, 0, vm_global(0, 1), 0, 0), 0);
+	world_run(w, 3000); /* it has one address from now on */
+	assert_null(model_session(a, &tcp));
+	assert_null(model_session(b, &tcp));
+	assert_int_equal(home_of(a, 1, 80), vm_global(0, 1));
+	assert_int_equal(move(b, 1, 1), 0);
+	world_run(w, 200);
+	assert_null(model_session(b, &tcp));
+	world_free(w);
+}
+
+static void
+what_was_noted_for_a_move_that_is_aborted_is_in_no_later_list(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct fwd_session tcp = tcp_session(1, 443, vm_global(0, 1));
+	json_t *key = vm_register_params(1, 2, 0);
+	int code;
+
+	(void)state;
+	json_object_del(key, "addresses");
+	json_decref(ask(b, &code, "move.prepare", "o", vm_register_params(1, 2, vm_global(1, 1))));
+	assert_int_equal(code, 0);
+	world_run(w, 200);
+	model_session_add(a, &tcp);
+	json_decref(ask(b, &code, "move.abort", "o", key));
+	assert_int_equal(code, 0);
+	world_run(w, 200);
+	assert_null(model_session(a, &tcp));
+	world_free(w);
+}
+
 static void
 sessions_of_a_vm_that_moved_are_noted_at_its_new_router_as_they_are(void **state)
 {
@@ -818,6 +873,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(
 			sessions_of_a_vm_that_moved_are_noted_at_its_new_router_as_they_are, control_setup),
+		cmocka_unit_test_setup(tcp_that_may_have_ended_unseen_is_in_no_later_list, control_setup),
+		cmocka_unit_test_setup(
+			what_was_noted_for_a_move_that_is_aborted_is_in_no_later_list, control_setup),
 		cmocka_unit_test_setup(end_of_the_list_is_in_the_record_of_the_move, control_setup),
 		cmocka_unit_test_setup(
 			an_old_router_that_restarts_right_after_the_commit_is_waited_for, control_setup),
