@@ -179,7 +179,7 @@ tables_object(struct dp *dp)
 	set_int(o, "macs", mactab_count(t->macs));
 	set_int(o, "macs-refused", macs_refused(dp->macs));
 	set_int(o, "vms-timed", rtt_vms(t->rtt));
-	set_int(o, "vms-timed-refused", rtt_refused(t->rtt));
+	set_int(o, "vms-timed-waiting", rtt_waiting(t->rtt));
 	set_int(o, "sessions", sessions);
 	json_object_set_new(o, "sessions-taken-up", json_boolean(!dp->sessions_fresh));
 	return o;

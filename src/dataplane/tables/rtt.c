@@ -4,6 +4,7 @@
 #include <rte_hash_crc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #define WAITS	  UINT64_C(1)
 #define TIME_MASK 0x7fffffffu
@@ -11,6 +12,11 @@
 struct way {
 	uint64_t sent;	/* session 32 | end of the newest segment 32 */
 	uint64_t timed; /* its end 32 | when 31 | WAITS */
+};
+
+struct waiter { /* a VM that would be timed if there were a place */
+	TAILQ_ENTRY(waiter) in;
+	bool waits;
 };
 
 struct rtt {
@@ -21,7 +27,9 @@ struct rtt {
 	uint16_t *place; /* by slot: 1 + of `vms`; 0 = none */
 	/* control thread only */
 	uint16_t free[RTT_VMS], n_free;
-	uint64_t refused;
+	struct waiter *waiters; /* by slot */
+	TAILQ_HEAD(, waiter) queue;
+	uint32_t n_waiting;
 };
 
 _Static_assert(sizeof(struct way) == 16, "two sessions share a cache line");
@@ -140,23 +148,33 @@ forget(struct rtt_times *v)
 		__atomic_store_n(&n[i], 0, __ATOMIC_RELAXED);
 }
 
-void
-rtt_begin(struct rtt *t, uint32_t slot)
+static void
+enqueue(struct rtt *t, struct waiter *w)
 {
-	uint16_t place;
+	w->waits = true;
+	TAILQ_INSERT_TAIL(&t->queue, w, in);
+	t->n_waiting++;
+}
 
-	rtt_end(t, slot);
-	if (t->n_free == 0) {
-		t->refused++;
-		return;
-	}
-	place = t->free[--t->n_free];
+static void
+dequeue(struct rtt *t, struct waiter *w)
+{
+	w->waits = false;
+	TAILQ_REMOVE(&t->queue, w, in);
+	t->n_waiting--;
+}
+
+static void
+give(struct rtt *t, uint32_t slot)
+{
+	uint16_t place = t->free[--t->n_free];
+
 	forget(&t->vms[place]);
 	__atomic_store_n(&t->place[slot], place + 1, __ATOMIC_RELEASE);
 }
 
-void
-rtt_end(struct rtt *t, uint32_t slot)
+static void
+take_back(struct rtt *t, uint32_t slot)
 {
 	uint16_t place = t->place[slot];
 
@@ -166,16 +184,41 @@ rtt_end(struct rtt *t, uint32_t slot)
 	t->free[t->n_free++] = place - 1;
 }
 
+void
+rtt_begin(struct rtt *t, uint32_t slot)
+{
+	take_back(t, slot);
+	if (t->n_free > 0)
+		give(t, slot);
+	else if (!t->waiters[slot].waits)
+		enqueue(t, &t->waiters[slot]);
+}
+
+void
+rtt_end(struct rtt *t, uint32_t slot)
+{
+	struct waiter *next;
+
+	if (t->waiters[slot].waits)
+		dequeue(t, &t->waiters[slot]);
+	take_back(t, slot);
+	next = TAILQ_FIRST(&t->queue);
+	if (next == NULL || t->n_free == 0)
+		return;
+	dequeue(t, next);
+	give(t, (uint32_t)(next - t->waiters));
+}
+
 uint32_t
 rtt_vms(const struct rtt *t)
 {
 	return RTT_VMS - t->n_free;
 }
 
-uint64_t
-rtt_refused(const struct rtt *t)
+uint32_t
+rtt_waiting(const struct rtt *t)
 {
-	return t->refused;
+	return t->n_waiting;
 }
 
 struct rtt_times *
@@ -243,7 +286,9 @@ rtt_new(uint32_t slots)
 		return NULL;
 	t->vms = calloc(RTT_VMS, sizeof(*t->vms));
 	t->place = calloc(slots, sizeof(*t->place));
-	if (t->vms == NULL || t->place == NULL) {
+	t->waiters = calloc(slots, sizeof(*t->waiters));
+	TAILQ_INIT(&t->queue);
+	if (t->vms == NULL || t->place == NULL || t->waiters == NULL) {
 		rtt_free(t);
 		return NULL;
 	}
@@ -259,6 +304,7 @@ rtt_free(struct rtt *t)
 {
 	if (t == NULL)
 		return;
+	free(t->waiters);
 	free(t->place);
 	free(t->vms);
 	free(t);

@@ -18,7 +18,7 @@
  *        session one in a round trip at most. Whoever loses a race loses a time.
  * Writer: the control thread says which VMs are timed, and reads what was counted.
  * Size:  RTT_SESSIONS; a session keeps its place until nothing was timed there for RTT_IDLE_US, and others of its place are not timed.
- *        RTT_VMS, with 1 KiB each that is not touched before one is timed; further ones are not timed, and counted.
+ *        RTT_VMS, with 1 KiB each that is not touched before one is timed; further ones wait until one of these is timed no more.
  * Order: none is needed: the table decides about nothing but times. A worker that is about to count a time when its VM's place
  *        changes hands counts it for the next VM.
  */
@@ -52,11 +52,11 @@ struct rtt_times { /* of a VM: how often which */
 struct rtt *rtt_new(uint32_t slots); /* of the VM table; NULL: no memory */
 void rtt_free(struct rtt *t);
 
-/* The VM of this slot is timed from now on, anew; no more. */
+/* The VM of this slot is timed from now on, anew, or as soon as there is a place, first come, first served; no more. */
 void rtt_begin(struct rtt *t, uint32_t slot);
 void rtt_end(struct rtt *t, uint32_t slot);
 uint32_t rtt_vms(const struct rtt *t);	   /* that are timed */
-uint64_t rtt_refused(const struct rtt *t); /* for which there was no place */
+uint32_t rtt_waiting(const struct rtt *t); /* for which there is no place yet */
 
 /* NULL: it is not timed. */
 struct rtt_times *rtt_of(struct rtt *t, uint32_t slot);

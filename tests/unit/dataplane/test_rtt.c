@@ -344,46 +344,66 @@ a_vm_is_timed_from_begin_to_end_and_then_anew(void **state)
 }
 
 static void
-more_vms_than_there_are_places_are_refused_and_counted(void **state)
+vms_for_which_there_is_no_place_get_one_in_their_turn(void **state)
 {
+	uint64_t n;
+
 	(void)state;
 	for (uint32_t slot = 0; slot < RTT_VMS; slot++)
 		rtt_begin(table, slot);
-	assert_int_equal(rtt_refused(table), 0);
-	rtt_begin(table, RTT_VMS);
+	assert_int_equal(rtt_waiting(table), 0);
+	for (uint32_t slot = RTT_VMS; slot < RTT_VMS + 3; slot++)
+		rtt_begin(table, slot);
+	rtt_begin(table, RTT_VMS); /* waits as it did */
 	assert_null(rtt_of(table, RTT_VMS));
-	assert_int_equal(rtt_refused(table), 1);
+	assert_int_equal(rtt_waiting(table), 3);
 	rtt_begin(table, 3); /* has one */
 	assert_non_null(rtt_of(table, 3));
+	rtt_count(rtt_of(table, 5), RTT_OLD, RTT_VM, 100);
+	rtt_end(table, RTT_VMS + 1);
 	rtt_end(table, 5);
-	rtt_begin(table, SLOTS - 1);
-	assert_non_null(rtt_of(table, SLOTS - 1));
+	assert_non_null(rtt_of(table, RTT_VMS));
+	rtt_median(rtt_of(table, RTT_VMS), RTT_OLD, RTT_VM, &n);
+	assert_int_equal(n, 0);
+	rtt_end(table, 6);
+	assert_null(rtt_of(table, RTT_VMS + 1));
+	assert_non_null(rtt_of(table, RTT_VMS + 2));
 	assert_int_equal(rtt_vms(table), RTT_VMS);
-	assert_int_equal(rtt_refused(table), 1);
+	assert_int_equal(rtt_waiting(table), 0);
+	rtt_end(table, 7);
+	assert_int_equal(rtt_vms(table), RTT_VMS - 1);
 }
 
 static void
 vms_never_share_a_place(void **state)
 {
+	static bool wanted[SLOTS];
 	struct rng rng = {11};
-	uint32_t vms = 0;
+	uint32_t vms = 0, n_wanted = 0;
 	uint64_t n;
 
 	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		uint32_t slot = rng_below(&rng, SLOTS);
 
-		if (rng_below(&rng, 3) == 0)
+		wanted[slot] = rng_below(&rng, 3) != 0;
+		if (!wanted[slot])
 			rtt_end(table, slot);
 		else
 			rtt_begin(table, slot);
 	}
-	for (uint32_t slot = 0; slot < SLOTS; slot++)
+	for (uint32_t slot = 0; slot < SLOTS; slot++) {
+		n_wanted += wanted[slot];
 		if (rtt_of(table, slot) != NULL) {
+			assert_true(wanted[slot]);
 			rtt_count(rtt_of(table, slot), RTT_OLD, RTT_VM, 1);
 			vms++;
 		}
+	}
 	assert_int_equal(vms, rtt_vms(table));
+	assert_int_equal(
+		vms, n_wanted < RTT_VMS ? n_wanted : RTT_VMS); /* no place is free while somebody waits */
+	assert_int_equal(rtt_waiting(table), n_wanted - vms);
 	for (uint32_t slot = 0; slot < SLOTS; slot++)
 		if (rtt_of(table, slot) != NULL) {
 			rtt_median(rtt_of(table, slot), RTT_OLD, RTT_VM, &n);
@@ -462,7 +482,7 @@ main(void)
 		T(a_place_in_the_table_is_kept_until_it_is_idle),
 		T(sessions_of_one_place_are_never_mixed_up),
 		T(a_vm_is_timed_from_begin_to_end_and_then_anew),
-		T(more_vms_than_there_are_places_are_refused_and_counted),
+		T(vms_for_which_there_is_no_place_get_one_in_their_turn),
 		T(vms_never_share_a_place),
 		T(a_median_is_right_to_within_an_eighth),
 		T(a_median_is_that_of_the_middle_of_its_way_and_half),
