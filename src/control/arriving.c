@@ -19,14 +19,18 @@
 
 /* ---- telling ---- */
 
+uint64_t
+move_most_ms(struct core *c, const struct move *m)
+{
+	return m->now.state == MOVE_PAUSED ? c->conf->moves.paused_max_ms : c->conf->moves.prepared_max_ms;
+}
+
 static uint64_t
 left(struct core *c, const struct move *m)
 {
-	const struct conf_moves *conf = &c->conf->moves;
-	uint64_t max = m->now.state == MOVE_PAUSED ? conf->paused_max_ms : conf->prepared_max_ms;
-	uint64_t age = now_ms(c) - m->now.since;
+	uint64_t most = move_most_ms(c, m), age = now_ms(c) - m->now.since;
 
-	return move_open(m) && age < max ? max - age : 0;
+	return move_open(m) && age < most ? most - age : 0;
 }
 
 static json_t *

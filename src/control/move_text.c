@@ -201,6 +201,8 @@ move_row(struct core *c, const struct move *m, struct env_row *row)
 						  ip4_format(m->reserved[i].global_ip, b)));
 		json_object_set_new(v, "reserved", reserved);
 	}
+	if (move_open(m))
+		json_object_set_new(v, "since", number((int64_t)m->now.since));
 	row_set(row, "move", m->id, v);
 }
 
@@ -257,6 +259,7 @@ load_now(struct move_now *n, const json_t *v)
 	n->sessions = count(v, "listed");
 	n->cut = count(v, "cut");
 	n->late = count(v, "forwarded-late");
+	n->since = count(v, "since");
 }
 
 static bool

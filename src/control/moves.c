@@ -481,16 +481,31 @@ by_start(const struct move *a, const struct move *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Since when it is so, as if this had been one boot; a row without that begins anew. */
+static uint64_t
+since(struct core *c, const struct move *m, bool same_boot)
+{
+	uint64_t most = move_most_ms(c, m), began = m->now.since, last = c->stored.boot_ms, left;
+
+	if (began == 0 || !move_open(m))
+		return now_ms(c);
+	if (same_boot)
+		return began;
+	left = last > began ? most - (last - began < most ? last - began : most) : most;
+	return now_ms(c) -
+	       (most - drain_left_after_boot(left, env_call(c->env, wall_ms) - c->stored.wall_ms));
+}
+
 /* What became of its VM while it was not known here. */
 static void
-resume(struct core *c, struct move *m)
+resume(struct core *c, struct move *m, bool same_boot)
 {
 	struct vm_obj *o = vm_find(c, m->vm.segment, &m->vm.mac);
 	struct move_now old = m->now, n = old;
 
 	if (has_ended(m))
 		return;
-	n.since = now_ms(c);
+	n.since = since(c, m, same_boot);
 	if (n.state == MOVE_DRAINING && (!o || !drains_epoch(&o->now, m->epoch)))
 		end(c, &n, MOVE_DONE, "");
 	else if (move_open(m) && o && o->now.epoch >= m->epoch)
@@ -518,7 +533,7 @@ moves_start(struct core *c)
 	}
 	DL_SORT(c->moves_list, by_start);
 	DL_FOREACH(c->moves_list, m)
-	resume(c, m);
+	resume(c, m, same_boot);
 	moves_trim(c);
 	handover_start(c);
 	homes_start(c);

@@ -776,6 +776,7 @@ int move_arrive(struct core *c, struct move *m, int16_t attachment, struct fail 
 
 void arriving_init(struct core *c);
 void arriving_fini(struct core *c);
+uint64_t move_most_ms(struct core *c, const struct move *m); /* that an open one may be as it is */
 void arriving_watch(struct core *c);
 void arriving_tell(struct core *c, struct move *m);
 void arriving_flush(struct core *c);

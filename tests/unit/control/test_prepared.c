@@ -489,6 +489,43 @@ a_prepared_move_that_nobody_commits_is_aborted(void **state)
 	world_free(w);
 }
 
+/* Nor by a reboot, as far as its clocks can be believed. */
+static void
+a_restart_gives_a_prepared_move_no_more_time(void **state)
+{
+	for (int reboot = 0; reboot < 2; reboot++) {
+		struct world *w = prepared();
+
+		(void)state;
+		world_run(w, 50 * MINUTE);
+		node_crash(y(w));
+		if (reboot)
+			node_reboot(y(w), 0);
+		node_start(y(w));
+		world_run(w, 8 * MINUTE);
+		assert_state(y(w), "prepared", "");
+		world_run(w, 3 * MINUTE);
+		assert_state(y(w), "aborted", "timeout");
+		assert_as_before(w);
+		world_free(w);
+	}
+}
+
+static void
+a_pause_ends_in_time_though_the_router_was_away_for_longer(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	node_crash(y(w));
+	world_run(w, y(w)->conf.moves.paused_max_ms + 5000);
+	node_start(y(w));
+	world_run(w, 3000);
+	assert_state(y(w), "prepared", "timeout");
+	NOTES(w);
+	world_free(w);
+}
+
 static void
 a_vm_that_somebody_else_changes_ends_the_move(void **state)
 {
@@ -820,6 +857,8 @@ main(void)
 		TEST(a_dry_run_of_each_step_changes_nothing),
 		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
 		TEST(a_prepared_move_that_nobody_commits_is_aborted),
+		TEST(a_restart_gives_a_prepared_move_no_more_time),
+		TEST(a_pause_ends_in_time_though_the_router_was_away_for_longer),
 		TEST(a_vm_that_somebody_else_changes_ends_the_move),
 		TEST(vm_move_at_the_same_epoch_commits_the_prepared_move),
 		TEST(each_step_outlives_a_restart_of_either_router),
