@@ -127,12 +127,12 @@ class Testpmd(Device):
 
 CONFIG = """\
 router: {{name: r-x, site: x, mac: 02:bb:00:00:00:01, vtep: 198.51.100.2}}
-dataplane: {{cpus: "{cpu}", control-cpu: {control}, poll: busy, memory: hugepages}}
+dataplane: {{cpus: "{cpu}", control-cpu: {control}, poll: {poll}, memory: hugepages}}
 limits: {{vms: {vms}, routes: 100, neighbours: 16, macs: 100, sessions: {sessions}, rx-ring: 1024, arp-rate: 0}}
 control: {{key-file: {dir}/key, socket: {dir}/sock, state: {dir}/state.db, runtime: {dir}/run, listen: 127.0.0.1:{port}}}
 drain: {{home-lost-after: 30d}}
 ports:
-  - {{name: wan0, device: "{wan}", role: wan, address: 198.51.100.2/24, mtu: 1600}}
+  - {{name: wan0, device: "{wan}", role: wan, address: 198.51.100.2/24, mtu: {mtu}}}
   - {{name: dc0, device: "{dc}", role: dc, mtu: 1500}}
 segments:
   - name: tenant-a
@@ -178,7 +178,7 @@ def row(n, what):
 
 
 class Nearway(Device):
-    name = 'nearway'
+    name, poll, mtu = 'nearway', 'busy', 1600
 
     def __init__(self, generator, vms, what, nearwayd):
         super().__init__(generator, vms, what)
@@ -187,13 +187,20 @@ class Nearway(Device):
     def keygen(self, file):
         return subprocess.run([self.nearwayd, 'keygen', f'{self.dir}/{file}'], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
 
-    def run(self, wan, dc):
-        """Until packets flow by these ports."""
+    def listens(self):
+        """Its store is made before."""
+        return os.path.exists(f'{self.dir}/sock')
+
+    def flows(self):
+        return 'packets flow' in self.log('nearwayd')
+
+    def run(self, wan, dc, ready):
+        """With these ports, until it is so far."""
         with open(f'{self.dir}/nearway.yaml', 'w', encoding='ascii') as f:
             f.write(CONFIG.format(dir=self.dir, port=daemon.free_port(), cpu=DUT_CPU, control=GENERATOR_CPU, vms=max(self.vms, 2), peer=self.peer,
-                                  sessions=SESSIONS if self.what == 'draining' else 1024, wan=wan, dc=dc))
+                                  poll=self.poll, mtu=self.mtu, sessions=SESSIONS if self.what == 'draining' else 1024, wan=wan, dc=dc))
         p = self.spawn([self.nearwayd, '-c', f'{self.dir}/nearway.yaml'], 'nearwayd')
-        self.wait(p, 'nearwayd', lambda: 'packets flow' in self.log('nearwayd'))
+        self.wait(p, 'nearwayd', ready)
         return p
 
     def fill(self):
@@ -202,16 +209,20 @@ class Nearway(Device):
             db.executemany('INSERT INTO rows VALUES(?, ?, ?)', (row(n, self.what) for n in range(max(self.vms, 2))))
             db.execute('INSERT OR REPLACE INTO rows VALUES(?, ?, ?)', ('meta', 'router', META))
 
+    def devices(self):
+        """Its WAN and its DC port."""
+        return [self.memif(0, 'server', ',mac=02:aa:00:00:00:00'), self.memif(1, 'server', ',mac=02:aa:00:00:00:01')]
+
     def start_device(self):
         os.mkdir(f'{self.dir}/run')
         self.keygen('key')
         self.peer = self.keygen('peer')
-        p = self.run('net_null0,no-rx=1', 'net_null1,no-rx=1')
+        p = self.run('net_null0,no-rx=1', 'net_null1,no-rx=1', self.listens)
         p.terminate()
         p.wait()
         self.processes.remove(p)
         self.fill()
-        self.run(self.memif(0, 'server', ',mac=02:aa:00:00:00:00'), self.memif(1, 'server', ',mac=02:aa:00:00:00:01'))
+        self.run(*self.devices(), self.flows)
         if 'refused and skipped' in self.log('nearwayd'):
             raise Failed(self.log('nearwayd')[-2000:])
 

@@ -12,17 +12,17 @@
  *                                   and that the device did not give back of 100 that were sent
  *   teach WORKLOAD                  notes the sessions of VMs that drain, one frame for each: how many were sent, and came back
  *   serve MS                        sends nothing, and answers ARP
+ *   pace WORKLOAD BYTES MPPS WARM-MS MS, ping WORKLOAD BYTES COUNT PAUSE-US: see generator.h
  *
  * Each 64th frame that comes back is compared with what it has to be, byte by byte; one that differs is printed, and ends all. The
  * generator is world, next hop, peer and VMs: it answers ARP. Frames are written once; one that is sent takes only its headers
  * with it, because behind its mark all data are 0. Lengths are those of the frame a VM or the world sends: a tunnel adds 50. */
-#include "workloads.h"
+#include "generator.h"
 
 #include <ctype.h>
 #include <rte_arp.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
-#include <rte_ethdev.h>
 #include <rte_malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BURST	    32
+#define BURST	    GENERATOR_BURST
 #define CHECK	    64
 #define RING	    1024
 #define MBUFS	    16383
@@ -40,7 +40,6 @@
 #define PERIOD	    480				      /* of all that comes in turn: ways, lengths, bursts */
 #define FRAMES_MIN  48000
 #define LINK_MS	    20000
-#define DRAIN_MS    20
 #define TEACH_MS    60000
 #define TEACH_AHEAD 256 /* frames on their way at most */
 
@@ -52,28 +51,10 @@ struct slot { /* a frame to be sent */
 	uint8_t head[];
 };
 
-struct out { /* of a port */
-	uint16_t n, done;
-	struct rte_mbuf *m[BURST];
-};
-
-struct generator {
-	struct rte_mempool *pool;
-	bool swapped;	 /* macswap comes back, not what a router makes of it */
-	uint16_t queues; /* of a port, to receive from */
-	uint32_t vms;
-	struct load load;
-	uint16_t bytes;	 /* of the frames that stand in the slots */
-	uint32_t filled; /* how often frames were put there: the upper half of their marks */
-	uint8_t *slots;
-	uint32_t n, next, stride;
-	struct out out[RIG_PORTS];
-	uint64_t sent, received, until_check;
-};
-
 static const uint16_t imix[12] = {60, 594, 60, 60, 594, 60, 1514, 60, 594, 60, 60, 594};
 
-static _Noreturn void __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
+void
+generator_die(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -131,7 +112,7 @@ load_workload(struct generator *g, const struct workload *w, uint16_t bytes)
 		load_fini(&g->load);
 	rte_free(g->slots);
 	if (load_init(&g->load, w, g->vms) != 0)
-		die("no memory");
+		generator_die("no memory");
 	g->bytes = bytes;
 	g->filled++;
 	g->stride = RTE_ALIGN((uint32_t)sizeof(struct slot) + (tunnel ? HEAD : HEAD - TUNNEL), 64u);
@@ -140,7 +121,7 @@ load_workload(struct generator *g, const struct workload *w, uint16_t bytes)
 	g->next = 0;
 	g->slots = rte_malloc(NULL, (size_t)g->n * g->stride, 64);
 	if (g->slots == NULL)
-		die("no memory for %u frames", g->n);
+		generator_die("no memory for %u frames", g->n);
 	write_slots(g);
 }
 
@@ -182,15 +163,32 @@ inner_of(uint8_t *p, uint16_t len)
 	return tunnel_of(p, len) != NULL ? p + TUNNEL : p;
 }
 
+/* UINT64_MAX: it has none. */
+static uint64_t
+mark_of(uint8_t *p, uint16_t len)
+{
+	const uint8_t *inner = inner_of(p, len);
+	uint64_t mark = UINT64_MAX;
+
+	if (p + len >= inner + RIG_HEADERS + RIG_MARK)
+		memcpy(&mark, inner + RIG_HEADERS, sizeof(mark));
+	return mark;
+}
+
+uint64_t
+generator_number(const struct generator *g, struct rte_mbuf *m)
+{
+	uint64_t mark = mark_of(rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_data_len(m));
+
+	return mark >> 32 == g->filled ? (uint32_t)mark : UINT64_MAX;
+}
+
 /* Of frames that stood in the slots before: net_af_packet keeps some back until it is asked to send again. */
 static bool
 is_late(const struct generator *g, uint8_t *p, uint16_t len)
 {
-	const uint8_t *inner = inner_of(p, len);
-	uint64_t mark = 0;
+	uint64_t mark = mark_of(p, len);
 
-	if (p + len >= inner + RIG_HEADERS + RIG_MARK)
-		memcpy(&mark, inner + RIG_HEADERS, sizeof(mark));
 	return mark >> 32 != 0 && mark >> 32 < g->filled;
 }
 
@@ -201,11 +199,10 @@ answered(const struct generator *g, uint8_t *p, uint16_t len, struct rig_frame *
 	const uint8_t *inner = inner_of(p, len);
 	const struct rte_ether_hdr *eth = (const struct rte_ether_hdr *)inner;
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
-	uint64_t mark;
+	uint64_t mark = mark_of(p, len);
 
 	if (p + len < inner + RIG_HEADERS + RIG_MARK)
 		return false;
-	memcpy(&mark, inner + RIG_HEADERS, sizeof(mark));
 	*f = (struct rig_frame){.vm = vm_of(&eth->dst_addr), .vms = g->vms, .data = len - RIG_HEADERS};
 	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP))
 		f->way = RIG_ARP;
@@ -265,7 +262,7 @@ check(const struct generator *g, struct rte_mbuf *m)
 		if (g->swapped)
 			return;
 		print_bytes("frame that answers none", p, len);
-		die("%s: a frame that cannot be", g->load.kind->id);
+		generator_die("%s: a frame that cannot be", g->load.kind->id);
 	}
 	if (h != NULL && !g->swapped)
 		clear_free(h);
@@ -274,7 +271,7 @@ check(const struct generator *g, struct rte_mbuf *m)
 		return;
 	print_bytes("got", p, len);
 	print_bytes("expected", want, n);
-	die("%s, VM %u: a frame that is not what it has to be", g->load.kind->id, f.vm);
+	generator_die("%s, VM %u: a frame that is not what it has to be", g->load.kind->id, f.vm);
 }
 
 /* ---- ports ---- */
@@ -306,7 +303,7 @@ answer_arp(uint16_t port, struct rte_mbuf *m)
 }
 
 static void
-take_one(struct generator *g, uint16_t port, struct rte_mbuf *m)
+take_one(struct generator *g, uint16_t port, struct rte_mbuf *m, uint64_t tsc)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 
@@ -316,6 +313,8 @@ take_one(struct generator *g, uint16_t port, struct rte_mbuf *m)
 		check(g, m);
 		g->until_check = CHECK;
 	}
+	if (g->stamps != NULL)
+		stamps_take(g, m, tsc);
 	g->received++;
 	rte_pktmbuf_free(m);
 }
@@ -325,13 +324,14 @@ receive(struct generator *g, uint16_t port, uint16_t queue)
 {
 	struct rte_mbuf *m[BURST];
 	uint16_t n = rte_eth_rx_burst(port, queue, m, BURST);
+	uint64_t tsc = rte_rdtsc();
 
 	for (uint16_t i = 0; i < n; i++)
-		take_one(g, port, m[i]);
+		take_one(g, port, m[i], tsc);
 }
 
-static void
-receive_all(struct generator *g)
+void
+generator_receive(struct generator *g)
 {
 	for (uint16_t port = 0; port < RIG_PORTS; port++)
 		for (uint16_t queue = 0; queue < g->queues; queue++)
@@ -339,8 +339,8 @@ receive_all(struct generator *g)
 }
 
 /* What one port does not take now waits, and the other port with it: so the mix stays what it is. */
-static bool
-send_rest(struct generator *g)
+bool
+generator_send(struct generator *g)
 {
 	bool all = true;
 
@@ -358,16 +358,17 @@ send_rest(struct generator *g)
 	return all;
 }
 
-static void
-next_burst(struct generator *g)
+uint32_t
+generator_next(struct generator *g, uint32_t n)
 {
 	struct rte_mbuf *m[BURST];
 
+	n = RTE_MIN(n, g->n - g->next);
 	for (uint16_t port = 0; port < RIG_PORTS; port++)
 		g->out[port].n = g->out[port].done = 0;
-	if (rte_pktmbuf_alloc_bulk(g->pool, m, BURST) != 0)
-		return; /* all are on their way */
-	for (uint32_t i = 0; i < BURST; i++) {
+	if (rte_pktmbuf_alloc_bulk(g->pool, m, n) != 0)
+		return 0; /* all are on their way */
+	for (uint32_t i = 0; i < n; i++) {
 		const struct slot *s = slot_of(g, g->next + i);
 		struct out *o = &g->out[s->port];
 
@@ -376,17 +377,18 @@ next_burst(struct generator *g)
 		m[i]->pkt_len = s->len;
 		o->m[o->n++] = m[i];
 	}
-	g->next += BURST;
+	g->next += n;
 	if (g->next == g->n)
 		g->next = 0;
+	return n;
 }
 
 static void
 turn(struct generator *g)
 {
-	if (send_rest(g))
-		next_burst(g);
-	receive_all(g);
+	if (generator_send(g))
+		generator_next(g, BURST);
+	generator_receive(g);
 }
 
 /* ---- what is asked ---- */
@@ -400,18 +402,18 @@ turn_for(struct generator *g, uint64_t ms)
 		turn(g);
 }
 
-static void
-receive_for(struct generator *g, uint64_t ms)
+void
+generator_receive_for(struct generator *g, uint64_t ms)
 {
 	uint64_t end = rte_rdtsc() + ms * rte_get_tsc_hz() / 1000;
 
 	while (rte_rdtsc() < end)
-		receive_all(g);
+		generator_receive(g);
 }
 
 /* What was not sent is not of the next workload. */
-static void
-forget(struct generator *g)
+void
+generator_forget(struct generator *g)
 {
 	for (uint16_t port = 0; port < RIG_PORTS; port++) {
 		struct out *o = &g->out[port];
@@ -434,8 +436,8 @@ measure(struct generator *g, uint64_t warm_ms, uint64_t ms)
 	t = rte_rdtsc() - t;
 	printf("%.4f %.2f\n", (double)g->received / ((double)t / (double)rte_get_tsc_hz()) / 1e6,
 		100 - 100.0 * (double)g->received / (double)(g->sent - sent));
-	forget(g);
-	receive_for(g, DRAIN_MS);
+	generator_forget(g);
+	generator_receive_for(g, GENERATOR_DRAIN_MS);
 }
 
 static void
@@ -444,11 +446,11 @@ send_teaching(struct generator *g, const struct rig_frame *f)
 	struct rte_mbuf *m = rte_pktmbuf_alloc(g->pool);
 
 	if (m == NULL)
-		die("no packet buffer");
+		generator_die("no packet buffer");
 	m->data_len = rig_frame_write(rte_pktmbuf_mtod(m, uint8_t *), f);
 	m->pkt_len = m->data_len;
 	while (rte_eth_tx_burst(RIG_WAN, 0, &m, 1) == 0)
-		receive_all(g);
+		generator_receive(g);
 }
 
 /* Few at a time, so that none is lost. */
@@ -460,7 +462,7 @@ teach(struct generator *g)
 
 	g->received = 0;
 	while (load_teach(&g->load, k, &f) && rte_rdtsc() < end) {
-		receive_all(g);
+		generator_receive(g);
 		if (k - g->received > TEACH_AHEAD)
 			continue;
 		f.data = RIG_MARK;
@@ -468,7 +470,7 @@ teach(struct generator *g)
 		send_teaching(g, &f);
 		k++;
 	}
-	receive_for(g, DRAIN_MS);
+	generator_receive_for(g, GENERATOR_DRAIN_MS);
 	printf("%lu %lu\n", k, g->received);
 }
 
@@ -478,28 +480,41 @@ workload_of(const char *id)
 	for (size_t i = 0; i < RTE_DIM(workloads); i++)
 		if (strcmp(workloads[i].id, id) == 0)
 			return &workloads[i];
-	die("no workload %s", id);
+	generator_die("no workload %s", id);
+}
+
+static void
+prepare(struct generator *g, const char *id, unsigned int bytes)
+{
+	if (bytes != 0 && (bytes < RIG_HEADERS + RIG_MARK || bytes > 1514))
+		generator_die("frames of %u bytes", bytes);
+	load_workload(g, workload_of(id), (uint16_t)bytes);
 }
 
 static void
 obey(struct generator *g, const char *line)
 {
-	unsigned int bytes, warm_ms, ms;
+	unsigned int bytes, warm_ms, ms, count, us;
+	double mpps;
 	char id[8];
 
 	if (sscanf(line, "run %7s %u %u %u", id, &bytes, &warm_ms, &ms) == 4) {
-		if (bytes != 0 && (bytes < RIG_HEADERS + RIG_MARK || bytes > 1514))
-			die("frames of %u bytes", bytes);
-		load_workload(g, workload_of(id), (uint16_t)bytes);
+		prepare(g, id, bytes);
 		measure(g, warm_ms, ms);
+	} else if (sscanf(line, "pace %7s %u %lf %u %u", id, &bytes, &mpps, &warm_ms, &ms) == 5) {
+		prepare(g, id, bytes);
+		paced_run(g, mpps, warm_ms, ms);
+	} else if (sscanf(line, "ping %7s %u %u %u", id, &bytes, &count, &us) == 4) {
+		prepare(g, id, bytes);
+		paced_ping(g, count, us);
 	} else if (sscanf(line, "teach %7s", id) == 1) {
-		load_workload(g, workload_of(id), 60);
+		prepare(g, id, 60);
 		teach(g);
 	} else if (sscanf(line, "serve %u", &ms) == 1) {
-		receive_for(g, ms);
+		generator_receive_for(g, ms);
 		puts("served");
 	} else {
-		die("what is \"%s\"?", line);
+		generator_die("what is \"%s\"?", line);
 	}
 	fflush(stdout);
 }
@@ -524,13 +539,13 @@ start_port(uint16_t port, uint16_t queues, struct rte_mempool *pool)
 	struct rte_eth_link link = {0};
 
 	if (!set_up_port(port, queues, pool))
-		die("port %u does not start", port);
+		generator_die("port %u does not start", port);
 	for (int ms = 0; ms < LINK_MS && link.link_status == 0; ms += 50) {
 		rte_eth_link_get_nowait(port, &link);
 		nanosleep(&(struct timespec){0, 50000000}, NULL);
 	}
 	if (link.link_status == 0)
-		die("port %u has no link", port);
+		generator_die("port %u has no link", port);
 }
 
 /* Data behind a frame's mark are 0 for ever: nobody writes there. */
@@ -550,7 +565,7 @@ make_pool(const char *name)
 		rte_pktmbuf_pool_create(name, MBUFS, 256, 0, RTE_PKTMBUF_HEADROOM + ROOM, SOCKET_ID_ANY);
 
 	if (pool == NULL)
-		die("no memory for packet buffers");
+		generator_die("no memory for packet buffers");
 	rte_mempool_obj_iter(pool, clear, NULL);
 	return pool;
 }
@@ -564,12 +579,12 @@ main(int argc, char **argv)
 	char line[256];
 
 	if (n < 0 || argc - n != 4)
-		die("usage: generator EAL-ARGS -- VMS routed|swapped QUEUES");
+		generator_die("usage: generator EAL-ARGS -- VMS routed|swapped QUEUES");
 	g.vms = (uint32_t)strtoul(argv[n + 1], NULL, 10);
 	g.swapped = strcmp(argv[n + 2], "swapped") == 0;
 	g.queues = (uint16_t)strtoul(argv[n + 3], NULL, 10);
 	if (rte_eth_dev_count_avail() != RIG_PORTS || g.vms == 0 || g.queues == 0)
-		die("it needs VMs, queues, and two ports, the WAN's first");
+		generator_die("it needs VMs, queues, and two ports, the WAN's first");
 	g.pool = make_pool("tx");
 	rx = make_pool("rx");
 	for (uint16_t port = 0; port < RIG_PORTS; port++)
