@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Devices under test of transport.py, each with a generator of its own: started, told to go on while it is measured, stopped."""
 import contextlib
+import json
 import os
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import tempfile
 import time
@@ -13,7 +16,8 @@ import daemon
 GENERATOR_CPU, DUT_CPU = 0, 1
 VMS_OF = {'W1': 'here', 'W2': 'here', 'W3': 'pairs', 'W4': 'pairs', 'W5': 'away', 'W6': 'pairs', 'W7': 'draining'}
 SESSIONS = 1 << 20
-START_S = 120
+SPEAK = {'here': 'W2', 'pairs': 'W3', 'draining': 'W7'}  # the VMs that stand here do
+START_S, SETTLED_S = 120, 240
 
 
 class Failed(Exception):
@@ -84,6 +88,15 @@ class Device:
         finally:
             self.halt()
 
+    def settle(self, workload):
+        """Runs it, each VM once at least, until the device learns nothing by it."""
+        before, known, end = -1, self.known(), time.monotonic() + SETTLED_S
+        while known != before:
+            if time.monotonic() > end:
+                raise Failed(f'{self.name}: {workload}, {self.vms} VMs: something is new after {SETTLED_S} s, too')
+            self.ask(f'run {workload} 60 0 {500 + self.vms // 1000}')
+            before, known = known, self.known()
+
     def halt(self):
         for p in self.processes:
             if p is not self.generator:
@@ -112,6 +125,10 @@ class Device:
 
     def prepare(self):
         """Once frames can pass."""
+
+    def known(self):
+        """How much it has learnt by what passed."""
+        raise NotImplementedError
 
 
 class Testpmd(Device):
@@ -226,11 +243,22 @@ class Nearway(Device):
         if 'refused and skipped' in self.log('nearwayd'):
             raise Failed(self.log('nearwayd')[-2000:])
 
+    def known(self):
+        """How often it has heard a VM where it did not have it: at first it has none, and what is for them goes the long way."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.connect(f'{self.dir}/sock')
+            text = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'show.status'}).encode()
+            s.sendall(struct.pack('!I', len(text)) + text)
+            n, = struct.unpack('!I', s.recv(4, socket.MSG_WAITALL))
+            heard = json.loads(s.recv(n, socket.MSG_WAITALL))['result']['events']['vm-seen']
+        return heard['told'] + heard['lost']
+
     def prepare(self):
         """It looks at links once a second, and for its next hops then."""
         self.ask('serve 1500')
-        if self.what != 'draining':
-            return
-        sent, back = (int(n) for n in self.ask('teach W7').split())
-        if back < sent:
-            raise Failed(f'nearway: {back} of {sent} packets that open sessions came back')
+        if self.what == 'draining':
+            sent, back = (int(n) for n in self.ask('teach W7').split())
+            if back < sent:
+                raise Failed(f'nearway: {back} of {sent} packets that open sessions came back')
+        if self.what in SPEAK:
+            self.settle(SPEAK[self.what])
