@@ -5,16 +5,18 @@ r"""One VM is moved to and fro, thousands of times, and the controller's words c
     user --- wan (BCP 38) --- rx --- dcx --- hv --- vm       both routers are told at the same time, each on a connection of
                \              ry --- dcy ---/                its own; now and then the VM stands somewhere else
 
-Each word is a `vm.move` with an epoch of its own. In the end the highest epoch counts, at both routers, and the sessions that
-were opened before all that are alive.
+Each move has an epoch of its own, and is one word, `vm.move`, or is prepared, paused and committed, or aborted, or neither. In the
+end the highest epoch counts, at both routers, nothing of any other move is left, and the sessions that were opened before all that
+are alive.
 
-usage: many_moves.py [MOVES]       10,000 if not given
+usage: many_moves.py [MOVES]       10,000 if not given; of fewer than 2,000 some step may never be refused, or never taken
 """
 import os
 import random
 import sys
 import threading
 import time
+from collections import Counter
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
@@ -24,9 +26,11 @@ from router import Rpc, RpcError
 from sites import VM, VM_MAC, Sites
 
 MOVES = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
-LATE, AGAIN, PLUGGED = 8, 0.3, 100  # by so many places; so many are said again; between two places of the VM
+LATE, AGAIN, PLUGGED = 8, 0.15, 100  # by so many places; so many are said again; between two places of the VM
+PREPARED, STEP = 0.06, 3  # so many are; a word of one of these comes so many places after the one before, as a rule
 AHEAD = LATE // 2  # places that a teller may be before the other: who is far behind says nothing but what is over
-STALE_EPOCH = 2
+STALE_EPOCH, CONFLICT, NOT_FOUND, COMMITTED, ABORTED = 2, 3, 4, 10, 11
+OVER = (STALE_EPOCH, CONFLICT, NOT_FOUND, COMMITTED, ABORTED)  # of a prepared move: it, or the VM, went on, or another is open
 GLOBALS = {'x': '203.0.113.10', 'y': '203.0.113.74'}
 BUSY_LESS = [t for t in TCP + TCP_MORE if t[2] == 'idle']
 
@@ -41,16 +45,24 @@ def site_of(epoch):
     return 'xy'[(epoch + 1) % 2]
 
 
+def verbs_of(epoch):
+    if rnd.random() < PREPARED and epoch < MOVES - 100:
+        return ['move.prepare', 'move.pause', *rnd.choice([['move.commit', 'move.finish'], ['move.abort'], []])]
+    return ['vm.move']
+
+
 def words():
-    """The words to each router, in the order in which they come: (place among all, epoch)."""
-    at = []
+    """The words to each router, in the order in which they come: (place among all, word, epoch)."""
+    at, when = [], 0
     for epoch in range(2, MOVES + 2):
-        at.append((epoch + rnd.random() * LATE, epoch))
-        if rnd.random() < AGAIN:
-            at.append((epoch + rnd.random() * 3 * LATE, epoch))
+        for verb in verbs_of(epoch):
+            at.append((when + rnd.random() * LATE, verb, epoch))
+            if rnd.random() < AGAIN:
+                at.append((when + rnd.random() * 3 * LATE, verb, epoch))
+            when += 1 if verb == 'vm.move' else STEP
     said = {'x': [], 'y': []}
-    for place, (_, epoch) in enumerate(sorted(at)):
-        said[site_of(epoch)].append((place, epoch))
+    for place, (_, verb, epoch) in enumerate(sorted(at)):
+        said[site_of(epoch)].append((place, verb, epoch))
     return said
 
 
@@ -63,10 +75,10 @@ class Teller(threading.Thread):
         other = 'y' if site == 'x' else 'x'
         self.site, self.other = site, other
         self.rpc, self.words, self.done = Rpc(r[site].socket), words_of_it, 0
-        self.results, self.faults = {'taken': 0, 'stale': 0}, []
-        self.params = {'segment': 'blue', 'mac': VM_MAC, 'addresses': [{'private': VM, 'global': GLOBALS[site]}],
-                       'old': [{'private': VM, 'global': GLOBALS[other], 'router': f'r-{other}'}],
-                       'drain-min': '1h', 'drain-max': '2h'}
+        self.taken, self.refused, self.faults = Counter(), Counter(), []
+        self.plan = {'addresses': [{'private': VM, 'global': GLOBALS[site]}],
+                     'old': [{'private': VM, 'global': GLOBALS[other], 'router': f'r-{other}'}],
+                     'drain-min': '1h', 'drain-max': '2h'}
 
     def go_to(self, place):
         """Who is behind never waits."""
@@ -75,16 +87,20 @@ class Teller(threading.Thread):
             self.step.notify_all()
             self.step.wait_for(lambda: place <= self.reached[self.other] + AHEAD)
 
+    def say(self, verb, epoch):
+        plan = self.plan if verb in ('vm.move', 'move.prepare') else {}
+        try:
+            self.rpc.call(verb, segment='blue', mac=VM_MAC, epoch=epoch, **plan)
+            self.taken[verb] += 1
+        except RpcError as e:
+            self.refused[verb] += 1
+            if e.code not in ((STALE_EPOCH,) if verb == 'vm.move' else OVER):
+                self.faults.append(f'{verb} of epoch {epoch}: {e}')
+
     def run(self):
-        for place, epoch in self.words:
+        for place, verb, epoch in self.words:
             self.go_to(place)
-            try:
-                self.rpc.call('vm.move', epoch=epoch, **self.params)
-                self.results['taken'] += 1
-            except RpcError as e:
-                self.results['stale'] += 1
-                if e.code != STALE_EPOCH:
-                    self.faults.append(f'epoch {epoch}: {e}')
+            self.say(verb, epoch)
             self.done += 1
         with self.step:
             self.reached[self.site] = float('inf')
@@ -120,10 +136,19 @@ took = time.monotonic() - began
 with case(f'each of {MOVES} moves, some said twice, was taken or was overtaken by a later one'):
     expect(not any(t.is_alive() for t in tellers) and not any(t.faults for t in tellers),
            f'seed {seed}: {[t.faults[:3] for t in tellers]}')
-    expect(all(t.results['taken'] > MOVES // 20 for t in tellers), f'{[t.results for t in tellers]}')
+    expect(all(t.taken['vm.move'] > MOVES // 20 for t in tellers), f'{[t.taken for t in tellers]}')
+
+with case('of those that were prepared each step was taken, and refused'):
+    for verb in ('prepare', 'pause', 'commit', 'abort'):
+        expect(all(counter[f'move.{verb}'] > 0 for t in tellers for counter in (t.taken, t.refused)),
+               f'{verb}: {[(t.taken, t.refused) for t in tellers]}')
 
 with case('both routers say the same in the end: owner, epoch, live and old address'):
     expect(until(agreed, 5), f'seed {seed}: {[row_of(router) for router in r.values()]}')
+
+with case('no move is open in the end'):
+    left = [m for router in r.values() for m in router.rows('moves') if m['state'] in ('prepared', 'paused')]
+    expect(not left, f'seed {seed}: {left}')
 
 lab.plug(site_of(MOVES + 1))
 with case('the sessions of before all these moves are alive'):
@@ -141,5 +166,5 @@ with case('no packet got lost in the books, and the WAN had nothing to filter'):
     expect(all(router.imbalance() == 0 for router in r.values()), f'{[router.imbalance() for router in r.values()]}')
     expect(lab.filtered() == 0, f'{lab.filtered()} packets')
 
-print(f'# {MOVES} moves in {took:.1f} s: {[t.results for t in tellers]}')
+print(f'# {MOVES} moves in {took:.1f} s: {[(dict(t.taken), dict(t.refused)) for t in tellers]}')
 finish(*[router.process for router in r.values()])
