@@ -206,7 +206,7 @@ struct asked {
 	uint8_t generation;
 	unsigned int router;
 	uint64_t term, sent_at, seen; /* highest term that was seen at the router before */
-	bool replay;
+	bool replay, commits;
 };
 
 /* A right change: nobody else has spoken. */
@@ -308,7 +308,7 @@ vm_answered(void *arg, int code, json_t *result)
 		vm_acked(a);
 	else if (code < 0 && code > -1000 && ch->outcome != ACKED)
 		ch->outcome = UNKNOWN;
-	else if (ch->outcome == ASKED && !a->replay)
+	else if (ch->outcome == ASKED && !a->replay && !ch->prepared)
 		ch->outcome = REFUSED;
 	if (code != 0 && (code > 0 || code < -1000)) {
 		refused_wrongly(a, code, result);
@@ -353,9 +353,78 @@ send_change(struct controller *k, struct slot *t, struct change *ch, bool replay
 		free(a);
 	} else {
 		k->sim->calls++;
+		if (ch->outcome == REFUSED) /* it may be made now, and that be seen before it is told */
+			ch->outcome = UNKNOWN;
 		if (!replay)
 			k->views[t->number].busy = true;
 	}
+}
+
+/* ---- a move that is prepared, step by step ---- */
+
+/* Whatever was said of it before, by whom, and wherever its VM is by now. */
+static void
+step_answered(void *arg, int code, json_t *result)
+{
+	struct asked *a = arg;
+	struct sim *s = a->controller->sim;
+
+	count(a, code);
+	if (code == 0 && a->commits) {
+		s->did.commits++;
+		vm_acked(a);
+	}
+	if (code == RPC_DENIED || code == RPC_INVALID_PARAMS || code == RPC_NO_METHOD || code == RPC_INTERNAL)
+		world_broken(s->w, "%s: a step of a move was refused with %d: %s", a->controller->node->name,
+			code, json_string_value(json_object_get(result, "message")));
+	free(a);
+}
+
+static void
+say_step(struct controller *k, struct slot *t, struct change *ch, const char *verb)
+{
+	struct rpc *rpc = k->lines[ch->router].rpc;
+	struct asked *a;
+	json_t *v;
+
+	if (!rpc)
+		return;
+	a = asked_new(k, ch->router);
+	a->slot = t;
+	a->generation = t->generation;
+	a->change = ch;
+	a->commits = strcmp(verb, "move.commit") == 0;
+	ch->prepared = true;
+	v = strcmp(verb, "move.prepare") == 0 ? change_params(k->sim, t, ch) : change_key(t, ch);
+	note(k->sim, "%s: %s slot %u.%u epoch %llu at %s", k->node->name, verb, t->number, t->generation,
+		(unsigned long long)ch->epoch, world_router(k->sim->w, ch->router)->name);
+	if (rpc_call(rpc, verb, v, step_answered, a) == 0)
+		k->sim->calls++;
+	else
+		free(a);
+}
+
+static bool
+may_be_prepared(const struct sim *s, const struct change *ch)
+{
+	return ch->op == OP_MOVE && ch->outcome != REFUSED && ch->asked_at >= s->day_at;
+}
+
+/* Of the last move that a slot's VM was to make: the next step, or one that is out of order. */
+static void
+any_step(struct controller *k)
+{
+	static const char *const verbs[] = {
+		"move.prepare", "move.pause", "move.commit", "move.abort", "move.finish", "move.cut"};
+	struct sim *s = k->sim;
+	struct slot *t = &s->slots[world_random(s->w, s->n_slots)];
+	struct change *ch = t->changes;
+	const char *verb = verbs[world_random(s->w, 6)];
+
+	while (ch && !may_be_prepared(s, ch))
+		ch = ch->next;
+	if (ch)
+		say_step(k, t, ch, verb);
 }
 
 /* ---- what it wants ---- */
@@ -395,7 +464,10 @@ change_slot(struct controller *k)
 		return;
 	}
 	v->last = next_change(k, t, v);
-	send_change(k, t, v->last, false);
+	if (v->last->op == OP_MOVE && world_random(s->w, 3) == 0)
+		say_step(k, t, v->last, "move.prepare"); /* and goes on by and by, or does not */
+	else
+		send_change(k, t, v->last, false);
 }
 
 /* Any earlier change, as it would come from a client that has not understood, or by a connection that was slow. */
@@ -536,6 +608,8 @@ act(struct controller *k)
 	if (!k->active || (k->adopting_until && !has_adopted(k)))
 		return;
 	change_slot(k);
+	if (world_random(w, 2) == 0)
+		any_step(k);
 	if (world_random(w, 4) == 0)
 		change_route(k);
 	if (world_random(w, 6) == 0)

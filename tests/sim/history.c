@@ -35,12 +35,19 @@ address_json(const struct slot *t, unsigned int router)
 }
 
 json_t *
-change_params(struct sim *s, const struct slot *t, const struct change *ch)
+change_key(const struct slot *t, const struct change *ch)
 {
 	struct mac mac = slot_mac(t, t->generation);
 	char m[MAC_TEXT];
-	json_t *v = json_pack("{s:s, s:s, s:I}", "segment", segment_names[t->segment], "mac",
-		mac_format(&mac, m), "epoch", (json_int_t)ch->epoch);
+
+	return json_pack("{s:s, s:s, s:I}", "segment", segment_names[t->segment], "mac", mac_format(&mac, m),
+		"epoch", (json_int_t)ch->epoch);
+}
+
+json_t *
+change_params(struct sim *s, const struct slot *t, const struct change *ch)
+{
+	json_t *v = change_key(t, ch);
 
 	if (ch->op != OP_UNREGISTER)
 		json_object_set_new(v, "addresses", json_pack("[o]", address_json(t, ch->router)));

@@ -105,6 +105,7 @@ add(struct tally *sum, const struct tally *t)
 {
 	sum->acks += t->acks;
 	sum->moves += t->moves;
+	sum->commits += t->commits;
 	sum->refusals += t->refusals;
 	sum->unknown += t->unknown;
 	sum->crashes += t->crashes;
@@ -209,10 +210,11 @@ tell_tally(const struct tally *t)
 {
 	const char *name, *comma = " ";
 
-	printf("%" PRIu64 " changes acknowledged (%" PRIu64 " moves), %" PRIu64 " refused, %" PRIu64
-	       " unknown; %" PRIu64 " events, %" PRIu64 " resyncs; %" PRIu64 " crashes, %" PRIu64
-	       " takeovers, faults:",
-		t->acks, t->moves, t->refusals, t->unknown, t->events, t->resyncs, t->crashes, t->takeovers);
+	printf("%" PRIu64 " changes acknowledged (%" PRIu64 " moves, %" PRIu64 " commits of them), %" PRIu64
+	       " refused, %" PRIu64 " unknown; %" PRIu64 " events, %" PRIu64 " resyncs; %" PRIu64
+	       " crashes, %" PRIu64 " takeovers, faults:",
+		t->acks, t->moves, t->commits, t->refusals, t->unknown, t->events, t->resyncs, t->crashes,
+		t->takeovers);
 	for (unsigned int i = 0; (name = fault_name(i)) != NULL; i++) {
 		if (t->faults[i] == 0)
 			continue;

@@ -47,6 +47,8 @@ configure(struct sim *s)
 		n->conf.control.log_rows = 30 + world_random(s->w, 270);
 		n->conf.drain.on_home_lost = i % 2 ? HOME_LOST_CUT : HOME_LOST_WAIT;
 		n->conf.drain.home_lost_after_ms = 3000;
+		n->conf.moves.prepared_max_ms = 15000;
+		n->conf.moves.paused_max_ms = 3000;
 		watch_configure(s, n);
 		node_drop_segments(n);
 		if (second && swapped)
@@ -232,7 +234,7 @@ rounds(struct sim *s)
 static void
 finish(struct sim *s)
 {
-	wait_until(s, drains_over, DRAINS_MS, 500);
+	wait_until(s, moves_over, DRAINS_MS, 500);
 	if (s->w->why[0])
 		return;
 	world_run(s->w, 1000);

@@ -8,7 +8,7 @@
  *   sim --seed N --minimise          which faults, routers, VMs it takes to fail
  *   --without FAULT,... --only FAULT,... --routers N --slots N --rounds N
  *
- * Each round: controllers register, move and unregister VMs and replace routes while faults come (chaos.c); then all is
+ * Each round: controllers register, move and unregister VMs, prepare moves and go on with them in any order, and replace routes while faults come (chaos.c); then all is
  * healed, and within 2 s after the channels are up again each VM has one owner, at the highest epoch, and what was
  * acknowledged is there. In the end, when the drains are over, all routers know the same, and again after kill -9.
  * At any moment: what a router knows, and the term it obeys, does not get older; a superseded controller changes

@@ -32,6 +32,7 @@ struct change {
 	unsigned int old; /* router of the address that begins to drain; `router`: none */
 	uint64_t drain_min, drain_max;
 	const char *sessions; /* the policy of a move: what becomes of old ones */
+	bool prepared; /* or may be, at its router: then it may be made whenever its VM is heard there */
 	struct change *next;
 };
 
@@ -107,7 +108,7 @@ struct options {
 
 /* What came of a seed, or of many. */
 struct tally {
-	uint64_t acks, moves, refusals, unknown, crashes, superseded, takeovers;
+	uint64_t acks, moves, commits, refusals, unknown, crashes, superseded, takeovers;
 	uint64_t events, resyncs;     /* of the observer */
 	uint64_t faults[CHAOS_KINDS]; /* of each kind, whatever came of them */
 	uint64_t up_ms,
@@ -180,6 +181,7 @@ extern const char *const segment_names[VM_SEGMENTS];
 
 void history_free(struct sim *s);
 struct mac slot_mac(const struct slot *t, uint8_t generation);
+json_t *change_key(const struct slot *t, const struct change *ch); /* whose, and its epoch */
 json_t *change_params(struct sim *s, const struct slot *t, const struct change *ch);
 /* One of the routers that have the slot's segment. */
 unsigned int slot_router(struct sim *s, const struct slot *t);
@@ -236,8 +238,8 @@ bool owners_agree(struct sim *s, char why[200]);
 void check_round(struct sim *s); /* healed and agreed */
 /* What one owns is the same to both of each pair, by their digests. */
 bool digests_agree(struct sim *s, char why[200]);
-bool drains_over(struct sim *s);
-void check_end(struct sim *s);	   /* and no drain is left */
+bool moves_over(struct sim *s);	   /* nothing drains, nor is about to move */
+void check_end(struct sim *s);	   /* and nothing is left of a move */
 void check_restart(struct sim *s); /* everything is in the store: the same again after kill -9 */
 
 /* ---- trace.c ---- */
