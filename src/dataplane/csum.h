@@ -21,6 +21,23 @@ csum_delta32(uint32_t from, uint32_t to)
 	return (uint64_t)(uint32_t)~from + to;
 }
 
+/* The sum, folded once: the same sum in 18 bits, if it was of at most two of the above. */
+static inline uint32_t
+csum_short(uint64_t delta)
+{
+	return (uint32_t)(delta & 0xffff) + (uint32_t)(delta >> 16);
+}
+
+/* As csum_apply(), by at most two sums that are short: a fold less. */
+static inline uint16_t
+csum_apply_short(uint16_t csum, uint32_t delta)
+{
+	uint32_t sum = (uint16_t)~csum + delta;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~(sum + (sum >> 16));
+}
+
 /* The delta is the sum of at most eight of the above. */
 static inline uint16_t
 csum_apply(uint16_t csum, uint64_t delta)

@@ -77,15 +77,19 @@ nat_header(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 static inline void
 nat_plain(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 {
-	bool udp = ip->next_proto_id == IPPROTO_UDP;
-	uint64_t delta = nat_swap(ip, side, to);
+	uint32_t delta = csum_short(nat_swap(ip, side, to));
+	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(ip + 1);
+	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
 
 	ip->time_to_live--;
-	ip->hdr_checksum = csum_apply(ip->hdr_checksum, delta + IP4_TTL_DELTA);
-	nat_l4(ip->next_proto_id,
-		(uint8_t *)(ip + 1) + (udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
-					   : offsetof(struct rte_tcp_hdr, cksum)),
-		delta);
+	ip->hdr_checksum = csum_apply_short(ip->hdr_checksum, delta + csum_short(IP4_TTL_DELTA));
+	if (ip->next_proto_id != IPPROTO_UDP) {
+		tcp->cksum = csum_apply_short(tcp->cksum, delta);
+	} else if (udp->dgram_cksum != 0) {
+		uint16_t sum = csum_apply_short(udp->dgram_cksum, delta);
+
+		udp->dgram_cksum = sum != 0 ? sum : 0xffff;
+	}
 }
 
 /* Writes `to` and keeps the old address in meta for nat_undo(). DROPS when done; else nothing was changed. */

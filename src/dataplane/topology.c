@@ -46,13 +46,13 @@ add_mask(struct topo_index *x, rte_be32_t mask)
 
 /* The first bytes of a prefix' addresses. */
 static void
-add_bytes(uint64_t bits[4], const struct topo_prefix *p)
+add_bytes(struct topo_index *x, const struct topo_prefix *p, uint8_t flags)
 {
 	uint8_t from = rte_be_to_cpu_32(p->addr & p->mask) >> 24;
 	uint8_t to = rte_be_to_cpu_32(p->addr | ~p->mask) >> 24;
 
 	for (unsigned int b = from; b <= to; b++)
-		bits[b / 64] |= UINT64_C(1) << (b % 64);
+		x->first[b] |= flags;
 }
 
 static void
@@ -61,16 +61,15 @@ index_bytes(const struct topology *t, struct topo_index *x)
 	static const struct topo_prefix martian[] = {{RTE_BE32(0), RTE_BE32(0xff000000)},
 		{RTE_BE32(0x7f000000), RTE_BE32(0xff000000)}, {RTE_BE32(0xe0000000), RTE_BE32(0xe0000000)}};
 
-	memset(x->odd, 0, sizeof(x->odd));
+	memset(x->first, 0, sizeof(x->first));
 	for (uint16_t i = 0; i < t->n_segments; i++)
-		add_bytes(x->odd, &t->segments[i].prefix);
+		add_bytes(x, &t->segments[i].prefix, TOPO_ODD | TOPO_OURS);
 	for (size_t i = 0; i < RTE_DIM(martian); i++)
-		add_bytes(x->odd, &martian[i]);
-	memcpy(x->ours, x->odd, sizeof(x->ours));
+		add_bytes(x, &martian[i], TOPO_ODD | TOPO_OURS);
 	for (uint16_t i = 0; i < t->n_pools; i++)
-		add_bytes(x->ours, &t->pools[i].prefix);
+		add_bytes(x, &t->pools[i].prefix, TOPO_OURS);
 	for (uint16_t i = 0; i < x->n_wans; i++)
-		add_bytes(x->ours, &(struct topo_prefix){x->wan_ip[i], UINT32_MAX});
+		add_bytes(x, &(struct topo_prefix){x->wan_ip[i], UINT32_MAX}, TOPO_OURS | TOPO_PORT);
 }
 
 void

@@ -108,7 +108,7 @@ struct topo_hold { /* what may wait for VMs on their way here: of all workers to
 struct topo_index {
 	uint16_t n_masks, n_wans;
 	rte_be32_t mask[33];
-	uint64_t odd[4], ours[4];      /* by an address's first byte: topo_may_be_odd(), topo_may_be_ours() */
+	uint8_t first[256];	       /* TOPO_ODD and so on, by an address's first byte: topo_may_be() */
 	rte_be32_t wan_ip[TOPO_PORTS]; /* side by side: the ports themselves are pages apart */
 	uint16_t wan_port[TOPO_PORTS];
 	uint16_t prefix[TOPO_HASH], vni[TOPO_HASH], vtep[TOPO_HASH]; /* TOPO_NONE = empty */
@@ -162,24 +162,15 @@ topo_port_by_ip(const struct topology *t, rte_be32_t ip)
 	return TOPO_NONE;
 }
 
-static inline bool
-topo_first_byte(const uint64_t bits[4], rte_be32_t ip)
-{
-	uint8_t first = rte_be_to_cpu_32(ip) >> 24;
+/* What an address may be, by its first byte alone. Most are nothing of it, which takes three instructions to tell. */
+enum {
+	TOPO_ODD = 1,  /* of a segment, whatever its vrf, or one that no packet may carry */
+	TOPO_OURS = 2, /* that, or of a pool or port */
+	TOPO_PORT = 4, /* of a WAN port */
+};
 
-	return bits[first / 64] >> (first % 64) & 1;
-}
-
-/* False: it is neither of a segment, whatever its vrf, nor one that no packet may carry. True: perhaps. Most addresses take one bit. */
 static inline bool
-topo_may_be_odd(const struct topology *t, rte_be32_t ip)
+topo_may_be(const struct topology *t, rte_be32_t ip, uint8_t what)
 {
-	return topo_first_byte(t->index.odd, ip);
-}
-
-/* False: nor is it of a pool or port. */
-static inline bool
-topo_may_be_ours(const struct topology *t, rte_be32_t ip)
-{
-	return topo_first_byte(t->index.ours, ip);
+	return t->index.first[rte_be_to_cpu_32(ip) >> 24] & what;
 }

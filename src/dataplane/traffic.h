@@ -9,30 +9,45 @@
 
 #include "worker.h"
 
-/* The line is not in the cache when many VMs talk: as soon as the record is known. */
+/* The line is not in the cache when many VMs talk: as soon as the slot is known. */
 static inline void
-traffic_expect(const struct worker *w, const struct vm_rec *vm)
+traffic_expect_from(const struct worker *w, uint32_t slot)
 {
-	if (vm != NULL)
-		rte_prefetch0(&w->vm_traffic[vm->slot]);
+	rte_prefetch0(&w->from_vm[slot]);
 }
 
 static inline void
-traffic_from_vm(struct worker *w, const struct vm_rec *vm, const struct rte_mbuf *m)
+traffic_expect_to(const struct worker *w, uint32_t slot)
 {
-	struct traffic *t = &w->vm_traffic[vm->slot];
-
-	t->from_packets++;
-	t->from_bytes += rte_pktmbuf_pkt_len(m);
+	rte_prefetch0(&w->to_vm[slot]);
 }
 
 static inline void
-traffic_to_vm(struct worker *w, const struct vm_rec *vm, const struct rte_mbuf *m)
+traffic_from_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {
-	struct traffic *t = &w->vm_traffic[vm->slot];
+	w->from_vm[slot].packets++;
+	w->from_vm[slot].bytes += rte_pktmbuf_pkt_len(m);
+}
 
-	t->to_packets++;
-	t->to_bytes += rte_pktmbuf_pkt_len(m);
+static inline void
+traffic_to_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
+{
+	w->to_vm[slot].packets++;
+	w->to_vm[slot].bytes += rte_pktmbuf_pkt_len(m);
+}
+
+/* Any thread. The worker goes on counting: each number is one that was true at some moment. */
+static inline struct traffic
+traffic_of_vm(const struct worker *w, uint32_t slot)
+{
+	const struct tally *from = &w->from_vm[slot], *to = &w->to_vm[slot];
+
+	return (struct traffic){
+		.from_packets = __atomic_load_n(&from->packets, __ATOMIC_RELAXED),
+		.from_bytes = __atomic_load_n(&from->bytes, __ATOMIC_RELAXED),
+		.to_packets = __atomic_load_n(&to->packets, __ATOMIC_RELAXED),
+		.to_bytes = __atomic_load_n(&to->bytes, __ATOMIC_RELAXED),
+	};
 }
 
 static inline void
@@ -47,4 +62,17 @@ traffic_to_segment(struct worker *w, uint16_t seg, const struct rte_mbuf *m)
 {
 	w->seg_traffic[seg].to_packets++;
 	w->seg_traffic[seg].to_bytes += rte_pktmbuf_pkt_len(m);
+}
+
+static inline struct traffic
+traffic_of_segment(const struct worker *w, uint16_t seg)
+{
+	const struct traffic *t = &w->seg_traffic[seg];
+
+	return (struct traffic){
+		.from_packets = __atomic_load_n(&t->from_packets, __ATOMIC_RELAXED),
+		.from_bytes = __atomic_load_n(&t->from_bytes, __ATOMIC_RELAXED),
+		.to_packets = __atomic_load_n(&t->to_packets, __ATOMIC_RELAXED),
+		.to_bytes = __atomic_load_n(&t->to_bytes, __ATOMIC_RELAXED),
+	};
 }

@@ -12,11 +12,16 @@ tx_put(struct worker *w, struct rte_mbuf *m, uint8_t port, uint16_t vlan, uint16
 
 	if (seg != TOPO_NONE && w->topo->ports[port].role == TOPO_DC)
 		traffic_to_segment(w, seg, m);
-	m->vlan_tci = vlan;
-	if (out->n == VEC_MAX)
+	if (unlikely(out->n == VEC_MAX)) {
 		worker_drop(w, m, DROP_TX_FULL);
-	else if (vlan != 0 && rte_vlan_insert(&m) != 0)
-		worker_drop(w, m, DROP_NO_MBUF); /* no room in front of the frame */
-	else
-		vec_add(out, m);
+		return;
+	}
+	if (vlan != 0) {
+		m->vlan_tci = vlan;
+		if (rte_vlan_insert(&m) != 0) {
+			worker_drop(w, m, DROP_NO_MBUF); /* no room in front of the frame */
+			return;
+		}
+	}
+	vec_add(out, m);
 }

@@ -4,6 +4,7 @@
 #include "pipeline.h"
 
 #include <rte_errno.h>
+#include <rte_malloc.h>
 #include <stdlib.h>
 
 #define ORDERS_BURST 32
@@ -62,8 +63,27 @@ make_rings(struct worker *w)
 	return w->punts != NULL ? 0 : -rte_errno;
 }
 
+/* A slot that is not known yet is a cache miss, and with 4 KiB pages one of the TLB. Of a scratch worker they do not count. */
+static struct tally *
+tallies(const struct vmtab *vms, bool in_eal)
+{
+	size_t n = vmtab_slots(vms), size = sizeof(struct tally);
+
+	return in_eal ? rte_zmalloc("tallies", n * size, RTE_CACHE_LINE_SIZE) : calloc(n, size);
+}
+
+static void
+free_tallies(struct tally *t, bool in_eal)
+{
+	if (in_eal)
+		rte_free(t);
+	else
+		free(t);
+}
+
 static struct worker *
-make(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
+make(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool,
+	bool scratch)
 {
 	struct worker *w = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*w));
 
@@ -71,15 +91,17 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 		return NULL;
 	memset(w, 0, sizeof(*w));
 	w->id = id;
+	w->scratch = scratch;
+	w->express = !scratch;
 	w->topo = w->topo_wanted = topo;
 	w->tables = tables;
 	w->pool = pool;
 	w->paths = calloc(1, sizeof(*w->paths));
 	w->mac_seen = calloc(mactab_entries(tables->macs), sizeof(*w->mac_seen));
-	w->traffic_mem = calloc(vmtab_slots(tables->vms) + RTE_CACHE_LINE_SIZE / sizeof(*w->vm_traffic),
-		sizeof(*w->vm_traffic)); /* not touched before a VM talks */
-	w->vm_traffic = RTE_PTR_ALIGN_CEIL(w->traffic_mem, RTE_CACHE_LINE_SIZE);
-	if (w->paths == NULL || w->mac_seen == NULL || w->traffic_mem == NULL ||
+	w->tallies_in_eal = !scratch;
+	w->from_vm = tallies(tables->vms, w->tallies_in_eal);
+	w->to_vm = tallies(tables->vms, w->tallies_in_eal);
+	if (w->paths == NULL || w->mac_seen == NULL || w->from_vm == NULL || w->to_vm == NULL ||
 		vm_hold_init(&w->vm_hold, topo->hold.packets / RTE_MAX(topo->n_workers, 1)) != 0) {
 		worker_free(w);
 		return NULL;
@@ -91,10 +113,8 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 struct worker *
 worker_new(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
 {
-	struct worker *w = make(id, topo, tables, pool);
+	struct worker *w = make(id, topo, tables, pool, false);
 
-	if (w != NULL)
-		w->express = true;
 	if (w == NULL || make_rings(w) == 0)
 		return w;
 	worker_free(w);
@@ -104,11 +124,7 @@ worker_new(uint16_t id, const struct topology *topo, const struct tables *tables
 struct worker *
 worker_new_scratch(const struct topology *topo, const struct tables *tables, struct rte_mempool *pool)
 {
-	struct worker *w = make(0, topo, tables, pool);
-
-	if (w != NULL)
-		w->scratch = true;
-	return w;
+	return make(0, topo, tables, pool, true);
 }
 
 static void
@@ -154,7 +170,8 @@ worker_free(struct worker *w)
 	if (w->punts != NULL)
 		free_punts(w->punts);
 	rte_ring_free(w->punts);
-	free(w->traffic_mem);
+	free_tallies(w->from_vm, w->tallies_in_eal);
+	free_tallies(w->to_vm, w->tallies_in_eal);
 	free(w->mac_seen);
 	free(w->paths);
 	free(w);

@@ -87,6 +87,10 @@ struct traffic { /* of a VM or a segment: traffic.h */
 	uint64_t from_packets, from_bytes, to_packets, to_bytes;
 };
 
+struct tally { /* of a VM, one way */
+	uint64_t packets, bytes;
+};
+
 struct bucket { /* token bucket, one owner */
 	uint64_t tokens_x1000, last_ms;
 };
@@ -156,8 +160,9 @@ struct worker {
 	uint64_t defended_ms[TOPO_SEGMENTS];   /* when the gateway address was last defended; 0 = never */
 	struct heard heard[HEARD];
 	struct frag_home frag_homes[FRAG_HOMES];
-	void *traffic_mem;
-	struct traffic *vm_traffic; /* by slot of the VM table; in it, two to a cache line */
+	struct tally *from_vm,
+		*to_vm;	     /* by slot of the VM table, four to a cache line: a packet needs one way */
+	bool tallies_in_eal; /* on its pages; those of a scratch worker come from malloc() */
 	struct traffic seg_traffic[TOPO_SEGMENTS];
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
 	struct vec inject;  /* enters with the next burst */

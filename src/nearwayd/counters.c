@@ -4,6 +4,8 @@
 #include "dp.h"
 #include "loop.h"
 
+#include <dataplane/traffic.h>
+
 #include <stdlib.h>
 
 struct counters {
@@ -11,14 +13,13 @@ struct counters {
 	struct traffic *base; /* by slot: when it became free, which is where its next VM begins */
 };
 
-/* Workers go on counting: each number is one that was true at some moment. */
 static void
-add(struct traffic *to, const struct traffic *t)
+add(struct traffic *to, struct traffic t)
 {
-	to->from_packets += __atomic_load_n(&t->from_packets, __ATOMIC_RELAXED);
-	to->from_bytes += __atomic_load_n(&t->from_bytes, __ATOMIC_RELAXED);
-	to->to_packets += __atomic_load_n(&t->to_packets, __ATOMIC_RELAXED);
-	to->to_bytes += __atomic_load_n(&t->to_bytes, __ATOMIC_RELAXED);
+	to->from_packets += t.from_packets;
+	to->from_bytes += t.from_bytes;
+	to->to_packets += t.to_packets;
+	to->to_bytes += t.to_bytes;
 }
 
 static struct traffic
@@ -27,7 +28,7 @@ sum_slot(const struct counters *c, uint32_t slot)
 	struct traffic t = {0};
 
 	for (uint16_t i = 0; i < c->dp->plan->n_workers; i++)
-		add(&t, &loop_worker(c->dp->loops[i])->vm_traffic[slot]);
+		add(&t, traffic_of_vm(loop_worker(c->dp->loops[i]), slot));
 	return t;
 }
 
@@ -76,7 +77,7 @@ counters_segment(const struct counters *c, uint16_t seg)
 	struct traffic t = {0};
 
 	for (uint16_t i = 0; i < c->dp->plan->n_workers; i++)
-		add(&t, &loop_worker(c->dp->loops[i])->seg_traffic[seg]);
+		add(&t, traffic_of_segment(loop_worker(c->dp->loops[i]), seg));
 	return t;
 }
 

@@ -182,7 +182,8 @@ plan_device(const struct conf_port *port, uint16_t workers, uint32_t rx_ring, st
 /* Bytes of EAL memory for one entry of a table, all its hashes, slots and records counted; measured with
  * DPDK 22.11 (tests/unit/nearwayd/test_memory.c holds them to it). */
 enum {
-	BYTES_VM = 420,
+	BYTES_VM = 530,
+	BYTES_VM_WORKER = 40, /* what each worker counts of a VM */
 	BYTES_ROUTE = 48,
 	BYTES_NEIGHBOUR = 48,
 	BYTES_MAC = 48,
@@ -222,7 +223,7 @@ memory_needed_mb(const struct config *c, const struct plan *p)
 	bytes += c->limits.vms * BYTES_VM + c->limits.routes * BYTES_ROUTE;
 	bytes += c->limits.neighbours * BYTES_NEIGHBOUR + c->limits.macs * BYTES_MAC;
 	bytes += (uint64_t)p->n_workers * BYTES_WORKER + (uint64_t)p->n_ports * p->n_workers * BYTES_PORT;
-	bytes += c->limits.macs * 4 * p->n_workers;
+	bytes += (c->limits.macs * 4 + c->limits.vms * BYTES_VM_WORKER) * p->n_workers;
 	return (bytes + bytes / 8 + MB - 1) / MB;
 }
 

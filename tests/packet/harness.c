@@ -604,9 +604,9 @@ counted(void)
 	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < vmtab_slots(net.tables.vms); i++) {
-		const struct traffic *t = &net.w->vm_traffic[i];
+		const struct traffic t = traffic_of_vm(net.w, i);
 
-		sum += (i + 1) * (t->from_packets + 3 * t->to_packets + 5 * t->from_bytes + 7 * t->to_bytes);
+		sum += (i + 1) * (t.from_packets + 3 * t.to_packets + 5 * t.from_bytes + 7 * t.to_bytes);
 	}
 	for (uint32_t i = 0; i < TOPO_SEGMENTS; i++) {
 		const struct traffic *t = &net.w->seg_traffic[i];

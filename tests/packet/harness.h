@@ -29,6 +29,7 @@
 #pragma once
 
 #include <dataplane/pipeline.h>
+#include <dataplane/traffic.h>
 #include <rte_arp.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -64,7 +64,8 @@ everything(void)
 	uint64_t h = mix(UINT64_C(14695981039346656037), net.w, sizeof(*net.w));
 
 	h = mix(h, net.w->mac_seen, mactab_entries(net.tables.macs) * sizeof(*net.w->mac_seen));
-	h = mix(h, net.w->vm_traffic, vmtab_slots(net.tables.vms) * sizeof(*net.w->vm_traffic));
+	h = mix(h, net.w->from_vm, vmtab_slots(net.tables.vms) * sizeof(*net.w->from_vm));
+	h = mix(h, net.w->to_vm, vmtab_slots(net.tables.vms) * sizeof(*net.w->to_vm));
 	for (int k = 0; k < EVENTS; k++)
 		h += rte_ring_count(net.w->events[k]);
 	return mix_sessions(mix_tables(h));

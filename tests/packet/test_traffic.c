@@ -5,7 +5,7 @@
 static struct traffic
 of_vm(uint8_t n)
 {
-	return net.w->vm_traffic[vm_get(SEG1, MAC_VM(n))->slot];
+	return traffic_of_vm(net.w, vm_get(SEG1, MAC_VM(n))->slot);
 }
 
 #define expect_traffic(t, fp, fb, tp, tb)              \

@@ -323,7 +323,8 @@ find(struct worker *w, const struct vec *in, struct found *f)
 		key[i] = (struct vm_key_mac){.mac = ether(m)->dst_addr, .seg = meta(m)->seg};
 	vmtab_by_mac(w->tables->vms, key, in->n, f->vm);
 	for (i = 0; i < in->n; i++)
-		traffic_expect(w, f->vm[i]);
+		if (f->vm[i] != NULL)
+			traffic_expect_to(w, f->vm[i]->slot);
 	find_hosts(w, key, in->n, f);
 }
 
@@ -347,7 +348,7 @@ bridge(struct worker *w, struct vec *in, struct vec *encap, struct vec *port)
 			mss_clamp_frame(m, mss);
 		choose(w, m, f.vm[i], f.host[i], &x);
 		if (f.vm[i] != NULL && x.n != 0)
-			traffic_to_vm(w, f.vm[i], m);
+			traffic_to_vm(w, f.vm[i]->slot, m);
 		send_all(w, m, &x, &o);
 	}
 }

@@ -11,9 +11,9 @@
 #include <dataplane/ip4.h>
 #include <dataplane/nat.h>
 #include <dataplane/pipeline.h>
+#include <dataplane/tables/plaintab.h>
 #include <dataplane/traffic.h>
 #include <dataplane/tx.h>
-#include <dataplane/vmrec.h>
 
 #define VMS	  256 /* that are told apart where order counts */
 #define AHEAD	  8   /* packets whose headers are asked for before they are read */
@@ -21,25 +21,25 @@
 
 struct plain { /* packets of a burst that go one way, side by side */
 	uint16_t n;
-	uint8_t at[BURST_MAX];	 /* in the burst */
+	uint8_t at[BURST_MAX]; /* in the burst */
+	struct rte_ether_hdr *eth[BURST_MAX];
 	uint16_t att[BURST_MAX]; /* from a VM: the attachment */
-	const struct vm_rec *rec[BURST_MAX];
-	struct vm_key_mac mac[BURST_MAX]; /* from a VM: its key */
-	rte_be32_t dst[BURST_MAX];
+	const struct plain_line *line[BURST_MAX];
+	const struct plain_vm *vm[BURST_MAX];
 };
 
 struct burst {
-	struct rte_mbuf **m;
-	uint64_t done;		 /* bit i: packet i has left */
+	struct rte_mbuf **m;	 /* NULL: it has left */
+	uint16_t left;		 /* how many have */
 	uint64_t stay[VMS / 64]; /* VMs of packets that stay: what is behind these stays, too */
 	bool some_stay;
 	struct plain to_vm, from_vm;
 };
 
-static inline struct rte_ether_hdr *
-ether(struct rte_mbuf *m)
+static inline struct rte_ipv4_hdr *
+ip_of(struct rte_ether_hdr *eth)
 {
-	return rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	return (struct rte_ipv4_hdr *)(eth + 1);
 }
 
 /* ---- plain headers ---- */
@@ -58,12 +58,12 @@ is_plain_l4(const struct rte_ipv4_hdr *ip, uint16_t total)
 
 /* IPv4 in one piece and one segment, without options, of which nothing is to be said and that lives another hop. */
 static inline bool
-is_plain(struct rte_mbuf *m)
+is_plain(const struct rte_mbuf *m, const struct rte_ether_hdr *eth)
 {
-	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
 	uint16_t total;
 
-	if (m->nb_segs != 1 || ether(m)->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+	if (m->nb_segs != 1 || eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
 		ip->version_ihl != RTE_IPV4_VHL_DEF)
 		return false;
 	total = rte_be_to_cpu_16(ip->total_length);
@@ -76,7 +76,7 @@ is_plain(struct rte_mbuf *m)
 static inline bool
 is_outside(const struct topology *t, rte_be32_t a)
 {
-	if (likely(!topo_may_be_ours(t, a)))
+	if (likely(!topo_may_be(t, a, TOPO_OURS)))
 		return true;
 	return !ip4_martian(a) && topo_segment_by_ip(t, a) == TOPO_NONE &&
 	       topo_port_by_ip(t, a) == TOPO_NONE && !topo_is_pool(t, a);
@@ -86,7 +86,14 @@ is_outside(const struct topology *t, rte_be32_t a)
 static inline bool
 is_good_global(const struct topology *t, rte_be32_t a)
 {
-	return likely(!topo_may_be_odd(t, a)) || (!ip4_martian(a) && topo_segment_by_ip(t, a) == TOPO_NONE);
+	return likely(!topo_may_be(t, a, TOPO_ODD)) ||
+	       (!ip4_martian(a) && topo_segment_by_ip(t, a) == TOPO_NONE);
+}
+
+static inline bool
+is_port(const struct topology *t, rte_be32_t a)
+{
+	return topo_may_be(t, a, TOPO_PORT) && topo_port_by_ip(t, a) != TOPO_NONE;
 }
 
 /* Both addresses, of six bytes, by eight that can be read. */
@@ -145,89 +152,103 @@ must_stay(const struct burst *b, struct rte_mbuf *m, bool to_vm)
 	return b->stay[vm / 64] >> (vm % 64) & 1;
 }
 
+static inline void
+leaves(struct burst *b, uint8_t at)
+{
+	b->m[at] = NULL;
+	b->left++;
+}
+
 /* ---- which way ---- */
 
 static inline bool
-look_to_vm(const struct topology *t, const struct topo_port *p, struct rte_mbuf *m, struct plain *v)
+look_to_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, struct rte_ether_hdr *eth,
+	struct plain *v)
 {
-	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
+	const struct topology *t = w->topo;
+	const struct rte_ipv4_hdr *ip = ip_of(eth);
 
-	if (meta(m)->vlan != 0 || !is_to(ether(m), &p->mac) || !is_plain(m) || !is_outside(t, ip->src_addr) ||
-		!is_good_global(t, ip->dst_addr) || topo_port_by_ip(t, ip->dst_addr) != TOPO_NONE)
+	if (w->vm_hold.n_queues != 0 || meta(m)->vlan != 0 || !is_to(eth, &p->mac) || !is_plain(m, eth) ||
+		!is_outside(t, ip->src_addr) || !is_good_global(t, ip->dst_addr) || is_port(t, ip->dst_addr))
 		return false;
-	v->dst[v->n] = ip->dst_addr;
+	v->line[v->n] = plain_line_by_global(vmtab_plain(w->tables->vms), ip->dst_addr);
 	return true;
 }
 
 static inline bool
-look_from_vm(const struct topology *t, const struct topo_port *p, struct rte_mbuf *m, struct plain *v)
+look_from_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, struct rte_ether_hdr *eth,
+	struct plain *v)
 {
+	const struct topology *t = w->topo;
 	uint16_t att = p->attachment[meta(m)->vlan & 0xfff];
+	const struct rte_ipv4_hdr *ip = ip_of(eth);
 	const struct topo_segment *s;
 
 	if (att == TOPO_NONE)
 		return false;
 	s = &t->segments[t->attachments[att].seg];
-	if (!s->nat || s->external || s->per_site || !is_to(ether(m), &s->gw_mac) || !is_plain(m) ||
-		ip4_martian(ip4_hdr(m)->src_addr) || !is_outside(t, ip4_hdr(m)->dst_addr))
+	if (!s->nat || s->external || s->per_site || !is_to(eth, &s->gw_mac) || !is_plain(m, eth) ||
+		ip4_martian(ip->src_addr) || !is_outside(t, ip->dst_addr))
 		return false;
 	v->att[v->n] = att;
-	v->mac[v->n] = (struct vm_key_mac){.mac = ether(m)->src_addr, .seg = t->attachments[att].seg};
-	v->dst[v->n] = ip4_hdr(m)->dst_addr;
+	v->line[v->n] = plain_line_by_ip(vmtab_plain(w->tables->vms), ip->src_addr, att);
 	return true;
 }
 
 static inline void
-look(const struct topology *t, struct burst *b, uint16_t i)
+look(struct worker *w, struct burst *b, uint16_t i)
 {
 	struct rte_mbuf *m = b->m[i];
-	const struct topo_port *p = &t->ports[meta(m)->in_port];
+	const struct topo_port *p = &w->topo->ports[meta(m)->in_port];
+	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 	bool to_vm = p->role == TOPO_WAN;
 	struct plain *v = to_vm ? &b->to_vm : &b->from_vm;
 
-	if (meta(m)->enter == ENTER_RX && rte_pktmbuf_data_len(m) >= IP4_OFF + TOTAL_MIN &&
-		!must_stay(b, m, to_vm) && (to_vm ? look_to_vm(t, p, m, v) : look_from_vm(t, p, m, v)))
-		v->at[v->n++] = (uint8_t)i;
-	else
+	if (meta(m)->enter != ENTER_RX || rte_pktmbuf_data_len(m) < IP4_OFF + TOTAL_MIN ||
+		must_stay(b, m, to_vm) ||
+		!(to_vm ? look_to_vm(w, p, m, eth, v) : look_from_vm(w, p, m, eth, v))) {
 		stays(b, m, to_vm);
-}
-
-/* ---- the VM ---- */
-
-static void
-find(struct worker *w, struct plain *v, bool by_mac)
-{
-	if (by_mac)
-		vmtab_by_mac(w->tables->vms, v->mac, v->n, v->rec);
-	else
-		vmtab_by_global(w->tables->vms, v->dst, v->n, v->rec);
-	for (uint16_t i = 0; i < v->n; i++)
-		traffic_expect(w, v->rec[i]);
+		return;
+	}
+	v->eth[v->n] = eth;
+	v->at[v->n++] = (uint8_t)i;
 }
 
 /* ---- to the VM ---- */
 
-static inline bool
-give_vm(struct worker *w, struct rte_mbuf *m, const struct vm_rec *r)
+static void
+find_to_vm(struct worker *w, struct burst *b)
 {
-	struct rte_ipv4_hdr *ip = ip4_hdr(m);
-	rte_be32_t private = r != NULL && vm_is_at_home(r) ? vm_private_here(r, ip->dst_addr) : 0;
+	const struct plaintab *t = vmtab_plain(w->tables->vms);
+	struct plain *v = &b->to_vm;
+
+	for (uint16_t i = 0; i < v->n; i++) {
+		v->vm[i] = plain_by_global(t, v->line[i], ip_of(v->eth[i])->dst_addr);
+		if (likely(v->vm[i] != NULL))
+			traffic_expect_to(w, v->vm[i]->slot);
+	}
+}
+
+static inline bool
+give_vm(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *vm)
+{
+	struct rte_ipv4_hdr *ip = ip_of(eth);
 	uint16_t total = rte_be_to_cpu_16(ip->total_length);
 	const struct topo_attachment *a;
 	const struct topo_segment *s;
 
-	if (private == 0)
+	if (vm == NULL)
 		return false;
-	s = &w->topo->segments[r->seg];
-	a = &w->topo->attachments[r->att];
-	if (a->tunnel != 0 || total > s->att_mtu || vm_hold_asks(&w->vm_hold, r))
+	a = &w->topo->attachments[vm->att];
+	s = &w->topo->segments[a->seg];
+	if (a->tunnel != 0 || total > s->att_mtu)
 		return false;
 	ip4_trim(m, total);
-	nat_plain(ip, NAT_DST, private);
-	ether(m)->src_addr = s->gw_mac;
-	ether(m)->dst_addr = r->mac;
-	traffic_to_vm(w, r, m);
-	tx_put(w, m, (uint8_t)a->port, a->vlan, r->seg);
+	nat_plain(ip, NAT_DST, vm->other);
+	eth->src_addr = s->gw_mac;
+	eth->dst_addr = vm->mac;
+	traffic_to_vm(w, vm->slot, m);
+	tx_put(w, m, (uint8_t)a->port, a->vlan, a->seg);
 	return true;
 }
 
@@ -236,12 +257,12 @@ all_to_vm(struct worker *w, struct burst *b)
 {
 	struct plain *v = &b->to_vm;
 
-	find(w, v, false);
+	find_to_vm(w, b);
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m, true) && give_vm(w, m, v->rec[i]))
-			b->done |= UINT64_C(1) << v->at[i];
+		if (!must_stay(b, m, true) && give_vm(w, m, v->eth[i], v->vm[i]))
+			leaves(b, v->at[i]);
 		else
 			stays(b, m, true);
 	}
@@ -254,45 +275,62 @@ struct hop { /* where a packet leaves */
 	struct neigh neigh;
 };
 
+static void
+find_from_vm(struct worker *w, struct burst *b)
+{
+	const struct plaintab *t = vmtab_plain(w->tables->vms);
+	struct plain *v = &b->from_vm;
+
+	for (uint16_t i = 0; i < v->n; i++) {
+		v->vm[i] = plain_by_ip(t, v->line[i], ip_of(v->eth[i])->src_addr, v->att[i]);
+		if (likely(v->vm[i] != NULL))
+			traffic_expect_from(w, v->vm[i]->slot);
+	}
+}
+
 static inline bool
-leaves(const struct topology *t, const struct hop *h, uint16_t total)
+is_open(const struct topology *t, const struct hop *h, uint16_t total)
 {
 	return (h->route.kind == NH_VIA || h->route.kind == NH_CONNECTED) &&
 	       total <= t->ports[h->route.port].mtu && h->neigh.state == NEIGH_REACHABLE;
 }
 
 static inline bool
-give_world(struct worker *w, struct rte_mbuf *m, const struct vm_rec *r, uint16_t att, const struct hop *h)
+give_world(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *vm,
+	const struct hop *h)
 {
 	const struct topology *t = w->topo;
-	struct rte_ipv4_hdr *ip = ip4_hdr(m);
+	struct rte_ipv4_hdr *ip = ip_of(eth);
 	uint16_t total = rte_be_to_cpu_16(ip->total_length);
-	rte_be32_t global =
-		r != NULL && vm_is_at_home(r) && r->att == att ? vm_live_global(r, ip->src_addr) : 0;
 
-	if (global == 0 || !leaves(t, h, total) || !is_good_global(t, global))
+	if (vm == NULL || !rte_is_same_ether_addr(&vm->mac, &eth->src_addr) || !is_open(t, h, total) ||
+		!is_good_global(t, vm->other))
 		return false;
-	traffic_from_segment(w, r->seg, m);
-	traffic_from_vm(w, r, m);
+	traffic_from_segment(w, t->attachments[vm->att].seg, m);
+	traffic_from_vm(w, vm->slot, m);
 	ip4_trim(m, total);
-	nat_plain(ip, NAT_SRC, global);
-	ether(m)->src_addr = t->ports[h->route.port].mac;
-	ether(m)->dst_addr = h->neigh.mac;
+	nat_plain(ip, NAT_SRC, vm->other);
+	eth->src_addr = t->ports[h->route.port].mac;
+	eth->dst_addr = h->neigh.mac;
 	tx_put(w, m, h->route.port, 0, TOPO_NONE);
 	return true;
 }
 
 static void
-find_hops(struct worker *w, const struct plain *v, struct hop *hop)
+find_hops(struct worker *w, const struct burst *b, struct hop *hop)
 {
+	const struct plain *v = &b->from_vm;
 	struct neigh_key key[BURST_MAX];
 	struct nexthop route[BURST_MAX];
 	struct neigh neigh[BURST_MAX];
+	rte_be32_t dst[BURST_MAX];
 
-	routetab_find(w->tables->routes, 0, v->dst, v->n, route);
+	for (uint16_t i = 0; i < v->n; i++)
+		dst[i] = ip_of(v->eth[i])->dst_addr;
+	routetab_find(w->tables->routes, 0, dst, v->n, route);
 	for (uint16_t i = 0; i < v->n; i++)
 		key[i] = (struct neigh_key){
-			.ip = route[i].kind == NH_VIA ? route[i].via : v->dst[i], .port = route[i].port};
+			.ip = route[i].kind == NH_VIA ? route[i].via : dst[i], .port = route[i].port};
 	neightab_find(w->tables->neighbours, key, v->n, neigh);
 	for (uint16_t i = 0; i < v->n; i++)
 		hop[i] = (struct hop){route[i], neigh[i]};
@@ -304,13 +342,13 @@ all_from_vm(struct worker *w, struct burst *b)
 	struct plain *v = &b->from_vm;
 	struct hop hop[BURST_MAX];
 
-	find(w, v, true);
-	find_hops(w, v, hop);
+	find_from_vm(w, b);
+	find_hops(w, b, hop);
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m, false) && give_world(w, m, v->rec[i], v->att[i], &hop[i]))
-			b->done |= UINT64_C(1) << v->at[i];
+		if (!must_stay(b, m, false) && give_world(w, m, v->eth[i], v->vm[i], &hop[i]))
+			leaves(b, v->at[i]);
 		else
 			stays(b, m, false);
 	}
@@ -323,7 +361,7 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	uint16_t i;
 
 	b.m = in->m;
-	b.done = 0;
+	b.left = 0;
 	b.some_stay = false;
 	memset(b.stay, 0, sizeof(b.stay));
 	b.to_vm.n = b.from_vm.n = 0;
@@ -332,13 +370,15 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	for (i = 0; i < in->n; i++) {
 		if (i + AHEAD < in->n)
 			rte_prefetch0(rte_pktmbuf_mtod(in->m[i + AHEAD], void *));
-		look(w->topo, &b, i);
+		look(w, &b, i);
 	}
 	if (b.to_vm.n != 0)
 		all_to_vm(w, &b);
 	if (b.from_vm.n != 0)
 		all_from_vm(w, &b);
+	if (likely(b.left == in->n))
+		return;
 	for (i = 0; i < in->n; i++)
-		if ((b.done >> i & 1) == 0)
+		if (in->m[i] != NULL)
 			vec_add(rest, in->m[i]);
 }

@@ -34,7 +34,8 @@ nat_in(struct worker *w, struct vec *in, struct vec *home_in, struct vec *to_vm)
 		dst[i] = ip4_hdr(m)->dst_addr;
 	vmtab_by_global(w->tables->vms, dst, in->n, rec);
 	for (i = 0; i < in->n; i++)
-		traffic_expect(w, rec[i]);
+		if (rec[i] != NULL)
+			traffic_expect_to(w, rec[i]->slot);
 	vec_foreach (in, m, i)
 		translate(w, m, rec[i], rec[i] != NULL && vm_has_homes(rec[i]) ? home_in : to_vm);
 }

@@ -168,7 +168,8 @@ find_sources(struct worker *w, struct vec *in, struct work *k)
 
 		if (source == SOURCE_DROPPED)
 			continue;
-		traffic_expect(w, k->vm[i]);
+		if (k->vm[i] != NULL)
+			traffic_expect_from(w, k->vm[i]->slot);
 		k->source[k->n] = source;
 		k->key[k->n] = k->key[i];
 		k->vm[k->n] = k->vm[i];
@@ -342,7 +343,7 @@ count(struct worker *w, struct rte_mbuf *m, const struct vm_rec *source)
 {
 	traffic_from_segment(w, meta(m)->seg, m);
 	if (source != NULL)
-		traffic_from_vm(w, source, m);
+		traffic_from_vm(w, source->slot, m);
 }
 
 void

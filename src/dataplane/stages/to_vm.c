@@ -29,7 +29,8 @@ find(struct worker *w, struct rte_mbuf **m, uint16_t n)
 	vmtab_by_ip(w->tables->vms, key, asked, rec);
 	for (uint16_t i = 0; i < asked; i++) {
 		meta(ask[i])->vm = rec[i];
-		traffic_expect(w, rec[i]);
+		if (rec[i] != NULL)
+			traffic_expect_to(w, rec[i]->slot);
 	}
 }
 
@@ -99,7 +100,7 @@ deliver(struct worker *w, struct rte_mbuf *m, const struct outs *o)
 	if (!ip4_hop(w, m, at == ROUTER_SELF ? seg->att_mtu : seg->tunnel_mtu))
 		return;
 	ip4_clamp(m, seg->mss);
-	traffic_to_vm(w, rec, m);
+	traffic_to_vm(w, rec->slot, m);
 	if (at != ROUTER_SELF) {
 		write_ether(m, &w->topo->router_mac, &rec->mac);
 		ip4_carry(w, m, at, o->encap);

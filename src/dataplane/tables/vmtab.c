@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vmtab.h"
 
+#include "plaintab.h"
 #include "recpool.h"
 
 #include <errno.h>
@@ -40,6 +41,7 @@ struct writer_slot {	       /* what only the writer needs to know of a slot */
 struct vmtab {
 	const struct vm_rec **slots;
 	struct lfhash *hash[KINDS];
+	struct plaintab *plain;
 	/* writer only */
 	struct recpool *pool;
 	struct writer_slot *writer;
@@ -206,6 +208,12 @@ vmtab_by_global(const struct vmtab *t, const rte_be32_t *keys, uint32_t n, const
 	find(t, BY_GLOBAL, bits, n, recs);
 }
 
+const struct plaintab *
+vmtab_plain(const struct vmtab *t)
+{
+	return t->plain;
+}
+
 /* ---- life ---- */
 
 static void
@@ -234,8 +242,10 @@ vmtab_new(uint32_t vms, struct rcu *rcu)
 	t->hash[BY_IP] = lfhash_new(2 * t->n_slots + 512, rcu);
 	t->hash[BY_MAC] = lfhash_new(t->n_slots, rcu);
 	t->hash[BY_GLOBAL] = lfhash_new(2 * t->n_slots + 512, rcu);
+	t->plain = plaintab_new(vms);
 	if (t->slots == NULL || t->writer == NULL || t->free_slots == NULL || t->pool == NULL ||
-		t->hash[BY_IP] == NULL || t->hash[BY_MAC] == NULL || t->hash[BY_GLOBAL] == NULL) {
+		t->hash[BY_IP] == NULL || t->hash[BY_MAC] == NULL || t->hash[BY_GLOBAL] == NULL ||
+		t->plain == NULL) {
 		vmtab_free(t);
 		rte_errno = ENOMEM;
 		return NULL;
@@ -251,6 +261,7 @@ vmtab_free(struct vmtab *t)
 		return;
 	for (int k = 0; k < KINDS; k++)
 		lfhash_free(t->hash[k]);
+	plaintab_free(t->plain);
 	recpool_free(t->pool);
 	rte_free(t->slots);
 	free(t->writer);
@@ -579,6 +590,8 @@ swap(struct vmtab *t, const struct change *c)
 {
 	if (t->changed != NULL)
 		t->changed(t->changed_arg, c->old, c->new);
+	if (c->old != NULL)
+		plaintab_remove(t->plain, c->old);
 	__atomic_store_n(&t->slots[c->slot], c->new, __ATOMIC_RELEASE);
 	t->writer[c->slot].next = NULL;
 	t->writer[c->slot].txn = NULL;
@@ -626,6 +639,16 @@ txn_free(struct vmtab_txn *x)
 	free(x);
 }
 
+/* Nobody reads the old record's entries any more. Of the new one, unless a later transaction has replaced it, all is true now. */
+static void
+settle(struct vmtab *t, const struct change *c)
+{
+	if (c->old != NULL)
+		plaintab_forget(t->plain, c->old);
+	if (c->new != NULL && t->slots[c->slot] == c->new)
+		plaintab_add(t->plain, c->new);
+}
+
 void
 vmtab_retire(struct vmtab_txn *x)
 {
@@ -639,6 +662,7 @@ vmtab_retire(struct vmtab_txn *x)
 		if (c->gave && t->slots[c->slot] == c->new)
 			__atomic_store_n(
 				&c->new->prev, NULL, __ATOMIC_RELAXED); /* who read a moving key has gone */
+		settle(t, c);
 		if (c->old != NULL)
 			recpool_put(t->pool, c->old);
 		unref_slot(t, c->slot);

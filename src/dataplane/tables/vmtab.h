@@ -82,6 +82,7 @@ struct vm_key_mac {
 	uint16_t seg;
 };
 
+struct plaintab;
 struct vmtab;
 struct vmtab_txn;
 
@@ -94,6 +95,9 @@ void vmtab_by_mac(
 	const struct vmtab *t, const struct vm_key_mac *keys, uint32_t n, const struct vm_rec **recs);
 /* Live (any owner) or draining here or elsewhere: the caller looks at the record. */
 void vmtab_by_global(const struct vmtab *t, const rte_be32_t *keys, uint32_t n, const struct vm_rec **recs);
+
+/* Those of its VMs that are plain: plaintab.h. */
+const struct plaintab *vmtab_plain(const struct vmtab *t);
 
 /* Writer. A transaction of any number of VMs; a VM appears in it at most once. Transactions may overlap in time, as long
  * as they change different VMs and addresses (-EBUSY). `changes` is a hint. NULL: no memory. */

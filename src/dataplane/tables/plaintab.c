@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "plaintab.h"
+
+#include <dataplane/vmrec.h>
+
+#include <rte_errno.h>
+#include <rte_malloc.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#define PER_LINE_X10 12 /* VMs of one address, of a full vmtab: with 1.2 a line 1 in 30 stands farther on */
+
+/* In `state`: the entry counts no more, but a reader may be at it. */
+#define RESTS(way) (1u << (8 + (way)))
+#define VALID(way) (1u << (way))
+#define MORE	   (1u << PLAIN_MORE)
+
+struct entry {
+	rte_be32_t key;
+	int32_t att; /* what tells equal keys apart; < 0: nothing */
+	struct plain_vm vm;
+};
+
+/* ---- life ---- */
+
+static int
+index_init(struct plain_index *x, uint32_t vms)
+{
+	x->n_lines = (uint32_t)((uint64_t)vms * 10 / PER_LINE_X10) + PLAIN_REACH;
+	x->lines = rte_zmalloc("plain VMs", x->n_lines * sizeof(*x->lines), RTE_CACHE_LINE_SIZE);
+	x->passed = calloc(x->n_lines, sizeof(*x->passed));
+	return x->lines != NULL && x->passed != NULL &&
+			       getrandom(&x->seed, sizeof(x->seed), 0) == sizeof(x->seed)
+		       ? 0
+		       : -1;
+}
+
+struct plaintab *
+plaintab_new(uint32_t vms)
+{
+	struct plaintab *t = calloc(1, sizeof(*t));
+
+	if (t != NULL && index_init(&t->by_global, vms) == 0 && index_init(&t->by_ip, vms) == 0)
+		return t;
+	plaintab_free(t);
+	rte_errno = ENOMEM;
+	return NULL;
+}
+
+static void
+index_fini(struct plain_index *x)
+{
+	rte_free(x->lines);
+	free(x->passed);
+}
+
+void
+plaintab_free(struct plaintab *t)
+{
+	if (t == NULL)
+		return;
+	index_fini(&t->by_global);
+	index_fini(&t->by_ip);
+	free(t);
+}
+
+/* ---- readers ---- */
+
+static const struct plain_line *
+after(const struct plain_index *x, const struct plain_line *l)
+{
+	return l + 1 < x->lines + x->n_lines ? l + 1 : x->lines;
+}
+
+const struct plain_vm *
+plain_find_farther(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
+{
+	uint32_t state = MORE;
+
+	for (uint32_t n = 1; n < PLAIN_REACH && (state & MORE); n++) {
+		l = after(x, l);
+		state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
+		for (uint32_t ways = plain_ways(l, state, key); ways != 0; ways &= ways - 1) {
+			const struct plain_vm *vm = &l->vm[__builtin_ctz(ways)];
+
+			if (att < 0 || vm->att == att)
+				return vm;
+		}
+	}
+	return NULL;
+}
+
+/* ---- writer: one entry ---- */
+
+static struct plain_line *
+line_of(const struct plain_index *x, const struct entry *e)
+{
+	return (struct plain_line *)(uintptr_t)plain_line(x, e->key, e->att < 0 ? 0 : (uint16_t)e->att);
+}
+
+static struct plain_line *
+next(const struct plain_index *x, struct plain_line *l)
+{
+	return (struct plain_line *)(uintptr_t)after(x, l);
+}
+
+static void
+set_state(struct plain_line *l, uint32_t state)
+{
+	__atomic_store_n(&l->state, state, __ATOMIC_RELEASE);
+}
+
+/* One entry more, or less, stands farther on than these lines. */
+static void
+pass(struct plain_index *x, struct plain_line *from, const struct plain_line *to, int more)
+{
+	for (struct plain_line *l = from; l != to; l = next(x, l)) {
+		uint16_t *passed = &x->passed[l - x->lines];
+
+		*passed = (uint16_t)(*passed + more);
+		set_state(l, *passed != 0 ? l->state | MORE : l->state & ~MORE);
+	}
+}
+
+static int
+free_way(const struct plain_line *l)
+{
+	for (int i = 0; i < PLAIN_WAYS; i++)
+		if ((l->state & (VALID(i) | RESTS(i))) == 0)
+			return i;
+	return -1;
+}
+
+static void
+add(struct plain_index *x, const struct entry *e)
+{
+	struct plain_line *home = line_of(x, e), *l = home;
+	int way = free_way(l);
+
+	for (uint32_t n = 1; way < 0 && n < PLAIN_REACH; n++)
+		way = free_way(l = next(x, l));
+	if (way < 0)
+		return;
+	__atomic_store_n(&l->key[way], e->key, __ATOMIC_RELAXED);
+	l->vm[way] = e->vm;
+	set_state(l, l->state | VALID(way));
+	pass(x, home, l, 1);
+}
+
+/* The way where the entry stands of which this bit is set; -1: it was left out. */
+static int
+where(const struct plain_index *x, const struct entry *e, uint32_t (*bit)(int way), struct plain_line **line)
+{
+	*line = line_of(x, e);
+	for (uint32_t n = 0; n < PLAIN_REACH; n++, *line = next(x, *line))
+		for (int i = 0; i < PLAIN_WAYS; i++)
+			if (((*line)->state & bit(i)) && (*line)->key[i] == e->key &&
+				(*line)->vm[i].slot == e->vm.slot && (*line)->vm[i].att == e->vm.att)
+				return i;
+	return -1;
+}
+
+static uint32_t
+valid(int way)
+{
+	return VALID(way);
+}
+
+static uint32_t
+rests(int way)
+{
+	return RESTS(way);
+}
+
+static void
+end(struct plain_index *x, const struct entry *e)
+{
+	struct plain_line *l;
+	int way = where(x, e, valid, &l);
+
+	if (way >= 0)
+		set_state(l, (l->state & ~VALID(way)) | RESTS(way));
+}
+
+static void
+forget(struct plain_index *x, const struct entry *e)
+{
+	struct plain_line *l;
+	int way = where(x, e, rests, &l);
+
+	if (way < 0)
+		return;
+	set_state(l, l->state & ~RESTS(way));
+	pass(x, line_of(x, e), l, -1);
+}
+
+/* ---- writer: those of a record ---- */
+
+static struct entry
+entry(const struct vm_rec *r, rte_be32_t key, int32_t att, rte_be32_t other)
+{
+	return (struct entry){key, att, {other, r->slot, r->mac, r->att}};
+}
+
+/* What the record has before address i decides for an address that it names twice. */
+static void
+each(struct plaintab *t, const struct vm_rec *r, void (*fn)(struct plain_index *x, const struct entry *e))
+{
+	if (!vm_is_at_home(r))
+		return;
+	for (uint8_t i = 0; i < r->n_addresses; i++) {
+		const struct vm_rec_address *a = &r->addresses[i];
+		struct entry global = entry(r, a->global, -1, a->ip), ip = entry(r, a->ip, r->att, a->global);
+
+		if (a->global == 0)
+			continue;
+		if (vm_private_here(r, a->global) == a->ip)
+			fn(&t->by_global, &global);
+		if (vm_live_global(r, a->ip) == a->global)
+			fn(&t->by_ip, &ip);
+	}
+}
+
+void
+plaintab_add(struct plaintab *t, const struct vm_rec *r)
+{
+	each(t, r, add);
+}
+
+void
+plaintab_remove(struct plaintab *t, const struct vm_rec *r)
+{
+	each(t, r, end);
+}
+
+void
+plaintab_forget(struct plaintab *t, const struct vm_rec *r)
+{
+	each(t, r, forget);
+}
