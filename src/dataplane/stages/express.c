@@ -28,12 +28,20 @@ struct plain { /* packets of a burst that go one way, side by side */
 	const struct plain_vm *vm[BURST_MAX];
 };
 
+struct way_in { /* to VMs at one attachment, ready to be used */
+	struct rte_ether_addr gw;
+	uint16_t att, vlan, seg, port;
+	uint16_t mtu; /* bytes of IP; 0: none goes this way */
+};
+
 struct burst {
+	const struct plaintab *vms;
 	struct rte_mbuf **m;	 /* NULL: it has left */
 	uint16_t left;		 /* how many have */
 	uint64_t stay[VMS / 64]; /* VMs of packets that stay: what is behind these stays, too */
 	bool some_stay;
 	struct plain to_vm, from_vm;
+	struct way_in in; /* the last one used */
 };
 
 static inline struct rte_ipv4_hdr *
@@ -162,8 +170,8 @@ leaves(struct burst *b, uint8_t at)
 /* ---- which way ---- */
 
 static inline bool
-look_to_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, struct rte_ether_hdr *eth,
-	struct plain *v)
+look_to_vm(struct worker *w, const struct plaintab *vms, const struct topo_port *p, struct rte_mbuf *m,
+	struct rte_ether_hdr *eth, struct plain *v)
 {
 	const struct topology *t = w->topo;
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
@@ -171,13 +179,13 @@ look_to_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, stru
 	if (w->vm_hold.n_queues != 0 || meta(m)->vlan != 0 || !is_to(eth, &p->mac) || !is_plain(m, eth) ||
 		!is_outside(t, ip->src_addr) || !is_good_global(t, ip->dst_addr) || is_port(t, ip->dst_addr))
 		return false;
-	v->line[v->n] = plain_line_by_global(vmtab_plain(w->tables->vms), ip->dst_addr);
+	v->line[v->n] = plain_line_by_global(vms, ip->dst_addr);
 	return true;
 }
 
 static inline bool
-look_from_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, struct rte_ether_hdr *eth,
-	struct plain *v)
+look_from_vm(struct worker *w, const struct plaintab *vms, const struct topo_port *p, struct rte_mbuf *m,
+	struct rte_ether_hdr *eth, struct plain *v)
 {
 	const struct topology *t = w->topo;
 	uint16_t att = p->attachment[meta(m)->vlan & 0xfff];
@@ -191,7 +199,7 @@ look_from_vm(struct worker *w, const struct topo_port *p, struct rte_mbuf *m, st
 		ip4_martian(ip->src_addr) || !is_outside(t, ip->dst_addr))
 		return false;
 	v->att[v->n] = att;
-	v->line[v->n] = plain_line_by_ip(vmtab_plain(w->tables->vms), ip->src_addr, att);
+	v->line[v->n] = plain_line_by_ip(vms, ip->src_addr, att);
 	return true;
 }
 
@@ -206,7 +214,7 @@ look(struct worker *w, struct burst *b, uint16_t i)
 
 	if (meta(m)->enter != ENTER_RX || rte_pktmbuf_data_len(m) < IP4_OFF + TOTAL_MIN ||
 		must_stay(b, m, to_vm) ||
-		!(to_vm ? look_to_vm(w, p, m, eth, v) : look_from_vm(w, p, m, eth, v))) {
+		!(to_vm ? look_to_vm(w, b->vms, p, m, eth, v) : look_from_vm(w, b->vms, p, m, eth, v))) {
 		stays(b, m, to_vm);
 		return;
 	}
@@ -219,36 +227,49 @@ look(struct worker *w, struct burst *b, uint16_t i)
 static void
 find_to_vm(struct worker *w, struct burst *b)
 {
-	const struct plaintab *t = vmtab_plain(w->tables->vms);
 	struct plain *v = &b->to_vm;
 
 	for (uint16_t i = 0; i < v->n; i++) {
-		v->vm[i] = plain_by_global(t, v->line[i], ip_of(v->eth[i])->dst_addr);
+		v->vm[i] = plain_by_global(b->vms, v->line[i], ip_of(v->eth[i])->dst_addr);
 		if (likely(v->vm[i] != NULL))
 			traffic_expect_to(w, v->vm[i]->slot);
 	}
 }
 
+static __rte_noinline void
+open_way_in(const struct topology *t, uint16_t att, struct way_in *in)
+{
+	const struct topo_attachment *a = &t->attachments[att];
+	const struct topo_segment *s = &t->segments[a->seg];
+
+	*in = (struct way_in){.gw = s->gw_mac,
+		.att = att,
+		.vlan = a->vlan,
+		.seg = a->seg,
+		.port = a->port,
+		.mtu = a->tunnel == 0 ? s->att_mtu : 0};
+}
+
 static inline bool
-give_vm(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *vm)
+give_vm(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *vm,
+	struct way_in *in)
 {
 	struct rte_ipv4_hdr *ip = ip_of(eth);
 	uint16_t total = rte_be_to_cpu_16(ip->total_length);
-	const struct topo_attachment *a;
-	const struct topo_segment *s;
 
 	if (vm == NULL)
 		return false;
-	a = &w->topo->attachments[vm->att];
-	s = &w->topo->segments[a->seg];
-	if (a->tunnel != 0 || total > s->att_mtu)
+	if (unlikely(vm->att != in->att))
+		open_way_in(w->topo, vm->att, in);
+	if (total > in->mtu)
 		return false;
 	ip4_trim(m, total);
 	nat_plain(ip, NAT_DST, vm->other);
-	eth->src_addr = s->gw_mac;
+	eth->src_addr = in->gw;
 	eth->dst_addr = vm->mac;
 	traffic_to_vm(w, vm->slot, m);
-	tx_put(w, m, (uint8_t)a->port, a->vlan, a->seg);
+	traffic_to_segment(w, in->seg, m);
+	tx_put(w, m, (uint8_t)in->port, in->vlan, TOPO_NONE);
 	return true;
 }
 
@@ -261,7 +282,7 @@ all_to_vm(struct worker *w, struct burst *b)
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m, true) && give_vm(w, m, v->eth[i], v->vm[i]))
+		if (!must_stay(b, m, true) && give_vm(w, m, v->eth[i], v->vm[i], &b->in))
 			leaves(b, v->at[i]);
 		else
 			stays(b, m, true);
@@ -270,29 +291,27 @@ all_to_vm(struct worker *w, struct burst *b)
 
 /* ---- from the VM ---- */
 
-struct hop { /* where a packet leaves */
-	struct nexthop route;
-	struct neigh neigh;
+struct hop { /* where packets leave, ready to be used */
+	struct rte_ether_addr dst, src;
+	uint16_t port;
+	uint16_t mtu; /* bytes of IP; 0: nothing leaves here now */
+};
+
+struct hops {
+	uint8_t of[BURST_MAX]; /* which is whose */
+	struct hop hop[BURST_MAX];
 };
 
 static void
 find_from_vm(struct worker *w, struct burst *b)
 {
-	const struct plaintab *t = vmtab_plain(w->tables->vms);
 	struct plain *v = &b->from_vm;
 
 	for (uint16_t i = 0; i < v->n; i++) {
-		v->vm[i] = plain_by_ip(t, v->line[i], ip_of(v->eth[i])->src_addr, v->att[i]);
+		v->vm[i] = plain_by_ip(b->vms, v->line[i], ip_of(v->eth[i])->src_addr, v->att[i]);
 		if (likely(v->vm[i] != NULL))
 			traffic_expect_from(w, v->vm[i]->slot);
 	}
-}
-
-static inline bool
-is_open(const struct topology *t, const struct hop *h, uint16_t total)
-{
-	return (h->route.kind == NH_VIA || h->route.kind == NH_CONNECTED) &&
-	       total <= t->ports[h->route.port].mtu && h->neigh.state == NEIGH_REACHABLE;
 }
 
 static inline bool
@@ -303,51 +322,66 @@ give_world(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, cons
 	struct rte_ipv4_hdr *ip = ip_of(eth);
 	uint16_t total = rte_be_to_cpu_16(ip->total_length);
 
-	if (vm == NULL || !rte_is_same_ether_addr(&vm->mac, &eth->src_addr) || !is_open(t, h, total) ||
+	if (vm == NULL || !rte_is_same_ether_addr(&vm->mac, &eth->src_addr) || total > h->mtu ||
 		!is_good_global(t, vm->other))
 		return false;
 	traffic_from_segment(w, t->attachments[vm->att].seg, m);
 	traffic_from_vm(w, vm->slot, m);
 	ip4_trim(m, total);
 	nat_plain(ip, NAT_SRC, vm->other);
-	eth->src_addr = t->ports[h->route.port].mac;
-	eth->dst_addr = h->neigh.mac;
-	tx_put(w, m, h->route.port, 0, TOPO_NONE);
+	memcpy(eth, h, 2 * sizeof(h->dst));
+	tx_put(w, m, (uint8_t)h->port, 0, TOPO_NONE);
 	return true;
 }
 
-static void
-find_hops(struct worker *w, const struct burst *b, struct hop *hop)
+static inline void
+open_hop(struct hop *h, const struct topology *t, const struct nexthop *route, const struct neigh *n)
 {
-	const struct plain *v = &b->from_vm;
+	const struct topo_port *p = &t->ports[route->port];
+	bool open = (route->kind == NH_VIA || route->kind == NH_CONNECTED) && n->state == NEIGH_REACHABLE;
+
+	*h = (struct hop){.dst = n->mac, .src = p->mac, .port = route->port, .mtu = open ? p->mtu : 0};
+}
+
+/* Most packets of a burst leave by the same next hop: a run of them asks once. */
+static void
+find_hops(struct worker *w, const struct plain *v, struct hops *h)
+{
 	struct neigh_key key[BURST_MAX];
 	struct nexthop route[BURST_MAX];
 	struct neigh neigh[BURST_MAX];
 	rte_be32_t dst[BURST_MAX];
+	uint16_t n = 0;
 
 	for (uint16_t i = 0; i < v->n; i++)
 		dst[i] = ip_of(v->eth[i])->dst_addr;
 	routetab_find(w->tables->routes, 0, dst, v->n, route);
-	for (uint16_t i = 0; i < v->n; i++)
-		key[i] = (struct neigh_key){
-			.ip = route[i].kind == NH_VIA ? route[i].via : dst[i], .port = route[i].port};
-	neightab_find(w->tables->neighbours, key, v->n, neigh);
-	for (uint16_t i = 0; i < v->n; i++)
-		hop[i] = (struct hop){route[i], neigh[i]};
+	for (uint16_t i = 0; i < v->n; i++) {
+		bool via = route[i].kind == NH_VIA;
+
+		if (n == 0 || !via || memcmp(&route[i], &route[n - 1], sizeof(route[i])) != 0) {
+			key[n] = (struct neigh_key){.ip = via ? route[i].via : dst[i], .port = route[i].port};
+			route[n++] = route[i];
+		}
+		h->of[i] = (uint8_t)(n - 1);
+	}
+	neightab_find(w->tables->neighbours, key, n, neigh);
+	for (uint16_t i = 0; i < n; i++)
+		open_hop(&h->hop[i], w->topo, &route[i], &neigh[i]);
 }
 
 static void
 all_from_vm(struct worker *w, struct burst *b)
 {
 	struct plain *v = &b->from_vm;
-	struct hop hop[BURST_MAX];
+	struct hops h;
 
 	find_from_vm(w, b);
-	find_hops(w, b, hop);
+	find_hops(w, v, &h);
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 
-		if (!must_stay(b, m, false) && give_world(w, m, v->eth[i], v->vm[i], &hop[i]))
+		if (!must_stay(b, m, false) && give_world(w, m, v->eth[i], v->vm[i], &h.hop[h.of[i]]))
 			leaves(b, v->at[i]);
 		else
 			stays(b, m, false);
@@ -360,6 +394,8 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	struct burst b;
 	uint16_t i;
 
+	b.vms = vmtab_plain(w->tables->vms);
+	b.in.att = ATT_ANY; /* none */
 	b.m = in->m;
 	b.left = 0;
 	b.some_stay = false;

@@ -7,7 +7,7 @@
  * Readers: workers, lock-free. An entry is valid until the worker reports quiescent.
  * Writer:  vmtab alone. An entry goes before the VM's next record is published, and comes a grace period after: nobody finds
  *          here what is no longer so, and nobody reads an entry that is written.
- * Size:    fixed at creation. What would stand too far from its place is left out: nobody when each VM has one address, 1 in 50 when each
+ * Size:    fixed at creation. What would stand too far from its place is left out: nobody when each VM has one address, 1 in 30 when each
  *          has two.
  * Order:   an entry counts from the release store of its bit in `state` until that of the bit's end. A line's keys are read after
  *          `state` (acquire).

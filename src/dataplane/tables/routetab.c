@@ -72,23 +72,41 @@ may_match(const struct routetab *t, uint8_t len, rte_be32_t prefix)
 	return __atomic_load_n(&t->filter[len][bit / 64], __ATOMIC_RELAXED) >> (bit % 64) & 1;
 }
 
-/* Looks up those of `todo` at one length; returns those that found nothing. A run of one prefix is asked for once: the
- * default route is one key for all. */
+/* The default route is one key for all. */
 static uint64_t
-find_length(const struct routetab *t, struct key k, const rte_be32_t *dst, uint64_t todo, struct nexthop *nh)
+find_default(const struct routetab *t, uint16_t vrf, uint64_t todo, struct nexthop *nh)
+{
+	const struct key k = {.vrf = vrf};
+	uint64_t value;
+
+	if (!lfhash_find(t->hash, lfhash_key(&k), &value))
+		return todo;
+	for (; todo != 0; todo &= todo - 1)
+		memcpy(&nh[__builtin_ctzll(todo)], &value, sizeof(*nh));
+	return 0;
+}
+
+/* Looks up those of `todo` at one length; returns those that found nothing. A run of one prefix is asked for once. */
+static uint64_t
+find_length(const struct routetab *t, uint16_t vrf, uint8_t len, const rte_be32_t *dst, uint64_t todo,
+	struct nexthop *nh)
 {
 	uint64_t keys[LFHASH_BULK_MAX], values[LFHASH_BULK_MAX], asking = 0, hits, found = 0;
 	uint8_t ask[LFHASH_BULK_MAX];
+	const struct key k = {.vrf = vrf, .len = len};
+	rte_be32_t mask = t->mask[len], prefix;
+	uint64_t key = lfhash_key(&k);
 	uint32_t n = 0;
 
 	for (uint64_t rest = todo; rest != 0; rest &= rest - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(rest);
 
-		k.prefix = dst[i] & t->mask[k.len];
-		if (!may_match(t, k.len, k.prefix))
+		prefix = dst[i] & mask;
+		if (!may_match(t, len, prefix))
 			continue;
-		if (n == 0 || keys[n - 1] != lfhash_key(&k))
-			keys[n++] = lfhash_key(&k);
+		memcpy(&key, &prefix, sizeof(prefix)); /* the key begins with it */
+		if (n == 0 || keys[n - 1] != key)
+			keys[n++] = key;
 		ask[i] = (uint8_t)(n - 1);
 		asking |= UINT64_C(1) << i;
 	}
@@ -116,7 +134,7 @@ routetab_find(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uin
 	while (lengths != 0 && todo != 0) {
 		uint8_t len = (uint8_t)(63 - __builtin_clzll(lengths));
 
-		todo = find_length(t, (struct key){.vrf = vrf, .len = len}, dst, todo, nh);
+		todo = len != 0 ? find_length(t, vrf, len, dst, todo, nh) : find_default(t, vrf, todo, nh);
 		lengths &= ~(UINT64_C(1) << len);
 	}
 }
