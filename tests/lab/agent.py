@@ -82,7 +82,7 @@ class Tcp:
         self.answers = 0
         self.pending = None
         self.rtt = Rtt()
-        self.next_send = time.monotonic()
+        self.paused, self.next_send = False, time.monotonic()
         self.mark()
 
     def mark(self):
@@ -113,7 +113,7 @@ class Tcp:
             return
         if self.queue:
             self.push()
-        if self.mode == 'busy' and now >= self.next_send:
+        if self.mode == 'busy' and not self.paused and now >= self.next_send:
             self.next_send = max(self.next_send + BUSY_PERIOD, now - 10 * BUSY_PERIOD)
             if len(self.queue) < 1 << 20:
                 self.push(slice_of(self.out, self.sent, BUSY_BYTES))
@@ -560,9 +560,12 @@ class Agent:
                 'median_ms': round(sorted(times[to])[len(times[to]) // 2], 3) if times[to] else None,
                 'max_ms': round(max(times[to]), 3) if times[to] else None}
 
-    def do_pause(self, name=None, paused=True):
-        """One flow of numbered questions, or all."""
-        for f in [self.flows[name]] if name else [f for f in self.flows.values() if isinstance(f, Numbered)]:
+    def do_pause(self, name=None, paused=True, tcp=False):
+        """One flow of numbered questions, or all; `tcp`: and what busy sessions send, whoever opened them."""
+        flows = [self.flows[name]] if name else [f for f in self.flows.values() if isinstance(f, Numbered)]
+        if tcp:
+            flows += [f for f in (*self.flows.values(), *self.accepted.values()) if isinstance(f, Tcp)]
+        for f in flows:
             f.paused = paused
             f.next_send = time.monotonic()
 

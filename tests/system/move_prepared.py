@@ -21,7 +21,7 @@ from check import case, expect, finish
 from lab import until, wait_for
 from measure import Sessions, expect_near, near, new_session_rtt, path_of, resume, vm_globals, wait_owner
 from router import RpcError
-from sites import SITES, USER, VM, VM_MAC, PerSite, Sites
+from sites import BX, BY, SITES, USER, VM, VM_MAC, PerSite, Sites
 
 AT = {'x': '203.0.113.10', 'y': '203.0.113.74'}
 NAME = {s: site['router'] for s, site in SITES.items()}
@@ -122,8 +122,8 @@ class World:
             return e.data
         raise AssertionError(f'{method} was not refused')
 
-    def move(self, to, arrives=False, announce=True, **more):
-        """A whole move, in the order of its steps. Returns its record."""
+    def switch(self, to, arrives=False, announce=True, **more):
+        """A move, in the order of its steps, until the VM goes on. Returns its epoch."""
         self.begin()
         epoch = self.prepare(to, **more)
         answer = self.at(to, 'move.pause', epoch=epoch)
@@ -134,6 +134,11 @@ class World:
         self.go_on(to, announce)
         if arrives:
             self.committed(to)
+        return epoch
+
+    def move(self, to, arrives=False, **more):
+        """A whole move. Returns its record."""
+        epoch = self.switch(to, arrives, **more)
         self.nothing_lost()
         row = self.held_and_released(to, epoch)
         expect(row['by'] == ('arrival' if arrives else 'controller'), f'{row}')
@@ -181,11 +186,28 @@ def aborts(w, what):
         w.nothing_lost()
 
 
+def ways_to_vm(w):
+    """Behind which port each site's switch thinks that the VM is: `hv`, its host, or `r`, the router."""
+    lines = {s: w.lab.sh(f'dc{s}', 'bridge fdb show br br0').stdout.split('\n') for s in 'xy'}
+    return {s: next((line.split()[2] for line in lines[s] if line.startswith(VM_MAC)), None) for s in 'xy'}
+
+
 def silent(w, what):
-    with case(f'{what}: a VM that says nothing is found at its new site, and gets what was held'):
-        w.sessions.vm.call('pause')
-        w.move(OTHER[w.site], announce=False)
-        w.sessions.vm.call('pause', paused=False)
+    old, new = w.site, OTHER[w.site]
+    with case(f'{what}: a VM that says nothing is found at its new site, past entries of both switches that lead elsewhere, and gets '
+              'what was held'):
+        w.lab.exec('vm', ['ping', '-c', '1', '-W', '1', BX if new == 'x' else BY])
+        expect(ways_to_vm(w) == {old: 'hv', new: 'r'}, f'before: {ways_to_vm(w)}')
+        w.sessions.vm.call('pause', tcp=True)
+        epoch = w.switch(new, announce=False)
+        w.held_and_released(new, epoch)
+        w.sessions.vm.call('pause', paused=False, tcp=True)
+        w.nothing_lost()
+
+    with case(f'{what}: then the switch of the old site has been told, and that of the new one; neighbours at both reach the VM'):
+        expect(ways_to_vm(w) == {old: 'r', new: 'hv'}, f'{ways_to_vm(w)}')
+        for neighbour in ('bx', 'by'):
+            w.lab.exec(neighbour, ['ping', '-c', '1', '-W', '1', VM])
 
 
 def policies(w):
