@@ -244,21 +244,17 @@ goes_back(const struct move *m)
 	return m->now.holds && (move_open(m) || m->now.state == MOVE_ABORTED);
 }
 
-/* The old router sends nothing of these here any more; what it sent before may still be on its way. */
+/* The old router sends nothing of it here any more; what it sent before may still be on its way. */
 static void
-note_heard(struct core *c)
+note_heard(struct core *c, struct move *m)
 {
 	const struct peer *p;
-	struct move *m;
 
-	DL_FOREACH2(c->timed, m, timed_next)
-	{
-		if (!goes_back(m) || m->back_at || m->now.from == FWD_SELF)
-			continue;
-		p = &c->peers[m->now.from - 1];
-		if (p->words_heard >= m->word)
-			m->back_at = p->heard_at + WAY_MS;
-	}
+	if (!goes_back(m) || m->back_at || m->now.from == FWD_SELF)
+		return;
+	p = &c->peers[m->now.from - 1];
+	if (p->words_heard >= m->word)
+		m->back_at = p->heard_at + WAY_MS;
 }
 
 static bool
@@ -330,30 +326,37 @@ due_done(struct core *c, struct txn *t, int code)
 	free(t);
 }
 
-static void arrive_again(struct core *c);
+static void arrive_again(struct core *c, struct move *m);
+
+/* Is one due? All in one walk: there may be 100,000. */
+static bool
+look(struct core *c)
+{
+	struct move_now n;
+	bool due = false;
+	struct move *m;
+
+	DL_FOREACH2(c->timed, m, timed_next)
+	{
+		arrive_again(c, m);
+		note_heard(c, m);
+		due = due || is_due(c, m, &n);
+	}
+	return due;
+}
 
 static void
 tick(void *arg)
 {
 	struct core *c = arg;
-	struct move_now n;
 	struct due_txn *x;
-	struct move *m;
 
 	c->arriving_on = false;
 	arriving_watch(c);
-	if (c->storage.rc == 0)
-		arrive_again(c);
 	for (size_t i = 0; i < c->n_peers; i++)
 		tell_untold(&c->peers[i]);
 	arriving_flush(c);
-	note_heard(c);
-	if (c->moves_due)
-		return;
-	DL_FOREACH2(c->timed, m, timed_next)
-	if (is_due(c, m, &n))
-		break;
-	if (!m)
+	if (!look(c) || c->moves_due)
 		return;
 	c->moves_due = true;
 	x = zalloc(sizeof(*x));
@@ -430,12 +433,9 @@ arrive(struct core *c, struct move *m)
 
 /* The store refused it, and a silent VM says no more. */
 static void
-arrive_again(struct core *c)
+arrive_again(struct core *c, struct move *m)
 {
-	struct move *m;
-
-	DL_FOREACH2(c->timed, m, timed_next)
-	if (move_open(m) && m->stands != ATTACHMENT_ANY && !m->arriving)
+	if (move_open(m) && m->stands != ATTACHMENT_ANY && !m->arriving && c->storage.rc == 0)
 		arrive(c, m);
 }
 
