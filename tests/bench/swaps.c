@@ -28,7 +28,6 @@
 #define WARM_MS	   20
 #define REST_MS	   50
 #define STEPS	   7 /* of the search for the rate, to within a hundredth */
-#define SHARE	   0.9
 
 struct frame {
 	uint8_t bytes[RIG_LEN];
@@ -43,10 +42,11 @@ struct trial {
 
 static struct {
 	uint32_t vms, rounds, ms, batch;
-	double rate; /* swaps a second */
+	uint32_t share; /* of the no-drop rate, in percent */
+	uint32_t rate;	/* swaps a second */
 	bool exchange, huge;
 	const char *json;
-} opt = {100000, 9, 300, 100, 100000, true, true, NULL};
+} opt = {100000, 40, 50, 100, 90, 100000, true, true, NULL};
 
 static struct rig *rig;
 static struct swapper swapper;
@@ -289,7 +289,7 @@ measure(void)
 
 			flood[with][i] = run_trial(0, with).mpps;
 			/* the machine may have become slower, or faster: the rate goes with it */
-			paced = run_trial(limit * SHARE * flood[0][i] / top, with);
+			paced = run_trial(limit * opt.share / 100 * flood[0][i] / top, with);
 			add(&sums[with], &paced);
 			if (with)
 				swaps[i] = paced.swaps;
@@ -308,7 +308,7 @@ measure(void)
 	printf("flood: %.3f Mpps (%.3f to %.3f) without, %.3f (%.3f to %.3f) with swaps: %.4f of it "
 	       "(quartiles %.4f to %.4f)\n",
 		off.median, off.min, off.max, on.median, on.min, on.max, r.median, r.q1, r.q3);
-	printf("%.0f %% of the no-drop rate, %.3f Mpps when it was sought, %.3f of a flood:\n", SHARE * 100,
+	printf("%u %% of the no-drop rate, %.3f Mpps when it was sought, %.3f of a flood:\n", opt.share,
 		limit, limit / top);
 	print_sums("without", &sums[0]);
 	print_sums("with", &sums[1]);
@@ -344,60 +344,45 @@ on_first_cpu(void)
 }
 
 static const char usage[] = "usage: bench_swaps [--vms N] [--change exchange|renew] [--rate N] [--batch N] "
-			    "[--rounds N] [--ms N] [--no-huge] [--json FILE]\n"
+			    "[--share PERCENT] [--rounds N] [--ms N] [--no-huge] [--json FILE]\n"
 			    "  --vms N     even, 2 to 1000000, default 100000\n"
 			    "  --change    exchange: two VMs get each other's global address; renew: a "
 			    "record for the same; default exchange\n"
 			    "  --rate N    swaps a second, default 100000\n"
 			    "  --batch N   in a transaction: even, default 100\n"
-			    "  --rounds N  1 to 99, default 9\n"
-			    "  --ms N      of a trial, default 300\n";
+			    "  --share N   of the no-drop rate, in percent, default 90\n"
+			    "  --rounds N  1 to 99, default 40\n"
+			    "  --ms N      of a trial, default 50\n";
 
 static bool
 parse(int argc, char **argv)
 {
 	static const struct option options[] = {{"vms", 1, NULL, 'v'}, {"change", 1, NULL, 'c'},
 		{"rate", 1, NULL, 'r'}, {"batch", 1, NULL, 'b'}, {"rounds", 1, NULL, 'n'},
-		{"ms", 1, NULL, 'm'}, {"no-huge", 0, NULL, 'h'}, {"json", 1, NULL, 'j'}, {NULL, 0, NULL, 0}};
+		{"ms", 1, NULL, 'm'}, {"share", 1, NULL, 's'}, {"no-huge", 0, NULL, 'h'},
+		{"json", 1, NULL, 'j'}, {NULL, 0, NULL, 0}};
+	static uint32_t *const numbers['z'] = {['v'] = &opt.vms,
+		['r'] = &opt.rate,
+		['b'] = &opt.batch,
+		['n'] = &opt.rounds,
+		['m'] = &opt.ms,
+		['s'] = &opt.share};
 	bool good = true;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint32_t n = optarg != NULL ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
-
-		switch (c) {
-		case 'v':
-			opt.vms = n;
-			break;
-		case 'c':
-			opt.exchange = strcmp(optarg, "exchange") == 0;
-			good &= opt.exchange || strcmp(optarg, "renew") == 0;
-			break;
-		case 'r':
-			opt.rate = n;
-			break;
-		case 'b':
-			opt.batch = n;
-			break;
-		case 'n':
-			opt.rounds = n;
-			break;
-		case 'm':
-			opt.ms = n;
-			break;
-		case 'h':
-			opt.huge = false;
-			break;
-		case 'j':
-			opt.json = optarg;
-			break;
-		default:
-			good = false;
-		}
+		good &= c != '?';
+		if (c < 'z' && numbers[c] != NULL)
+			*numbers[c] = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (c == 'c')
+			good &= (opt.exchange = strcmp(optarg, "exchange") == 0) ||
+				strcmp(optarg, "renew") == 0;
+		opt.huge &= c != 'h';
+		opt.json = c == 'j' ? optarg : opt.json;
 	}
 	return good && opt.vms >= 2 && opt.vms <= 1000000 && opt.vms % 2 == 0 && opt.batch >= 2 &&
 	       opt.batch % 2 == 0 && opt.batch <= opt.vms && opt.rounds >= 1 && opt.rounds <= ROUNDS_MAX &&
-	       opt.ms > 0 && opt.rate > 0;
+	       opt.ms > 0 && opt.rate > 0 && opt.share > 0;
 }
 
 int
