@@ -247,6 +247,17 @@ clear_free(struct tunnel_hdr *h)
 	h->ip.hdr_checksum = rte_ipv4_cksum(&h->ip);
 }
 
+/* Who receives it takes 0xffff for 0 in a header's checksum. The kernel sends either, because it changes the sum by differences (RFC 1624);
+ * that the router does not is held by its own tests. */
+static void
+clear_negative_zero(struct rte_ether_hdr *eth)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
+
+	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && ip->hdr_checksum == 0xffff)
+		ip->hdr_checksum = 0;
+}
+
 /* ARP and echoes are not told from what was sent once macswap has had them, and junk has no mark. */
 static void
 check(const struct generator *g, struct rte_mbuf *m)
@@ -266,6 +277,8 @@ check(const struct generator *g, struct rte_mbuf *m)
 	}
 	if (h != NULL && !g->swapped)
 		clear_free(h);
+	if (!g->swapped)
+		clear_negative_zero((struct rte_ether_hdr *)inner_of(p, len));
 	n = expected(g, &f, want);
 	if (n == len && memcmp(p, want, n) == 0)
 		return;
