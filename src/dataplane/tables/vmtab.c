@@ -598,7 +598,7 @@ swap(struct vmtab *t, const struct change *c)
 }
 
 /* New records first, then the keys that change hands, deletions last: every key that is held before and after leads to
- * a record at each moment. A put of an existing key is one store and cannot fail. */
+ * a record at each moment. A put of an existing key is one store and cannot fail. Deleted VMs are no longer plain before their keys change hands. */
 void
 vmtab_publish(struct vmtab_txn *x)
 {
@@ -611,6 +611,9 @@ vmtab_publish(struct vmtab_txn *x)
 		if (c->new != NULL)
 			swap(t, c);
 	}
+	for (uint32_t i = 0; i < x->n_changes; i++)
+		if (x->changes[i].new == NULL) /* its keys lead to others from now on */
+			plaintab_remove(t->plain, x->changes[i].old);
 	for (uint32_t i = 0; i < x->n_moves; i++)
 		key_put(t, &x->moves[i].key, VALUE(x->moves[i].to));
 	for (uint32_t i = 0; i < x->n_changes; i++)

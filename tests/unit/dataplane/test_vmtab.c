@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tabtest.h"
 
-#include <dataplane/tables/vmtab.h>
+#include <dataplane/tables/plaintab.h>
 
 #define VMS	60 /* that may exist */
 #define LIMIT	40 /* that the table takes */
@@ -582,6 +582,51 @@ each_change_is_told_when_it_is_published(void **state)
 	vmtab_free(t);
 }
 
+struct agrees {
+	struct vmtab *t;
+	rte_be32_t global;
+	int n;
+};
+
+/* Whatever is published: a plain VM that is found by an address is the one that the table finds by it. */
+static void
+must_agree(void *arg, const struct vm_rec *was, const struct vm_rec *is)
+{
+	struct agrees *a = arg;
+	const struct plaintab *p = vmtab_plain(a->t);
+	const struct plain_vm *plain = plain_by_global(p, plain_line_by_global(p, a->global), a->global);
+	const struct vm_rec *rec;
+
+	(void)was;
+	(void)is;
+	vmtab_by_global(a->t, &a->global, 1, &rec);
+	assert_true(plain == NULL || (rec != NULL && rec->slot == plain->slot));
+	a->n++;
+}
+
+static void
+what_is_plain_agrees_with_the_table_while_a_deleted_vm_s_address_becomes_another_s(void **state)
+{
+	struct vmtab *t = vmtab_new(LIMIT, rcu);
+	struct agrees a = {.t = t, .global = global_number(7)};
+	struct vm_rec vms[3] = {vm(1, 1, 1), vm(2, 2, 7), vm(3, 3, 7)};
+	struct vmtab_txn *x;
+
+	(void)state;
+	commit(t, vms, 2);
+	vmtab_on_change(t, must_agree, &a);
+	x = vmtab_begin(t, 3);
+	assert_int_equal(vmtab_prepare_del(x, 0, &vms[0].mac), 0);
+	assert_int_equal(vmtab_prepare_del(x, 0, &vms[1].mac), 0);
+	assert_int_equal(vmtab_prepare_put(x, &vms[2]), 0);
+	assert_int_equal(vmtab_prepare_end(x, NULL), 0);
+	vmtab_publish(x);
+	assert_int_equal(a.n, 3);
+	vmtab_retire(x);
+	must_agree(&a, NULL, NULL);
+	vmtab_free(t);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -595,6 +640,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_draining_global_address_leads_to_its_vm_until_it_is_dropped),
 		cmocka_unit_test(counts_out_of_range_are_refused),
 		cmocka_unit_test(each_change_is_told_when_it_is_published),
+		cmocka_unit_test(
+			what_is_plain_agrees_with_the_table_while_a_deleted_vm_s_address_becomes_another_s),
 	};
 
 	(void)argc;
