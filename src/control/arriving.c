@@ -122,12 +122,18 @@ say(struct peer *p, json_t *moves)
 }
 
 void
+arriving_unheard(struct move *m)
+{
+	m->word = UINT64_MAX;
+	m->back_at = 0;
+}
+
+void
 arriving_tell(struct core *c, struct move *m)
 {
 	struct peer *p = m->now.from == FWD_SELF ? NULL : &c->peers[m->now.from - 1];
 
-	m->word = UINT64_MAX;
-	m->back_at = 0;
+	arriving_unheard(m);
 	if (!p || !p->session || !p->shared[m->vm.segment])
 		return;
 	if (!p->news_moves)

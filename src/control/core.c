@@ -117,6 +117,7 @@ core_ready(struct core *c, bool now)
 	c->ready = NULL;
 	c->env->ops->timer_stop(c->ready_timer);
 	ready(c->ready_arg);
+	drains_release_rest(c);
 }
 
 /* The tables hold what was stored. */

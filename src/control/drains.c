@@ -197,15 +197,30 @@ has_homes(const struct vm_state *s)
 	return s->fwd.n_drains > 0 || (s->fwd.flags & FWD_VM_NOTES);
 }
 
+static void
+free_live(struct core *c, const struct vm_state *now)
+{
+	for (unsigned int i = 0; i < now->fwd.n_addresses; i++)
+		if (now->fwd.addresses[i].global_ip)
+			env_call(c->env, fwd_sessions_free, now->fwd.addresses[i].global_ip);
+}
+
 /* Where a VM has one address alone nobody looks at its sessions, nor at their ends: what was noted of them grows old. */
 static void
 release_live(struct core *c, const struct vm_state *old, const struct vm_state *now)
 {
-	if (now->deleted || !has_homes(old) || has_homes(now))
-		return;
-	for (unsigned int i = 0; i < now->fwd.n_addresses; i++)
-		if (now->fwd.addresses[i].global_ip)
-			env_call(c->env, fwd_sessions_free, now->fwd.addresses[i].global_ip);
+	if (!now->deleted && has_homes(old) && !has_homes(now))
+		free_live(c, now);
+}
+
+void
+drains_release_rest(struct core *c)
+{
+	struct vm_obj *o, *next;
+
+	HASH_ITER (hh, c->vms, o, next)
+		if (vm_live(o) && !has_homes(&o->now))
+			free_live(c, &o->now);
 }
 
 /* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */

@@ -428,8 +428,10 @@ move_changed(struct core *c, struct move *m, const struct move_now *old)
 static void
 note_holds(struct core *c, struct vm_obj *o)
 {
-	if (o->now.fwd.flags & FWD_VM_HOLDS)
-		o->held_for = move_active(c, &o->key)->epoch;
+	const struct move *m = o->now.fwd.flags & FWD_VM_HOLDS ? move_active(c, &o->key) : NULL;
+
+	if (m)
+		o->held_for = m->epoch;
 }
 
 void

@@ -57,6 +57,7 @@ give_up(struct core *c, struct move *m, const char *reason)
 	go_on(c, &n, MOVE_ABORTED, MOVE_AT_DONE);
 	n.holds = holds_on(c, m);
 	snprintf(n.reason, sizeof(n.reason), "%s", reason);
+	arriving_unheard(m);
 	move_change(c, m, &n);
 }
 
@@ -73,6 +74,7 @@ move_time_out(struct core *c, struct move *m)
 	n.holds = holds_on(c, m);
 	n.at[MOVE_AT_PREPARED] = m->now.at[MOVE_AT_PREPARED];
 	snprintf(n.reason, sizeof(n.reason), "timeout");
+	arriving_unheard(m);
 	move_change(c, m, &n);
 }
 
@@ -250,14 +252,12 @@ apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *out, 
 	int segment = segment_index(c, p->segment);
 	struct vm_key key = {segment < 0 ? 0 : (uint16_t)segment, p->mac};
 	struct vm_obj *known;
-	struct move *m;
+	struct move *m, *active;
 
 	if (segment < 0)
 		return fail(f, RPC_INVALID_PARAMS, "segment %s is not in this router's configuration",
 			p->segment);
-	m = move_active(c, &key);
-	if (m && m->now.state == MOVE_ABORTED)
-		move_hold_no_more(c, m); /* it is of the past, whatever the old router has heard */
+	m = active = move_active(c, &key);
 	if (m && !move_open(m))
 		m = NULL;
 	if (m && p->epoch && p->epoch != m->epoch)
@@ -271,6 +271,8 @@ apply_move_prepare(struct core *c, const struct vm_move_params *p, json_t *out, 
 		f->data = vm_shown(c, &known->now);
 		return fail(f, RPC_CONFLICT, "the VM is registered here already");
 	}
+	if (active && active->now.state == MOVE_ABORTED)
+		move_hold_no_more(c, active); /* it is of the past, whatever the old router has heard */
 	if (HASH_CNT(active_hh, c->active) >= c->conf->limits.vms)
 		return fail(f, RPC_LIMIT, "limits.vms is reached: so many moves are open");
 	return prepare_new(c, &key, p->epoch ? p->epoch : next_epoch(c, &key), p, out, f);

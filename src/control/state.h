@@ -779,6 +779,8 @@ void arriving_fini(struct core *c);
 uint64_t move_most_ms(struct core *c, const struct move *m); /* that an open one may be as it is */
 void arriving_watch(struct core *c);
 void arriving_tell(struct core *c, struct move *m);
+/* What the old router has heard of it is of before. */
+void arriving_unheard(struct move *m);
 void arriving_flush(struct core *c);
 void arriving_up(struct peer *p);
 void arriving_down(struct peer *p);
@@ -808,6 +810,8 @@ void drain_end(struct core *c, const struct vm_state *s, const char *why);
 void drains_track(struct core *c, struct vm_obj *o);
 /* Global addresses that neither live nor drain any more lose their sessions; the group is told of our own. */
 void drains_release(struct core *c, const struct vm_state *old, const struct vm_state *now);
+/* After a start: TCP that was noted before it, of VMs whose sessions nobody looks at any more. Peers have told of open moves by then. */
+void drains_release_rest(struct core *c);
 void drains_restore(struct core *c, struct vm_obj *o, bool same_boot); /* of a loaded VM */
 uint64_t drain_left(struct core *c, uint64_t at);
 /* So much of `left` remains after a reboot in which the wall clock advanced by `wall`. */

@@ -167,6 +167,32 @@ record_of(struct node *r, const char *name)
 	return found;
 }
 
+/* A departure is in memory alone, the sessions are not. */
+static void
+what_was_noted_for_a_move_that_was_aborted_meanwhile_is_forgotten_after_a_start(void **state)
+{
+	struct world *w = with_session();
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+	struct fwd_session tcp = tcp_session(1, 443, vm_global(0, 1));
+	json_t *key = vm_register_params(1, 2, 0);
+	int code;
+
+	(void)state;
+	json_object_del(key, "addresses");
+	json_decref(ask(b, &code, "move.prepare", "o", vm_register_params(1, 2, vm_global(1, 1))));
+	assert_int_equal(code, 0);
+	world_run(w, 200);
+	model_session_add(a, &tcp);
+	node_crash(a);
+	json_decref(ask(b, &code, "move.abort", "o", key));
+	assert_int_equal(code, 0);
+	node_start(a);
+	world_run(w, 5000);
+	assert_null(model_session(a, &tcp));
+	assert_int_equal(home_of(a, 1, 80), vm_global(0, 1)); /* UDP stays until it ages */
+	world_free(w);
+}
+
 static void
 end_of_the_list_is_in_the_record_of_the_move(void **state)
 {
@@ -876,6 +902,9 @@ main(void)
 		cmocka_unit_test_setup(tcp_that_may_have_ended_unseen_is_in_no_later_list, control_setup),
 		cmocka_unit_test_setup(
 			what_was_noted_for_a_move_that_is_aborted_is_in_no_later_list, control_setup),
+		cmocka_unit_test_setup(
+			what_was_noted_for_a_move_that_was_aborted_meanwhile_is_forgotten_after_a_start,
+			control_setup),
 		cmocka_unit_test_setup(end_of_the_list_is_in_the_record_of_the_move, control_setup),
 		cmocka_unit_test_setup(
 			an_old_router_that_restarts_right_after_the_commit_is_waited_for, control_setup),

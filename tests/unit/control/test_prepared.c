@@ -834,6 +834,130 @@ the_record_has_each_steps_time_and_what_waited(void **state)
 	world_free(w);
 }
 
+/* ---- words out of their time ---- */
+
+/* Y had the VM by a move of epoch 2 and lost it again; the next one to Y is in its pause. */
+static struct world *
+paused_once_more(void)
+{
+	struct world *w = prepared();
+
+	assert_int_equal(do_it(y(w), "commit", 2), 0);
+	world_run(w, 3000);
+	assert_int_equal(vm_move(x(w), 1, 3, OLD, 0, 1), 0);
+	world_run(w, 20000);
+	assert_int_equal(prepare(y(w), 4, NEW), 0);
+	world_run(w, 200);
+	assert_int_equal(do_it(y(w), "pause", 4), 0);
+	return w;
+}
+
+static void
+what_waits_goes_back_though_an_older_move_is_prepared_again(void **state)
+{
+	struct world *w = paused_once_more();
+
+	(void)state;
+	assert_int_equal(do_it(y(w), "abort", 4), 0);
+	assert_int_equal(prepare(y(w), 2, NEW), 0); /* it was, and is committed: the answer of then */
+	world_run(w, 60000);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	world_free(w);
+}
+
+static int
+abort_four(struct core *c, struct txn *t)
+{
+	struct move_key_params k = {.segment = {"tenant-a"}, .mac = vm_mac(1), .epoch = 4};
+	json_t *out = json_object();
+	int rc = apply_move_abort(c, &k, out, &t->fail);
+
+	json_decref(out);
+	return rc;
+}
+
+static int
+prepare_two(struct core *c, struct txn *t)
+{
+	struct vm_key key = {(uint16_t)segment_index(c, "tenant-a"), vm_mac(1)};
+	struct vm_move_params p;
+	struct faults faults;
+	json_t *out = json_object();
+	int rc;
+
+	faults_init(&faults);
+	kind_read(&kind_vm_move_params, move_find(c, &key, 2)->plan, NULL, &p, &faults);
+	rc = apply_move_prepare(c, &p, out, &t->fail);
+	kind_fini(&kind_vm_move_params, &p);
+	faults_fini(&faults);
+	json_decref(out);
+	return rc;
+}
+
+static void
+is_done(struct core *c, struct txn *t, int code)
+{
+	(void)c;
+	assert_int_equal(code, 0);
+	fail_clear(&t->fail);
+	free(t);
+}
+
+static void
+submit(struct node *n, int (*apply)(struct core *c, struct txn *t))
+{
+	struct txn *t = calloc(1, sizeof(*t));
+
+	t->apply = apply;
+	t->done = is_done;
+	txn_submit(n->core, t);
+}
+
+static void
+an_older_move_may_be_prepared_again_in_the_group_of_an_abort(void **state)
+{
+	struct world *w = paused_once_more();
+
+	(void)state;
+	submit(y(w), abort_four);
+	submit(y(w), prepare_two);
+	world_run(w, 60000);
+	assert_int_equal(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS, 0);
+	world_free(w);
+}
+
+static int
+abort_slowly(struct core *c, struct txn *t)
+{
+	struct vm_key key = {(uint16_t)segment_index(c, "tenant-a"), vm_mac(1)};
+	struct move_key_params k = {.segment = {"tenant-a"}, .mac = vm_mac(1), .epoch = 2};
+	json_t *out;
+
+	if (move_find(c, &key, 2)->now.state == MOVE_ABORTED)
+		return 0;
+	out = json_object();
+	apply_move_abort(c, &k, out, &t->fail);
+	json_decref(out);
+	timer_set(c, c->arriving_timer, 0); /* the clock ticks between two turns of the transaction */
+	return TXN_MORE;
+}
+
+static void
+what_waits_does_not_go_back_before_the_old_router_has_heard_though_the_abort_takes_turns(void **state)
+{
+	struct world *w = paused();
+
+	(void)state;
+	world_run(w, 1000);
+	world_stall(w, 0, 1, 60000);
+	submit(y(w), abort_slowly);
+	for (int i = 0; i < 5; i++) {
+		world_run(w, 5);
+		assert_true(fwd_at(y(w), 1)->flags & FWD_VM_HOLDS);
+	}
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -857,6 +981,9 @@ main(void)
 		TEST(a_dry_run_of_each_step_changes_nothing),
 		TEST(a_pause_that_takes_too_long_is_over_and_the_move_goes_on),
 		TEST(a_prepared_move_that_nobody_commits_is_aborted),
+		TEST(what_waits_goes_back_though_an_older_move_is_prepared_again),
+		TEST(an_older_move_may_be_prepared_again_in_the_group_of_an_abort),
+		TEST(what_waits_does_not_go_back_before_the_old_router_has_heard_though_the_abort_takes_turns),
 		TEST(a_restart_gives_a_prepared_move_no_more_time),
 		TEST(a_pause_ends_in_time_though_the_router_was_away_for_longer),
 		TEST(a_vm_that_somebody_else_changes_ends_the_move),
