@@ -132,12 +132,13 @@ started(void *arg)
 	peers_start(c);
 }
 
-/* After a reboot what is left of drains is written down by the new clock, with the row that names that clock. */
+/* After a reboot what is left of drains and open moves is written down by the new clock, with the row that names that clock. */
 static void
 rebase(struct core *c)
 {
 	struct env_row *rows;
 	struct vm_obj *o;
+	struct move *m;
 	size_t n = 0, max = 1;
 
 	if (!c->remembers)
@@ -146,9 +147,14 @@ rebase(struct core *c)
 		return;
 	DL_FOREACH2(c->draining, o, drain_next)
 	max++;
+	DL_FOREACH2(c->timed, m, timed_next)
+	max++;
 	rows = zalloc(max * sizeof(*rows));
 	DL_FOREACH2(c->draining, o, drain_next)
 	vm_row(c, &o->now, &rows[n++]);
+	DL_FOREACH2(c->timed, m, timed_next)
+	if (move_open(m))
+		move_row(c, m, &rows[n++]);
 	meta_row(c, &rows[n++]);
 	commit_aside(c, rows, n);
 	for (size_t i = 0; i < n; i++)

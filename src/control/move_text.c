@@ -259,7 +259,7 @@ load_now(struct move_now *n, const json_t *v)
 	n->sessions = count(v, "listed");
 	n->cut = count(v, "cut");
 	n->late = count(v, "forwarded-late");
-	n->since = count(v, "since");
+	n->since = (uint64_t)json_integer_value(json_object_get(v, "since"));
 }
 
 static bool
@@ -297,6 +297,7 @@ load(struct core *c, struct move *m, const json_t *v)
 	n.state = (uint8_t)state;
 	n.from = (uint8_t)from;
 	m->to = (uint8_t)to;
+	m->undated = !json_is_integer(json_object_get(v, "since"));
 	m->plan = json_deep_copy(json_object_get(v, "plan"));
 	if (!load_reserved(m, json_object_get(v, "reserved")))
 		return false;

@@ -487,13 +487,15 @@ by_start(const struct move *a, const struct move *b)
 static uint64_t
 since(struct core *c, const struct move *m, bool same_boot)
 {
-	uint64_t most = move_most_ms(c, m), began = m->now.since, last = c->stored.boot_ms, left;
+	uint64_t most = move_most_ms(c, m), spent = c->stored.boot_ms - m->now.since, left;
 
-	if (began == 0 || !move_open(m))
+	if (m->undated || !move_open(m))
 		return now_ms(c);
 	if (same_boot)
-		return began;
-	left = last > began ? most - (last - began < most ? last - began : most) : most;
+		return m->now.since;
+	if ((int64_t)spent < 0)
+		spent = 0;
+	left = spent < most ? most - spent : 0;
 	return now_ms(c) -
 	       (most - drain_left_after_boot(left, env_call(c->env, wall_ms) - c->stored.wall_ms));
 }

@@ -189,7 +189,7 @@ struct move_now {      /* what transactions change of it, by move_set() */
 	bool holds;
 	bool open;	 /* and what is unknown is an old session, until the old router's list has ended */
 	char reason[12]; /* why it is done, aborted, or prepared again; "" = nothing to say */
-	uint64_t since;	 /* boot clock: of the state */
+	uint64_t since;	 /* boot clock: of the state; modulo 2^64, for it may be of before this boot */
 	int64_t at[MOVE_TIMES]; /* wall clock; 0 = not */
 	uint64_t asked_us; /* clock of microseconds: when its commit was asked for, or its VM was heard */
 	uint64_t held, released, dropped, sessions;
@@ -217,6 +217,7 @@ struct move {
 	/* up to here it is told by events */
 	bool present;	   /* false: being made by a transaction that was undone */
 	bool arriving;	   /* a transaction that commits it is on its way */
+	bool undated;	   /* its stored row had no `since`: it has ended, or is of an older version */
 	uint64_t waits_us; /* the same clock: since then what is for the VM waits; 0 = nothing does */
 	uint64_t switch_us, store_us; /* so long its commit took, and the store of that; 0 = unknown */
 	uint64_t word; /* of those to its old router, the one that tells its state; UINT64_MAX: none could */

@@ -489,26 +489,84 @@ a_prepared_move_that_nobody_commits_is_aborted(void **state)
 	world_free(w);
 }
 
-/* Nor by a reboot, as far as its clocks can be believed. */
+static void
+start_again(struct node *r, bool reboot)
+{
+	node_crash(r);
+	if (reboot)
+		node_reboot(r, 0);
+	node_start(r);
+}
+
+static void
+assert_ends_in(struct world *w, uint64_t ms)
+{
+	world_run(w, ms - 2 * MINUTE);
+	assert_state(y(w), "prepared", "");
+	world_run(w, 3 * MINUTE);
+	assert_state(y(w), "aborted", "timeout");
+	assert_as_before(w);
+}
+
+/* Nor by a reboot, as far as its clocks can be believed; nor less, however long the boot was in which it began. */
 static void
 a_restart_gives_a_prepared_move_no_more_time(void **state)
 {
-	for (int reboot = 0; reboot < 2; reboot++) {
-		struct world *w = prepared();
+	static const struct {
+		uint64_t up;
+		bool reboots[2];
+	} cases[] = {{0, {false, false}}, {0, {true, false}}, {0, {false, true}}, {0, {true, true}},
+		{3 * HOUR, {true, false}}, {3 * HOUR, {true, true}}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct world *w = at_home();
 
 		(void)state;
-		world_run(w, 50 * MINUTE);
-		node_crash(y(w));
-		if (reboot)
-			node_reboot(y(w), 0);
-		node_start(y(w));
-		world_run(w, 8 * MINUTE);
-		assert_state(y(w), "prepared", "");
-		world_run(w, 3 * MINUTE);
-		assert_state(y(w), "aborted", "timeout");
-		assert_as_before(w);
+		world_run(w, cases[i].up);
+		assert_int_equal(prepare(y(w), 2, NEW), 0);
+		world_run(w, 10 * MINUTE);
+		start_again(y(w), cases[i].reboots[0]);
+		world_run(w, 2 * MINUTE);
+		start_again(y(w), cases[i].reboots[1]);
+		assert_ends_in(w, 48 * MINUTE);
 		world_free(w);
 	}
+}
+
+/* Rows of an older version. */
+static void
+a_prepared_move_whose_row_has_no_time_begins_anew(void **state)
+{
+	struct world *w = prepared();
+	json_t *shown = move_row_at(y(w));
+	const char *id = json_string_value(json_object_get(shown, "id"));
+	json_t *row = json_loads(stored_row(y(w), "move", id), 0, NULL);
+	char *text;
+
+	(void)state;
+	assert_int_equal(json_object_del(row, "since"), 0);
+	text = json_dumps(row, 0);
+	world_run(w, 10 * MINUTE);
+	stored_set(y(w), "move", id, text);
+	start_again(y(w), false);
+	assert_ends_in(w, 60 * MINUTE);
+	free(text);
+	json_decref(row);
+	json_decref(shown);
+	world_free(w);
+}
+
+static void
+a_prepared_move_begins_anew_where_no_clock_was_stored(void **state)
+{
+	struct world *w = prepared();
+
+	(void)state;
+	world_run(w, 10 * MINUTE);
+	stored_set(y(w), "meta", "router", NULL);
+	start_again(y(w), true);
+	assert_ends_in(w, 60 * MINUTE);
+	world_free(w);
 }
 
 static void
@@ -985,6 +1043,8 @@ main(void)
 		TEST(an_older_move_may_be_prepared_again_in_the_group_of_an_abort),
 		TEST(what_waits_does_not_go_back_before_the_old_router_has_heard_though_the_abort_takes_turns),
 		TEST(a_restart_gives_a_prepared_move_no_more_time),
+		TEST(a_prepared_move_whose_row_has_no_time_begins_anew),
+		TEST(a_prepared_move_begins_anew_where_no_clock_was_stored),
 		TEST(a_pause_ends_in_time_though_the_router_was_away_for_longer),
 		TEST(a_vm_that_somebody_else_changes_ends_the_move),
 		TEST(vm_move_at_the_same_epoch_commits_the_prepared_move),
