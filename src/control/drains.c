@@ -152,21 +152,12 @@ drains_collect(struct core *c)
 }
 
 static void
-checkpoint(struct core *c)
-{
-	if (now_ms(c) >= c->checkpoint_at && meta_aside(c))
-		c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
-}
-
-static void
 drains_tick(void *arg)
 {
 	struct core *c = arg;
 
 	if (!c->draining)
 		return;
-	if (!c->group) /* else the group's own row does it, and the revision is not settled */
-		checkpoint(c);
 	if (!c->drains_end)
 		drains_collect(c);
 	timer_set(c, c->drain_timer, DRAIN_TICK_MS);
@@ -181,11 +172,10 @@ drains_track(struct core *c, struct vm_obj *o)
 		return;
 	o->has_own_drain = has;
 	if (has) {
-		if (!c->draining) {
-			c->checkpoint_at = now_ms(c) + CHECKPOINT_MS;
+		if (!c->draining)
 			timer_set(c, c->drain_timer, DRAIN_TICK_MS);
-		}
 		DL_APPEND2(c->draining, o, drain_prev, drain_next);
+		checkpoint_watch(c);
 	} else {
 		DL_DELETE2(c->draining, o, drain_prev, drain_next);
 	}

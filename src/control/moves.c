@@ -412,6 +412,7 @@ void
 move_changed(struct core *c, struct move *m, const struct move_now *old)
 {
 	arriving_watch(c);
+	checkpoint_watch(c);
 	if (m->to == FWD_SELF) {
 		move_note_waits(c, m);
 		if (move_begun(&m->now) && !move_begun(old))

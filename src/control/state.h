@@ -33,7 +33,6 @@
 #define SESSION_QUIET_MS \
 	(UINT64_C(124) * 60 * 1000) /* RFC 5382: an idle TCP session may live so long unseen */
 #define DRAIN_TICK_MS 1000
-#define CHECKPOINT_MS 60000 /* how often the clock row is written while something drains here */
 #define MOVES_KEPT    1000  /* moves that are done and still shown, */
 #define MOVES_SLACK   100   /* and so many more, until all above are forgotten in one commit */
 #define MOVE_OPEN_MS  5000  /* so long an old router's list of sessions is waited for, */
@@ -468,9 +467,8 @@ struct core {
 	struct histogram move_times[MOVE_TOOK];
 	uint64_t store_us;		/* the group that becomes live was so long at the store */
 	struct vm_obj *probing[PROBES]; /* that wait for the i-th probe, each list in the order of its time */
-	uint64_t checkpoint_at;
-	bool drains_end;       /* a transaction that ends some is on its way */
-	const char *drain_why; /* why the change being made ends drains; NULL: the VM says it */
+	bool drains_end;		/* a transaction that ends some is on its way */
+	const char *drain_why;		/* why the change being made ends drains; NULL: the VM says it */
 
 	/* channels */
 	struct env_listener *tcp, *local;
@@ -500,7 +498,8 @@ struct core {
 	struct storage {
 		int rc;		   /* of the last commit */
 		uint64_t since_ms; /* it refuses, or takes */
-		struct env_timer *retry;
+		struct env_timer *retry, *checkpoint;
+		bool checkpoint_on;   /* it runs */
 		struct aside *asides; /* on their way */
 	} storage;
 
@@ -632,6 +631,8 @@ void commit_aside(struct core *c, const struct env_row *rows, size_t n);
 /* Revision, term and clocks. */
 void meta_row(struct core *c, struct env_row *row);
 bool meta_aside(struct core *c); /* false: not now, a group is on its way */
+/* That row, each minute while something drains here or a move is open: what they have spent is known by it after a reboot. */
+void checkpoint_watch(struct core *c);
 
 /* ---- start.c ---- */
 

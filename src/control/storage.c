@@ -5,7 +5,8 @@
 
 #include <common/log.h>
 
-#define RETRY_MS 5000
+#define RETRY_MS      5000
+#define CHECKPOINT_MS 60000
 
 struct aside {		   /* rows that nobody waits for */
 	struct core *core; /* NULL: freed meanwhile */
@@ -98,6 +99,27 @@ meta_aside(struct core *c)
 }
 
 static void
+checkpoint(void *arg)
+{
+	struct core *c = arg;
+
+	c->storage.checkpoint_on = false;
+	if (!c->draining && !c->timed)
+		return;
+	meta_aside(c); /* if not now, the group's own row does it */
+	checkpoint_watch(c);
+}
+
+void
+checkpoint_watch(struct core *c)
+{
+	if ((!c->draining && !c->timed) || c->storage.checkpoint_on)
+		return;
+	c->storage.checkpoint_on = true;
+	timer_set(c, c->storage.checkpoint, CHECKPOINT_MS);
+}
+
+static void
 retry(void *arg)
 {
 	struct core *c = arg;
@@ -110,6 +132,7 @@ void
 storage_init(struct core *c)
 {
 	c->storage.retry = timer_new(c, retry, c);
+	c->storage.checkpoint = timer_new(c, checkpoint, c);
 }
 
 void
@@ -120,4 +143,5 @@ storage_fini(struct core *c)
 	DL_FOREACH(c->storage.asides, a)
 	a->core = NULL;
 	c->env->ops->timer_free(c->storage.retry);
+	c->env->ops->timer_free(c->storage.checkpoint);
 }

@@ -569,6 +569,22 @@ a_prepared_move_begins_anew_where_no_clock_was_stored(void **state)
 	world_free(w);
 }
 
+/* Nothing else happens there: that it is prepared is enough for the clock to be written down. */
+static void
+a_router_that_is_off_for_longer_than_was_left_gives_no_more_than_that(void **state)
+{
+	struct world *w = prepared();
+
+	(void)state;
+	world_run(w, 55 * MINUTE);
+	node_crash(y(w));
+	world_run(w, 6 * MINUTE);
+	node_reboot(y(w), 0);
+	node_start(y(w));
+	assert_ends_in(w, 5 * MINUTE);
+	world_free(w);
+}
+
 static void
 a_pause_ends_in_time_though_the_router_was_away_for_longer(void **state)
 {
@@ -1045,6 +1061,7 @@ main(void)
 		TEST(a_restart_gives_a_prepared_move_no_more_time),
 		TEST(a_prepared_move_whose_row_has_no_time_begins_anew),
 		TEST(a_prepared_move_begins_anew_where_no_clock_was_stored),
+		TEST(a_router_that_is_off_for_longer_than_was_left_gives_no_more_than_that),
 		TEST(a_pause_ends_in_time_though_the_router_was_away_for_longer),
 		TEST(a_vm_that_somebody_else_changes_ends_the_move),
 		TEST(vm_move_at_the_same_epoch_commits_the_prepared_move),
