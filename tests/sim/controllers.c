@@ -410,7 +410,7 @@ may_be_prepared(const struct sim *s, const struct change *ch)
 	return ch->op == OP_MOVE && ch->outcome != REFUSED && ch->asked_at >= s->day_at;
 }
 
-/* Of the last move that a slot's VM was to make: the next step, or one that is out of order. */
+/* Of the last move that a slot's VM was to make, or of an older one: the next step, or one that is out of order. */
 static void
 any_step(struct controller *k)
 {
@@ -421,7 +421,7 @@ any_step(struct controller *k)
 	struct change *ch = t->changes;
 	const char *verb = verbs[world_random(s->w, 6)];
 
-	while (ch && !may_be_prepared(s, ch))
+	while (ch && (!may_be_prepared(s, ch) || world_random(s->w, 4) == 0))
 		ch = ch->next;
 	if (ch)
 		say_step(k, t, ch, verb);
