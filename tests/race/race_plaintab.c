@@ -215,7 +215,7 @@ main(int argc, char **argv)
 	}
 	jitter_victim(&jitter, pthread_self());
 	jitter_start(&jitter);
-	write_for(race_seconds(3));
+	write_for(race_seconds(2));
 	jitter_stop(&jitter);
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < READERS; i++) {

@@ -147,7 +147,7 @@ main(int argc, char **argv)
 	}
 	jitter_victim(&jitter, pthread_self());
 	jitter_start(&jitter);
-	writes = write_for(race_seconds(3));
+	writes = write_for(race_seconds(2));
 	jitter_stop(&jitter);
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < READERS; i++) {

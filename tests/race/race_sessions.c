@@ -183,7 +183,7 @@ main(void)
 {
 	struct worker workers[WORKERS] = {0};
 	struct jitter jitter = {0};
-	double end = seconds() + race_seconds(4);
+	double end = seconds() + race_seconds(2);
 	uint64_t rounds = 0, freed = 0;
 	pthread_t sweeper;
 

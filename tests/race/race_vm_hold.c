@@ -192,7 +192,7 @@ main(int argc, char **argv)
 	must(pthread_create(&worker, NULL, work, NULL) == 0, "worker");
 	jitter_victim(&jitter, worker);
 	jitter_start(&jitter);
-	flips = write_for(race_seconds(4));
+	flips = write_for(race_seconds(2));
 	jitter_stop(&jitter);
 	atomic_store(&stop, true);
 	pthread_join(worker, NULL);

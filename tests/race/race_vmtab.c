@@ -322,7 +322,7 @@ main(int argc, char **argv)
 	jitter_victim(&jitter, pthread_self());
 	jitter_victim(&jitter, pthread_self()); /* twice: its moments matter most */
 	jitter_start(&jitter);
-	write_for(race_seconds(4));
+	write_for(race_seconds(2));
 	jitter_stop(&jitter);
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < READERS; i++) {

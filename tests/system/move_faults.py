@@ -11,7 +11,7 @@ Whatever happens when: the move ends where the controller wanted it, or where it
 answers for the gateway, no address is kept that nobody has or given to another, and sessions of before (TCP, and UDP by the
 address that it had) and new ones live.
 
-NEARWAY_ALL=1 walks all steps with all faults in all worlds; else NAT has the most of them, and each pair of the rest is met once.
+NEARWAY_ALL=1 walks all steps with all faults in all worlds; else each step meets each fault once, in one of the worlds.
 """
 import itertools
 import json
@@ -314,15 +314,14 @@ def cell(world, steps, at, victim):
 
 
 def cells(world):
-    """Walks and who is the victim: all of them where there is time; else those of the first four steps in the first world, and
-    in one of the others each step with each victim."""
+    """Walks and who is the victim: all of them where there is time; else each step with each victim in one world."""
     names = list(WORLDS)
     for n, (at, victim) in enumerate(itertools.product(STEPS, VICTIMS)):
         walks = [steps for steps, where in WALKS if where == at]
-        if ALL or (world == names[0] and at in STEPS[:4]):
+        if ALL:
             yield from ((steps, at, victim) for steps in walks)
-        elif world == names[1 + n % 2]:
-            yield walks[-1], at, victim
+        elif world == names[(n + n // len(VICTIMS)) % len(names)]:
+            yield walks[n % len(walks)], at, victim
 
 
 # ---- the cases of the controller ----
