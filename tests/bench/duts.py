@@ -24,6 +24,14 @@ class Failed(Exception):
     pass
 
 
+def save(rows, path):
+    """As --json asks; path None: nobody does."""
+    if path:
+        with open(path, 'w', encoding='ascii') as f:
+            json.dump(rows, f, indent=1)
+            f.write('\n')
+
+
 class Device:
     """In a directory of its own. What is not being measured is stopped (SIGSTOP), so that the CPU is the other one's."""
     name, check, queues = '', 'routed', 1

@@ -9,7 +9,6 @@ it stands what the machine itself takes to wake a thread that did nothing but sl
 """
 import argparse
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -225,10 +224,7 @@ def main():
             for r in rows(wire, *run_wire(o, wire)):
                 all_rows.append(r)
                 print(line(r), flush=True)
-    if o.json:
-        with open(o.json, 'w', encoding='ascii') as f:
-            json.dump(all_rows, f, indent=1)
-            f.write('\n')
+    duts.save(all_rows, o.json)
     return 0
 
 

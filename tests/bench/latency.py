@@ -8,7 +8,6 @@ being handed to the ring until it is taken from one. All devices stay up meanwhi
 """
 import argparse
 import collections
-import json
 import os
 import shutil
 import signal
@@ -138,10 +137,7 @@ def main():
             for s in run_count(o, vms):
                 rows.append(figures(s))
                 print(line(rows[-1]), flush=True)
-    if o.json:
-        with open(o.json, 'w', encoding='ascii') as f:
-            json.dump(rows, f, indent=1)
-            f.write('\n')
+    duts.save(rows, o.json)
     return 0
 
 

@@ -9,7 +9,6 @@ asked of the router (verdict.py), and whether it holds.
 """
 import argparse
 import collections
-import json
 import os
 import shutil
 import signal
@@ -127,10 +126,7 @@ def main():
                     print(line(rows[-1]), flush=True)
     for verdict in verdicts(rounds):
         print(verdict)
-    if o.json:
-        with open(o.json, 'w', encoding='ascii') as f:
-            json.dump(rows, f, indent=1)
-            f.write('\n')
+    duts.save(rows, o.json)
     return 0
 
 

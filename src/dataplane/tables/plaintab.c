@@ -75,19 +75,15 @@ after(const struct plain_index *x, const struct plain_line *l)
 const struct plain_vm *
 plain_find_farther(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
 {
+	const struct plain_vm *vm = NULL;
 	uint32_t state = MORE;
 
-	for (uint32_t n = 1; n < PLAIN_REACH && (state & MORE); n++) {
+	for (uint32_t n = 1; vm == NULL && n < PLAIN_REACH && (state & MORE); n++) {
 		l = after(x, l);
 		state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
-		for (uint32_t ways = plain_ways(l, state, key); ways != 0; ways &= ways - 1) {
-			const struct plain_vm *vm = &l->vm[__builtin_ctz(ways)];
-
-			if (att < 0 || vm->att == att)
-				return vm;
-		}
+		vm = plain_in(l, state, key, att);
 	}
-	return NULL;
+	return vm;
 }
 
 /* ---- writer: one entry ---- */

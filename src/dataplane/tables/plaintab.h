@@ -105,23 +105,30 @@ plain_ways(const struct plain_line *l, uint32_t state, rte_be32_t key)
 #endif
 }
 
-/* Not in its own line, which is or was full. */
-const struct plain_vm *plain_find_farther(
-	const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att);
-
-/* att < 0: any. */
+/* att < 0: any. `state` is the line's. */
 static inline const struct plain_vm *
-plain_find(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
+plain_in(const struct plain_line *l, uint32_t state, rte_be32_t key, int32_t att)
 {
-	uint32_t state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE), ways = plain_ways(l, state, key);
-
-	for (; ways != 0; ways &= ways - 1) {
+	for (uint32_t ways = plain_ways(l, state, key); ways != 0; ways &= ways - 1) {
 		const struct plain_vm *vm = &l->vm[__builtin_ctz(ways)];
 
 		if (att < 0 || likely(vm->att == att))
 			return vm;
 	}
-	return unlikely(state >> PLAIN_MORE & 1) ? plain_find_farther(x, l, key, att) : NULL;
+	return NULL;
+}
+
+/* Not in its own line, which is or was full. */
+const struct plain_vm *plain_find_farther(
+	const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att);
+
+static inline const struct plain_vm *
+plain_find(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
+{
+	uint32_t state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
+	const struct plain_vm *vm = plain_in(l, state, key, att);
+
+	return vm == NULL && unlikely(state >> PLAIN_MORE & 1) ? plain_find_farther(x, l, key, att) : vm;
 }
 
 static inline const struct plain_vm *

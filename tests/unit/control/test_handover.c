@@ -107,23 +107,40 @@ tcp_that_may_have_ended_unseen_is_in_no_later_list(void **state)
 	world_free(w);
 }
 
+/* VM 1 is prepared to move to the second router, and the first one notes this session of it. */
+static void
+note_for_a_move(struct world *w, const struct fwd_session *s)
+{
+	int code;
+
+	json_decref(ask(
+		world_router(w, 1), &code, "move.prepare", "o", vm_register_params(1, 2, vm_global(1, 1))));
+	assert_int_equal(code, 0);
+	world_run(w, 200);
+	model_session_add(world_router(w, 0), s);
+}
+
+static void
+abort_move(struct node *r)
+{
+	json_t *key = vm_register_params(1, 2, 0);
+	int code;
+
+	json_object_del(key, "addresses");
+	json_decref(ask(r, &code, "move.abort", "o", key));
+	assert_int_equal(code, 0);
+}
+
 static void
 what_was_noted_for_a_move_that_is_aborted_is_in_no_later_list(void **state)
 {
 	struct world *w = with_session();
 	struct node *a = world_router(w, 0), *b = world_router(w, 1);
 	struct fwd_session tcp = tcp_session(1, 443, vm_global(0, 1));
-	json_t *key = vm_register_params(1, 2, 0);
-	int code;
 
 	(void)state;
-	json_object_del(key, "addresses");
-	json_decref(ask(b, &code, "move.prepare", "o", vm_register_params(1, 2, vm_global(1, 1))));
-	assert_int_equal(code, 0);
-	world_run(w, 200);
-	model_session_add(a, &tcp);
-	json_decref(ask(b, &code, "move.abort", "o", key));
-	assert_int_equal(code, 0);
+	note_for_a_move(w, &tcp);
+	abort_move(b);
 	world_run(w, 200);
 	assert_null(model_session(a, &tcp));
 	world_free(w);
@@ -174,18 +191,11 @@ what_was_noted_for_a_move_that_was_aborted_meanwhile_is_forgotten_after_a_start(
 	struct world *w = with_session();
 	struct node *a = world_router(w, 0), *b = world_router(w, 1);
 	struct fwd_session tcp = tcp_session(1, 443, vm_global(0, 1));
-	json_t *key = vm_register_params(1, 2, 0);
-	int code;
 
 	(void)state;
-	json_object_del(key, "addresses");
-	json_decref(ask(b, &code, "move.prepare", "o", vm_register_params(1, 2, vm_global(1, 1))));
-	assert_int_equal(code, 0);
-	world_run(w, 200);
-	model_session_add(a, &tcp);
+	note_for_a_move(w, &tcp);
 	node_crash(a);
-	json_decref(ask(b, &code, "move.abort", "o", key));
-	assert_int_equal(code, 0);
+	abort_move(b);
 	node_start(a);
 	world_run(w, 5000);
 	assert_null(model_session(a, &tcp));
