@@ -14,7 +14,7 @@ import time
 import daemon
 
 GENERATOR_CPU, DUT_CPU = 0, 1
-VMS_OF = {'W1': 'here', 'W2': 'here', 'W3': 'pairs', 'W4': 'pairs', 'W5': 'away', 'W6': 'pairs', 'W7': 'draining'}
+VMS_OF = {'W1': 'here', 'W2': 'here', 'W3': 'pairs', 'W4': 'pairs', 'W5': 'trombone', 'W6': 'pairs', 'W7': 'draining', 'W8': 'away'}
 SESSIONS = 1 << 20
 SPEAK = {'here': 'W2', 'pairs': 'W3', 'draining': 'W7'}  # the VMs that stand here do
 START_S, SETTLED_S = 120, 240
@@ -190,15 +190,16 @@ def mac_of(n):
 
 
 def row(n, what):
-    """As frames.h says: a VM that is `here`, `away`, one of `pairs`, or one whose session's home is the peer."""
+    """As frames.h says: a VM that is `here`, `away`, a `trombone`, one of `pairs`, or one whose session's home is the peer."""
     owner = 'r-y' if what == 'away' or what == 'pairs' and n % 2 else 'r-x'
+    location = 'r-y' if what == 'trombone' else owner
     public = f'"global":"{global_of(n)}",' if owner == 'r-x' else ''
     drains = ''
     if what == 'away' or what == 'draining' and n % 2 == 0:
         home, old = ('r-x', global_of(n)) if what == 'away' else ('r-y', address(0xcb000000, n))
         drains = (f'"drains":[{{"private":"{private_of(n)}","global":"{old}","router":"{home}","epoch":2,"since":1,"min":"1d","max":"30d",'
                   '"left-min":"1d","left-max":"30d"}],')
-    return ('vm', f'tenant-a/{mac_of(n)}', f'{{"segment":"tenant-a","mac":"{mac_of(n)}","owner":"{owner}","location":"{owner}","epoch":2,'
+    return ('vm', f'tenant-a/{mac_of(n)}', f'{{"segment":"tenant-a","mac":"{mac_of(n)}","owner":"{owner}","location":"{location}","epoch":2,'
             f'"addresses":[{{"private":"{private_of(n)}",{public}"since":2}}],{drains}"at":1}}')
 
 

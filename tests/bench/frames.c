@@ -243,10 +243,17 @@ routed(struct ends e, struct rte_ether_addr from, struct rte_ether_addr to)
 	return e;
 }
 
+/* Do all VMs stand there? */
+static bool
+at_peer(enum rig_set set)
+{
+	return set == RIG_TROMBONE || set == RIG_AWAY;
+}
+
 static struct ends
 delivered(const struct rig_frame *f, enum rig_set set)
 {
-	struct ends e = routed(arriving(f), set == RIG_AWAY ? rig_router_mac : rig_gw_mac, rig_mac(f->vm));
+	struct ends e = routed(arriving(f), at_peer(set) ? rig_router_mac : rig_gw_mac, rig_mac(f->vm));
 
 	e.to = rig_private(f->vm);
 	e.ttl = 63; /* whoever routed it */
@@ -296,7 +303,7 @@ rig_answer_write(uint8_t *at, const struct rig_frame *f, enum rig_set set)
 	case RIG_DOWNLINK:
 	case RIG_TEACH:
 		e = delivered(f, set);
-		return set == RIG_AWAY ? write_to_peer(at, &e, f) : write_udp(at, &e, f);
+		return at_peer(set) ? write_to_peer(at, &e, f) : write_udp(at, &e, f);
 	case RIG_SESSION:
 		if (home_is_peer(f))
 			return write_to_peer(at, &e, f);

@@ -41,6 +41,7 @@ rte_be16_t rig_session_port(uint64_t session);
 enum rig_set {
 	RIG_HERE,     /* all are owned here */
 	RIG_PAIRS,    /* even numbers here, odd ones at the peer */
+	RIG_TROMBONE, /* all are owned here, and stand at the peer */
 	RIG_AWAY,     /* all are owned by the peer, and their addresses here drain */
 	RIG_DRAINING, /* all are here; the even ones came from the peer, where an address of each drains */
 };

@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'instructions.json')
-WORKLOADS = [f'W{n}' for n in range(1, 8)]
+WORKLOADS = [f'W{n}' for n in range(1, 9)]
 PACKETS, TOLERANCE = 3200, 0.05
 
 

@@ -60,7 +60,7 @@ class Ovs(Peer):
     def pairs(self, n):
         yield f'in_port=2,dl_dst={mac_of(n)} actions=output:3' if n % 2 else f'in_port=3,dl_dst={mac_of(n)} actions=output:2'
 
-    def away(self, n):
+    def trombone(self, n):
         yield (f'in_port=1,ip,nw_dst={global_of(n)} actions=mod_dl_src:{ROUTER_MAC},mod_dl_dst:{mac_of(n)},mod_nw_dst:{private_of(n)},dec_ttl,'
                'output:3')
 
@@ -146,10 +146,10 @@ class Kernel(Peer):
 
     def start_tunnel(self):
         """The VMs' link is a bridge then, of `dc` and the tunnel. Whose VM is here is behind `dc`."""
-        self.batch('ip', [f'link add br0 address {ROUTER_MAC if self.what == "away" else GW_MAC} mtu 1500 type bridge',
+        self.batch('ip', [f'link add br0 address {ROUTER_MAC if self.what == "trombone" else GW_MAC} mtu 1500 type bridge',
                           f'link add vxlan type vxlan id {VNI} local {WAN_IP} dev wan dstport 4789 nolearning df set noudpcsum',
                           *(f'link set {port} master br0 up' for port in ('dc', 'vxlan')), 'link set br0 up'])
-        away = [mac_of(n) for n in range(max(self.vms, 2)) if self.what == 'away' or n % 2]
+        away = [mac_of(n) for n in range(max(self.vms, 2)) if self.what == 'trombone' or n % 2]
         here = [mac_of(n) for n in range(max(self.vms, 2)) if self.what == 'pairs' and n % 2 == 0]
         self.batch('bridge', [*(f'link set dev {port} learning off' for port in ('dc', 'vxlan')),
                               *(f'fdb add {mac} dev vxlan dst {PEER_IP} self permanent' for mac in away),

@@ -253,7 +253,7 @@ print_bench(const struct bench *b)
 {
 	struct figure floor = figure(b, FLOOR, -1), all = figure(b, PIPELINE, -1);
 
-	printf("%s  %-12s %8u %8.1f %8.1f %8.1f %7.1f %7.1f %8.2f %7.2f\n", b->load.kind->id,
+	printf("%s  %-20s %8u %8.1f %8.1f %8.1f %7.1f %7.1f %8.2f %7.2f\n", b->load.kind->id,
 		b->load.kind->name, b->load.vms, all.median, all.min, all.max,
 		all.median * 1e9 / (double)rte_get_tsc_hz(), floor.median, all.median / floor.median,
 		mpps(all.median));
@@ -335,7 +335,7 @@ run_all(const char *file)
 	printf("%u rounds of %u packets, bursts of %d; TSC %.2f GHz; %s; cycles per packet\n", rounds,
 		packets, BURST, (double)rte_get_tsc_hz() / 1e9,
 		huge ? "2 MiB hugepages" : "no hugepages (4 KiB pages)");
-	printf("%-16s %8s %8s %8s %8s %7s %7s %8s %7s\n", "workload", "VMs", "median", "min", "max", "ns",
+	printf("%-24s %8s %8s %8s %8s %7s %7s %8s %7s\n", "workload", "VMs", "median", "min", "max", "ns",
 		"floor", "x floor", "Mpps");
 	if (json != NULL)
 		fprintf(json, "[");
@@ -351,7 +351,7 @@ static const char usage[] =
 	"usage: bench_pipeline [--vms N,N...] [--workloads W1,W2...] [--stages] [--rounds N] [--packets N]\n"
 	"                      [--segments N] [--no-huge] [--json FILE]\n"
 	"  --vms N,N...        1 to 1000000, default 1000,100000\n"
-	"  --workloads W1,...  W1 to W7, default all\n"
+	"  --workloads W1,...  W1 to W8, default all\n"
 	"  --stages            each stage, too\n"
 	"  --rounds N          1 to 99, default 15\n"
 	"  --packets N         in each round, default 262144\n"

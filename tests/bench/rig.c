@@ -168,6 +168,8 @@ member(uint32_t vm, enum rig_set set)
 		r.owner = r.location = RIG_PEER;
 		r.addresses[0].global = 0;
 	}
+	if (set == RIG_TROMBONE)
+		r.location = RIG_PEER;
 	if (set == RIG_DRAINING && vm % 2 == 0) {
 		r.n_drains = 1;
 		r.drains[0] = (struct vm_rec_drain){

@@ -4,9 +4,11 @@
 >>> rounds = {('W1', 1000, '60'): {'testpmd': [20.0, 10.0, 20.0], 'nearway': [16.0, 8.0, 15.2]},
 ...           ('W3', 1000, '60'): {'ovs': [4.0, 4.0, 4.0], 'nearway': [5.6, 5.6, 5.2]},
 ...           ('W4', 1000, '60'): {'ovs': [4.0, 4.0, 4.0], 'nearway': [2.0, 6.0, 9.0]},
-...           ('W5', 100000, '60'): {'testpmd': [20.0], 'ovs': [1.0]}}
+...           ('W5', 100000, '60'): {'testpmd': [20.0], 'ovs': [1.0]},
+...           ('W8', 100000, '60'): {'testpmd': [20.0, 0.0], 'nearway': [8.0, 4.0]}}
 >>> print('\\n'.join(verdicts(rounds)))
 W1      1,000 VMs: asked 0.75 of testpmd, is 0.80 (0.78 to 0.80): held
+W8    100,000 VMs: nothing asked of testpmd, is 0.40 (0.40 to 0.40)
 W3      1,000 VMs: asked 1.50 of ovs, is 1.40 (1.35 to 1.40): not held
 W4      1,000 VMs: asked 1.50 of ovs, is 1.50 (1.00 to 1.88): noisy
 """
@@ -20,6 +22,7 @@ ASKED = [
     (('W1', 'W2'), 1000000, 'testpmd', 0.30),
     (('W3', 'W4'), 100000, 'testpmd', 0.60),
     (('W5',), 100000, 'testpmd', 0.45),
+    (('W8',), 100000, 'testpmd', None),  # beside W5
     (('W1', 'W2'), 100000, 'ovs', 4),
     (('W1', 'W2'), 100000, 'kernel', 20),
     (('W3', 'W4'), 1000, 'ovs', 1.5),
@@ -34,17 +37,21 @@ def is_spread(q1, median, q3):
     return q3 - q1 > SPREAD * median
 
 
-def verdict(ratios, asked):
+def verdict(ratios, beside, asked):
     q1, median, q3 = quartiles(ratios)
+    measured = f'is {median:.2f} ({q1:.2f} to {q3:.2f})'
+    if asked is None:
+        return f'nothing asked of {beside}, {measured}'
     word = 'noisy' if is_spread(q1, median, q3) else 'held' if median >= asked else 'not held'
-    return f'is {median:.2f} ({q1:.2f} to {q3:.2f}): {word}'
+    return f'asked {asked:.2f} of {beside}, {measured}: {word}'
 
 
 def verdicts(rounds):
-    """A line for each ratio that is asked and was measured: `rounds` has the Mpps of each round, by workload, VMs and frame, and device."""
+    """A line for each ratio that was measured: `rounds` has the Mpps of each round, by workload, VMs and frame, and device. A round in
+    which the other device gave nothing says nothing."""
     for workloads, vms, beside, asked in ASKED:
         for workload in workloads:
             mpps = rounds.get((workload, vms, FRAME), {})
-            if mpps.get(ROUTER) and mpps.get(beside):
-                ratios = [ours / theirs for ours, theirs in zip(mpps[ROUTER], mpps[beside])]
-                yield f'{workload} {vms:>10,} VMs: asked {asked:.2f} of {beside}, {verdict(ratios, asked)}'
+            ratios = [ours / theirs for ours, theirs in zip(mpps.get(ROUTER, ()), mpps.get(beside, ())) if theirs]
+            if ratios:
+                yield f'{workload} {vms:>10,} VMs: {verdict(ratios, beside, asked)}'

@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* W6: 70 % NAT, both ways, 25 % tunnel, both ways, and one of an echo, an ARP request and junk. */
+/* In the order in which they run: W8 is W5 of VMs that drain, and W7 leaves its sessions behind. W6: 70 % NAT, both ways, 25 % tunnel, both ways, and one of an echo, an ARP request and junk. */
 const struct workload workloads[WORKLOADS] = {
 	{"W1", "NAT downlink", RIG_HERE, 0, 1, {RIG_DOWNLINK}},
 	{"W2", "NAT uplink", RIG_HERE, 0, 1, {RIG_UPLINK}},
 	{"W3", "VXLAN encap", RIG_PAIRS, 0, 1, {RIG_BRIDGED}},
 	{"W4", "VXLAN decap", RIG_PAIRS, 0, 1, {RIG_TUNNEL}},
-	{"W5", "NAT + encap", RIG_AWAY, 0, 1, {RIG_DOWNLINK}},
+	{"W5", "NAT + encap", RIG_TROMBONE, 0, 1, {RIG_DOWNLINK}},
+	{"W8", "NAT + encap, drained", RIG_AWAY, 0, 1, {RIG_DOWNLINK}},
 	{"W6", "mixed", RIG_PAIRS, 0, WORKLOADS_MIX,
 		{RIG_DOWNLINK, RIG_UPLINK, RIG_BRIDGED, RIG_UPLINK, RIG_DOWNLINK, RIG_TUNNEL, RIG_DOWNLINK,
 			RIG_UPLINK, RIG_UPLINK, RIG_BRIDGED, RIG_DOWNLINK, RIG_DOWNLINK, RIG_UPLINK,

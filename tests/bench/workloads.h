@@ -5,7 +5,7 @@
 
 #include "frames.h"
 
-#define WORKLOADS     7
+#define WORKLOADS     8
 #define WORKLOADS_MIX 20
 
 struct workload {
