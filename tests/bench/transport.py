@@ -21,7 +21,7 @@ from hugepages import Hugepages
 from verdict import is_spread, quartiles, verdicts
 
 LIMIT = 'testpmd'
-TRIES = 4  # as many rounds as are asked for, where some do not count
+TRIES = 4  # times as many rounds as are asked for, where some do not count
 HEAD = 'workload  VMs      frame  device    Mpps (min to max)           lost     of the limit (quartiles)    cycles'
 
 Series = collections.namedtuple('Series', 'workload dut vms frame mpps lost ratios tsc_hz')
@@ -36,24 +36,25 @@ def devices(o, vms, what):
 
 
 def one_round(o, able, workload, frame):
-    """What each device gave; nothing where the limit, before the others or after them, was below what the user takes for a fast line."""
+    """What each device gave; nothing where the limit, before the others or after them, was below what the user takes for a fast line, or
+    gave no frame back: something else had the CPU."""
     bytes_ = {'imix': 0, '1500': 1514}.get(frame, frame)
     seen = {d.name: d.measure(workload, bytes_, o.warm_ms, o.ms) for d in able}
-    if not o.line:
-        return seen
-    after = [d.measure(workload, bytes_, o.warm_ms, o.ms) for d in able if d.name == LIMIT]
-    return seen if all(mpps >= o.line for mpps, _ in (seen[LIMIT], *after)) else {}
+    limits = [seen[LIMIT]] if LIMIT in seen else []
+    if o.line:
+        limits += [d.measure(workload, bytes_, o.warm_ms, o.ms) for d in able if d.name == LIMIT]
+    return seen if all(mpps and mpps >= o.line for mpps, _ in limits) else {}
 
 
 def measure(o, devs, workload, frame):
     """A Series for each device."""
     able = [d for d in devs if d.can(workload)]
-    rounds, left = [], o.rounds * (TRIES if o.line else 1)
+    rounds, left = [], o.rounds * TRIES
     while len(rounds) < o.rounds and left > 0:
         rounds += filter(None, [one_round(o, able, workload, frame)])
         left -= 1
     if len(rounds) < o.rounds:
-        print(f'{workload:4} {devs[0].vms:>12} {frame:>6}  {len(rounds)} of {o.rounds * TRIES} rounds had a limit of {o.line:g} Mpps', flush=True)
+        print(f'{workload:4} {devs[0].vms:>12} {frame:>6}  {len(rounds)} of {o.rounds * TRIES} rounds had a limit that counts', flush=True)
     limit = [seen[LIMIT][0] for seen in rounds if LIMIT in seen]
     for d in able if rounds else ():
         mpps = [seen[d.name][0] for seen in rounds]
