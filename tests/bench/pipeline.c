@@ -2,11 +2,11 @@
 /* How many cycles a packet costs in pipeline_run(), per stage and in all, without any driver.
  *
  * Bursts of 32 small packets, each of another VM in random order, are written into 512 mbufs in turn (not
- * measured) and run through the pipeline (measured). Beside it a floor: the same bursts, where each packet's
- * header is read and its VM's record read and both written to the extent that any router would have to; the
- * records are known and prefetched. A round's figure is that of its median burst, so that a burst in which
+ * measured) and run through the pipeline (measured). Beside it a floor (floor.h): the same bursts, where each packet has
+ * done to it what no router can do without. A round's figure is that of its median burst, so that a burst in which
  * something else had the core does not count; rounds of floor and pipeline alternate, so that what else the machine
  * does meets both. */
+#include "floor.h"
 #include "rig.h"
 #include "workloads.h"
 
@@ -68,22 +68,11 @@ run_pipeline(struct bench *b, struct rte_mbuf **m)
 }
 
 static uint64_t
-run_floor(struct rte_mbuf **m, const struct vm_rec **recs)
+run_floor(struct bench *b, struct rte_mbuf **m, const struct vm_rec **recs)
 {
 	uint64_t t = rte_rdtsc();
 
-	for (uint32_t i = 0; i < BURST; i++) {
-		rte_prefetch0(rte_pktmbuf_mtod(m[i], void *));
-		rte_prefetch0(recs[i]);
-	}
-	for (uint32_t i = 0; i < BURST; i++) {
-		struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m[i], struct rte_ether_hdr *);
-		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)(eth + 1);
-
-		eth->dst_addr = recs[i]->mac;
-		ip->dst_addr = recs[i]->addresses[0].ip;
-		ip->time_to_live--;
-	}
+	floor_of(b->load.kind)(b->rig->w, m, recs, BURST);
 	return rte_rdtsc() - t;
 }
 
@@ -122,7 +111,7 @@ measure(struct bench *b, int kind, uint32_t i, struct rte_mbuf **m, const struct
 	struct stage_count before[STAGES];
 
 	memcpy(before, b->rig->w->c.stage, sizeof(before));
-	burst_cycles[STAGES][i] = (uint32_t)(kind == PIPELINE ? run_pipeline(b, m) : run_floor(m, recs));
+	burst_cycles[STAGES][i] = (uint32_t)(kind == PIPELINE ? run_pipeline(b, m) : run_floor(b, m, recs));
 	for (int s = 0; s < STAGES; s++)
 		burst_cycles[s][i] = (uint32_t)(b->rig->w->c.stage[s].cycles - before[s].cycles);
 }
@@ -209,7 +198,8 @@ run(struct bench *b)
 	const struct vm_rec **recs = need(malloc(extra * sizeof(*recs)));
 
 	for (uint32_t v = 0; v < extra; v++)
-		recs[v] = record_of(b, b->load.order[v % b->load.active]);
+		recs[v] =
+			record_of(b, floor_vm(b->load.kind, b->load.order[v % b->load.active], b->rig->vms));
 	for (uint32_t r = 0; r < rounds; r++) {
 		run_round(b, FLOOR, recs, &b->samples[FLOOR][r]);
 		run_round(b, PIPELINE, recs, &b->samples[PIPELINE][r]);
