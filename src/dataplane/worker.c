@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "worker.h"
 
+#include "node.h"
 #include "pipeline.h"
 
 #include <rte_errno.h>
@@ -40,67 +41,83 @@ tunnel_headers(struct worker *w)
 	}
 }
 
+/* One producer, one consumer; of another node where the worker's has no memory left. `size` of an element. */
+static struct rte_ring *
+make_ring(const struct worker *w, const char *what, uint32_t size, uint32_t count, uint32_t flags)
+{
+	char name[RTE_RING_NAMESIZE];
+	struct rte_ring *r;
+
+	flags |= RING_F_SP_ENQ | RING_F_SC_DEQ;
+	snprintf(name, sizeof(name), "nw_%s_%u", what, w->id);
+	r = rte_ring_create_elem(name, size, count, w->pool->socket_id, flags);
+	return r != NULL ? r : rte_ring_create_elem(name, size, count, SOCKET_ID_ANY, flags);
+}
+
 static int
 make_rings(struct worker *w)
 {
-	char name[RTE_RING_NAMESIZE];
-
 	for (int k = 0; k < EVENTS; k++) {
-		snprintf(name, sizeof(name), "nw_ev%d_%u", k, w->id);
-		w->events[k] = rte_ring_create_elem(name, sizeof(struct dp_event), EVENT_RING, SOCKET_ID_ANY,
-			RING_F_SP_ENQ | RING_F_SC_DEQ);
+		char what[16];
+
+		snprintf(what, sizeof(what), "ev%d", k);
+		w->events[k] = make_ring(w, what, sizeof(struct dp_event), EVENT_RING, 0);
 		if (w->events[k] == NULL)
 			return -rte_errno;
 	}
-	snprintf(name, sizeof(name), "nw_orders_%u", w->id);
-	w->orders = rte_ring_create_elem(
-		name, sizeof(struct dp_order), ORDER_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	if (w->orders == NULL)
-		return -rte_errno;
-	snprintf(name, sizeof(name), "nw_punts_%u", w->id);
-	w->punts = rte_ring_create(
-		name, PUNT_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
-	return w->punts != NULL ? 0 : -rte_errno;
+	w->orders = make_ring(w, "orders", sizeof(struct dp_order), ORDER_RING, 0);
+	w->punts = make_ring(w, "punts", sizeof(void *), PUNT_RING, RING_F_EXACT_SZ);
+	return w->orders != NULL && w->punts != NULL ? 0 : -rte_errno;
 }
 
-/* A slot that is not known yet is a cache miss, and with 4 KiB pages one of the TLB. Of a scratch worker they do not count. */
-static struct tally *
-tallies(const struct vmtab *vms, bool in_eal)
+/* On EAL's pages, which are large ones where there are any: a VM's slot that is not known yet is a miss of the cache, and with 4 KiB pages
+ * one of the TLB. Of a scratch worker that does not count, and what it does not touch costs nothing. */
+static void *
+allocate(const char *what, size_t size, bool scratch, int node)
 {
-	size_t n = vmtab_slots(vms), size = sizeof(struct tally);
+	return scratch ? calloc(1, size) : node_zalloc(what, size, node);
+}
 
-	return in_eal ? rte_zmalloc("tallies", n * size, RTE_CACHE_LINE_SIZE) : calloc(n, size);
+static struct worker *
+allocate_worker(bool scratch, int node)
+{
+	struct worker *w;
+
+	if (!scratch)
+		return node_zalloc("worker", sizeof(*w), node);
+	w = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*w));
+	return w != NULL ? memset(w, 0, sizeof(*w)) : NULL;
 }
 
 static void
-free_tallies(struct tally *t, bool in_eal)
+release(void *p)
 {
-	if (in_eal)
-		rte_free(t);
+	if (node_of(p) != SOCKET_ID_ANY)
+		rte_free(p);
 	else
-		free(t);
+		free(p);
 }
 
 static struct worker *
 make(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool,
 	bool scratch)
 {
-	struct worker *w = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*w));
+	size_t tallies = vmtab_slots(tables->vms) * sizeof(struct tally);
+	int node = pool->socket_id;
+	struct worker *w = allocate_worker(scratch, node);
 
 	if (w == NULL)
 		return NULL;
-	memset(w, 0, sizeof(*w));
 	w->id = id;
 	w->scratch = scratch;
 	w->express = !scratch;
 	w->topo = w->topo_wanted = topo;
 	w->tables = tables;
 	w->pool = pool;
-	w->paths = calloc(1, sizeof(*w->paths));
-	w->mac_seen = calloc(mactab_entries(tables->macs), sizeof(*w->mac_seen));
-	w->tallies_in_eal = !scratch;
-	w->from_vm = tallies(tables->vms, w->tallies_in_eal);
-	w->to_vm = tallies(tables->vms, w->tallies_in_eal);
+	w->paths = allocate("paths", sizeof(*w->paths), scratch, node);
+	w->mac_seen = allocate("MACs", mactab_entries(tables->macs) * sizeof(*w->mac_seen), scratch, node);
+	w->from_vm = allocate("tallies", tallies, scratch, node);
+	w->to_vm = allocate("tallies", tallies, scratch, node);
 	if (w->paths == NULL || w->mac_seen == NULL || w->from_vm == NULL || w->to_vm == NULL ||
 		vm_hold_init(&w->vm_hold, topo->hold.packets / RTE_MAX(topo->n_workers, 1)) != 0) {
 		worker_free(w);
@@ -170,11 +187,11 @@ worker_free(struct worker *w)
 	if (w->punts != NULL)
 		free_punts(w->punts);
 	rte_ring_free(w->punts);
-	free_tallies(w->from_vm, w->tallies_in_eal);
-	free_tallies(w->to_vm, w->tallies_in_eal);
-	free(w->mac_seen);
-	free(w->paths);
-	free(w);
+	release(w->from_vm);
+	release(w->to_vm);
+	release(w->mac_seen);
+	release(w->paths);
+	release(w);
 }
 
 void

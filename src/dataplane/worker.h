@@ -161,8 +161,7 @@ struct worker {
 	struct heard heard[HEARD];
 	struct frag_home frag_homes[FRAG_HOMES];
 	struct tally *from_vm,
-		*to_vm;	     /* by slot of the VM table, four to a cache line: a packet needs one way */
-	bool tallies_in_eal; /* on its pages; those of a scratch worker come from malloc() */
+		*to_vm; /* by slot of the VM table, four to a cache line: a packet needs one way */
 	struct traffic seg_traffic[TOPO_SEGMENTS];
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
 	struct vec inject;  /* enters with the next burst */
@@ -176,6 +175,7 @@ struct worker {
 	struct tunnel_hdr tunnel[TOPO_TUNNELS]; /* headers towards a peer or local VTEP; from 1 */
 } __rte_cache_aligned;
 
+/* All that is the worker's alone lies on the NUMA node of its pool, as far as that has memory. */
 struct worker *worker_new(
 	uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool);
 /* One that tries packets on the tables: it has no events and no orders, and nobody sees what it counts and holds. */

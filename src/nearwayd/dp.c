@@ -10,6 +10,7 @@
 #include "macs.h"
 #include "neighs.h"
 #include "pins.h"
+#include "pools.h"
 #include "punt.h"
 #include "topo.h"
 #include "watch.h"
@@ -19,8 +20,8 @@
 #include <dataplane/round_trip.h>
 #include <errno.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
-#include <rte_mbuf_pool_ops.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -278,37 +279,6 @@ connected_routes(struct dp *dp, struct err *e)
 	return rc == 0 ? 0 : err_set(e, -rc, "limits.routes: no room for the connected prefixes");
 }
 
-/* As rte_pktmbuf_pool_create() does; but where pages are ordinary ones no device looks for a buffer by physical address, and
- * buffers may lie across pages: else each would take whole ones. NULL with rte_errno. */
-static struct rte_mempool *
-make_pool(const struct plan *p)
-{
-	struct rte_pktmbuf_pool_private room = {
-		.mbuf_data_room_size = (uint16_t)(RTE_PKTMBUF_HEADROOM + p->room),
-		.mbuf_priv_size = RTE_ALIGN(sizeof(struct meta), RTE_MBUF_PRIV_ALIGN),
-	};
-	struct rte_mempool *pool = rte_mempool_create_empty("nearway", p->mbufs,
-		sizeof(struct rte_mbuf) + room.mbuf_priv_size + room.mbuf_data_room_size,
-		RTE_MEMPOOL_CACHE_MAX_SIZE / 2, sizeof(room), SOCKET_ID_ANY,
-		p->hugepages ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG);
-	int rc;
-
-	if (pool == NULL)
-		return NULL;
-	rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
-	if (rc == 0) {
-		rte_pktmbuf_pool_init(pool, &room);
-		rc = rte_mempool_populate_default(pool);
-	}
-	if (rc < 0) {
-		rte_mempool_free(pool);
-		rte_errno = -rc;
-		return NULL;
-	}
-	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
-	return pool;
-}
-
 static int
 make(struct dp *dp, struct event_base *base, struct err *e)
 {
@@ -326,14 +296,14 @@ make(struct dp *dp, struct event_base *base, struct err *e)
 	dp->shown = malloc(sizeof(*dp->shown));
 	if (dp->shown == NULL)
 		return err_set(e, ENOMEM, "no memory");
-	dp->pool = make_pool(dp->plan);
-	if (dp->pool == NULL)
-		return err_set(e, rte_errno, "no memory for %u packet buffers of %u bytes: %s",
-			dp->plan->mbufs, dp->plan->room, rte_strerror(rte_errno));
+	dp->pools = pools_new(dp->plan, e);
+	if (dp->pools == NULL)
+		return e->code;
+	dp->pool = pools_at(dp->pools, (int)rte_socket_id());
 	if ((rc = make_tables(dp, e)) != 0 || (rc = make_sessions(dp, e)) != 0)
 		return rc;
 	ports.topo = dp->topo;
-	ports.pool = dp->pool;
+	ports.pools = dp->pools;
 	dp->ports = ports_open(&ports, e);
 	if (dp->ports == NULL)
 		return e->code;
@@ -435,7 +405,7 @@ dp_free(struct dp *dp)
 	vmtab_free(dp->tables.vms);
 	rtt_free(dp->tables.rtt);
 	rcu_free(dp->tables.rcu);
-	rte_mempool_free(dp->pool);
+	pools_free(dp->pools);
 	if (dp->grace != NULL)
 		dp->env->ops->timer_free(dp->grace);
 	free(dp->shown);

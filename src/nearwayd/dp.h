@@ -11,6 +11,7 @@
 #include <env/env.h>
 
 struct loop;
+struct pools;
 struct neighs;
 struct macs;
 struct pins;
@@ -29,7 +30,8 @@ struct dp {
 	struct topology *topo;	/* the control thread's; stays where it is when peers come and go */
 	struct topology *shown; /* a copy of it: what workers have, or take up next */
 	struct tables tables;
-	struct rte_mempool *pool;
+	struct pools *pools;
+	struct rte_mempool *pool; /* the control thread's */
 	struct ports *ports;
 	struct loop *loops[PLAN_WORKERS];
 	struct neighs *neighs;

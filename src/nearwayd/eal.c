@@ -37,7 +37,7 @@ add_lcores(const struct plan *p, struct eal_args *a)
 
 	/* Ids of our own, so that a worker may share the control thread's CPU on a small machine. */
 	for (uint16_t i = 0; i < p->n_workers; i++)
-		n += snprintf(text + n, sizeof(text) - n, ",%u@%u", i + 1, p->cpu[i]);
+		n += snprintf(text + n, sizeof(text) - n, ",%u@%u", eal_lcore(i), p->cpu[i]);
 	return add(a, "--lcores=%s", text);
 }
 

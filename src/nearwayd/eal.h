@@ -11,7 +11,14 @@ struct eal_args {
 	char *argv[EAL_ARGS_MAX + 1]; /* owned; ended by NULL */
 };
 
-/* lcore 0 is the control thread, lcore i + 1 is worker i, each pinned to its CPU. 0 or -ENOMEM. */
+/* Of a worker: lcore 0 is the control thread. */
+static inline unsigned int
+eal_lcore(uint16_t worker)
+{
+	return worker + 1u;
+}
+
+/* Each lcore is pinned to its CPU. 0 or -ENOMEM. */
 int eal_args_make(const struct plan *p, const char *router, struct eal_args *a);
 void eal_args_free(struct eal_args *a);
 

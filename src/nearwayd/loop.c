@@ -2,14 +2,18 @@
 #include "loop.h"
 
 #include "dp.h"
+#include "eal.h"
 #include "events.h"
+#include "pools.h"
 #include "wake.h"
 
 #include <common/log.h>
+#include <dataplane/node.h>
 #include <dataplane/pipeline.h>
 #include <errno.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
+#include <rte_malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -397,11 +401,12 @@ take_queues(struct loop *l, struct err *e)
 struct loop *
 loop_new(struct dp *dp, uint16_t id, struct err *e)
 {
-	struct loop *l = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*l));
+	int node = (int)rte_lcore_to_socket_id(eal_lcore(id));
+	struct loop *l = node_zalloc("loop", sizeof(*l), node);
 
 	if (l == NULL)
 		goto nomem;
-	memset(l, 0, sizeof(*l));
+	l->lcore = eal_lcore(id);
 	l->dp = dp;
 	l->qsbr = rcu_qsbr(dp->tables.rcu);
 	l->adaptive = dp->config->dataplane.poll == POLL_ADAPTIVE;
@@ -409,9 +414,14 @@ loop_new(struct dp *dp, uint16_t id, struct err *e)
 	l->step_ns = LADDER_MIN;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
 	l->kickfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	l->w = worker_new(id, dp->shown, &dp->tables, dp->pool);
+	l->w = worker_new(id, dp->shown, &dp->tables, pools_at(dp->pools, node));
 	if (l->w == NULL || l->epfd < 0 || l->kickfd < 0 || watch(l, l->kickfd, EPOLLIN) != 0)
 		goto nomem;
+	if (dp->plan->hugepages && node_of(l->w) != node)
+		log_warn("memory: worker %u: NUMA node %d of its CPU has no room, node %d is used, which "
+			 "costs time; "
+			 "reserve hugepages there",
+			id, node, node_of(l->w));
 	return l;
 nomem:
 	err_set(e, ENOMEM, "worker %u: no memory or descriptors", id);
@@ -426,7 +436,6 @@ loop_start(struct loop *l, struct err *e)
 
 	if (rc != 0)
 		return rc;
-	l->lcore = l->w->id + 1u; /* eal.c */
 	rc = rte_eal_remote_launch(run, l, l->lcore);
 	if (rc != 0)
 		return err_set(e, -rc, "worker %u: cannot be launched: %s", l->w->id, strerror(-rc));
@@ -452,5 +461,5 @@ loop_free(struct loop *l)
 		close(l->epfd);
 	if (l->kickfd >= 0)
 		close(l->kickfd);
-	free(l);
+	rte_free(l);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "ports.h"
 
+#include "eal.h"
+#include "pools.h"
 #include "wake.h"
 
 #include <common/log.h>
@@ -12,6 +14,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -23,7 +26,7 @@ struct ports {
 	const struct config *config;
 	const struct plan *plan;
 	struct topology *topo;
-	struct rte_mempool *pool;
+	const struct pools *pools;
 	struct env *env;
 	struct event_base *base;
 	struct env_timer *timer;
@@ -172,7 +175,9 @@ choose_offloads(const struct ports *ps, const struct port *p, const struct rte_e
 	uint64_t hash = info->flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
 
 	conf_->rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
-	conf_->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	if (!pools_several(
+		    ps->pools)) /* else a queue would take all buffers for those of the first one's pool */
+		conf_->txmode.offloads = info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	if (p->ifindex == 0 && !carries_what_fits(p->driver))
 		conf_->rxmode.mtu = conf(ps, p)->mtu;
 	if (p->rxqs > 1 && hash != 0) {
@@ -203,19 +208,28 @@ configure(const struct ports *ps, struct port *p, const struct rte_eth_dev_info 
 	return rc;
 }
 
+/* Where a queue's descriptors and buffers are: where the device is; one that is nowhere writes them by the CPU of the worker. */
+static int
+queue_node(const struct ports *ps, const struct port *p, uint16_t queue)
+{
+	int node = rte_eth_dev_socket_id(p->id);
+
+	return node >= 0 ? node : (int)rte_lcore_to_socket_id(eal_lcore(queue % ps->plan->n_workers));
+}
+
 static int
 setup_queues(const struct ports *ps, struct port *p)
 {
-	unsigned int socket = rte_eth_dev_socket_id(p->id) >= 0 ? rte_eth_dev_socket_id(p->id) : 0;
 	int rc;
 
 	p->rxd = ps->config->limits.rx_ring;
 	p->txd = PLAN_TXD;
 	rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &p->rxd, &p->txd);
 	for (uint16_t q = 0; q < p->rxqs && rc == 0; q++)
-		rc = rte_eth_rx_queue_setup(p->id, q, p->rxd, socket, NULL, ps->pool);
+		rc = rte_eth_rx_queue_setup(p->id, q, p->rxd, (unsigned int)queue_node(ps, p, q), NULL,
+			pools_at(ps->pools, queue_node(ps, p, q)));
 	for (uint16_t q = 0; q < p->txqs && rc == 0; q++)
-		rc = rte_eth_tx_queue_setup(p->id, q, p->txd, socket, NULL);
+		rc = rte_eth_tx_queue_setup(p->id, q, p->txd, (unsigned int)queue_node(ps, p, q), NULL);
 	return rc;
 }
 
@@ -266,7 +280,7 @@ ports_open(const struct ports_start *s, struct err *e)
 	ps->config = s->config;
 	ps->plan = s->plan;
 	ps->topo = s->topo;
-	ps->pool = s->pool;
+	ps->pools = s->pools;
 	ps->env = s->env;
 	ps->base = s->base;
 	ps->news = -1;

@@ -10,7 +10,6 @@
 
 #include <dataplane/topology.h>
 #include <env/env.h>
-#include <rte_mempool.h>
 
 #define PORT_QUEUES 64
 
@@ -36,6 +35,7 @@ struct port {
 };
 
 struct ports;
+struct pools;
 
 struct event_base;
 
@@ -43,7 +43,7 @@ struct ports_start {
 	const struct config *config;
 	const struct plan *plan;
 	struct topology *topo;
-	struct rte_mempool *pool;
+	const struct pools *pools;
 	struct env *env;
 	struct event_base *base;
 };

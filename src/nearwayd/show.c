@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "macs.h"
 #include "neighs.h"
+#include "pools.h"
 #include "punt.h"
 #include "topo.h"
 
@@ -217,8 +218,8 @@ view_status(struct dp *dp)
 	set_text(o, "memory", dp->plan->hugepages ? "hugepages" : "no-huge");
 	set_int(o, "memory-mb", dp->plan->memory_mb);
 	set_text(o, "poll", dp->config->dataplane.poll == POLL_BUSY ? "busy" : "adaptive");
-	set_int(o, "mbufs", dp->plan->mbufs);
-	set_int(o, "mbufs-free", rte_mempool_avail_count(dp->pool));
+	set_int(o, "mbufs", pools_size(dp->pools));
+	set_int(o, "mbufs-free", pools_available(dp->pools));
 	set_int(o, "sessions-full", total.sessions_full);
 	set_int(o, "home-away", total.home_away);
 	set_int(o, "own-frames-lost", dp->frames_lost);

@@ -3,12 +3,16 @@
  * by which it can be woken. */
 #include "bench.h"
 
+#include <dataplane/node.h>
+#include <nearwayd/eal.h>
 #include <nearwayd/frames.h>
 #include <nearwayd/fwd.h>
 #include <nearwayd/loop.h>
+#include <nearwayd/pools.h>
 #include <report.h>
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,6 +56,18 @@ wait_drop(enum drop why, uint64_t to)
 		usleep(1000);
 	assert_int_equal(dropped(why), to);
 	report_drop(drop_names[why].name, 1);
+}
+
+static void
+worker_lies_on_the_node_of_its_cpu(void **state)
+{
+	const struct worker *w = loop_worker(bench->loops[0]);
+
+	(void)state;
+	assert_int_equal(node_of(w), rte_lcore_to_socket_id(eal_lcore(0)));
+	assert_int_equal(node_of(w->orders), node_of(w));
+	assert_ptr_equal(w->pool, pools_at(bench->pools, node_of(w)));
+	assert_ptr_equal(pools_at(bench->pools, node_of(w) + 1), w->pool); /* of a node without memory */
 }
 
 static void
@@ -289,6 +305,7 @@ int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(worker_lies_on_the_node_of_its_cpu),
 		cmocka_unit_test(tag_is_taken_off_and_tells_the_segment),
 		cmocka_unit_test(unknown_vlan_is_dropped_by_name),
 		cmocka_unit_test(port_without_link_drops_by_name),
