@@ -9,7 +9,7 @@
  * nothing is asked it reads no port.
  *
  *   run WORKLOAD BYTES WARM-MS MS   Mpps that came back in MS, after WARM-MS; BYTES 60 to 1514, or 0: IMIX, 7 of 60, 4 of 594, 1 of 1514;
- *                                   and that the device did not give back of 100 that were sent
+ *                                   and that the device did not give back of 100 that it had to
  *   teach WORKLOAD                  notes the sessions of VMs that drain, one frame for each: how many were sent, and came back
  *   serve MS                        sends nothing, and answers ARP
  *   pace WORKLOAD BYTES MPPS WARM-MS MS, ping WORKLOAD BYTES COUNT PAUSE-US: see generator.h
@@ -47,7 +47,8 @@
 
 struct slot { /* a frame to be sent */
 	uint16_t len;
-	uint16_t port;
+	uint8_t port;
+	uint8_t unanswered; /* of so many frames: 1, or 0 */
 	uint8_t head[];
 };
 
@@ -95,7 +96,8 @@ write_slots(struct generator *g)
 
 		frame_of(g, k, &f);
 		s->len = rig_frame_write(frame, &f);
-		s->port = rig_frame_port(&f);
+		s->port = (uint8_t)rig_frame_port(&f);
+		s->unanswered = !g->swapped && f.way == RIG_JUNK;
 		memcpy(s->head, frame, RTE_MIN(s->len, (uint16_t)(g->stride - sizeof(*s))));
 	}
 }
@@ -389,6 +391,7 @@ generator_next(struct generator *g, uint32_t n)
 		m[i]->data_len = s->len;
 		m[i]->pkt_len = s->len;
 		o->m[o->n++] = m[i];
+		g->unanswered += s->unanswered;
 	}
 	g->next += n;
 	if (g->next == g->n)
@@ -436,6 +439,12 @@ generator_forget(struct generator *g)
 	}
 }
 
+double
+generator_lost(const struct generator *g, uint64_t sent)
+{
+	return sent > g->unanswered ? 100 - 100.0 * (double)g->received / (double)(sent - g->unanswered) : 0;
+}
+
 static void
 measure(struct generator *g, uint64_t warm_ms, uint64_t ms)
 {
@@ -444,11 +453,11 @@ measure(struct generator *g, uint64_t warm_ms, uint64_t ms)
 	turn_for(g, warm_ms);
 	t = rte_rdtsc();
 	sent = g->sent;
-	g->received = 0;
+	g->received = g->unanswered = 0;
 	turn_for(g, ms);
 	t = rte_rdtsc() - t;
 	printf("%.4f %.2f\n", (double)g->received / ((double)t / (double)rte_get_tsc_hz()) / 1e6,
-		100 - 100.0 * (double)g->received / (double)(g->sent - sent));
+		generator_lost(g, g->sent - sent));
 	generator_forget(g);
 	generator_receive_for(g, GENERATOR_DRAIN_MS);
 }

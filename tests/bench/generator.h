@@ -28,6 +28,7 @@ struct generator {
 	uint32_t n, next, stride;
 	struct out out[RIG_PORTS];
 	uint64_t sent, received, until_check;
+	uint64_t unanswered;   /* junk that stood in the vectors: a router gives none of it back */
 	struct stamps *stamps; /* NULL: nobody wants to know when frames come back */
 };
 
@@ -41,6 +42,8 @@ bool generator_send(struct generator *g);
 void generator_forget(struct generator *g);
 void generator_receive(struct generator *g);
 void generator_receive_for(struct generator *g, uint64_t ms);
+/* Of 100 of so many that were sent, less junk, how many did not come back, since both were counted from 0. */
+double generator_lost(const struct generator *g, uint64_t sent);
 /* The number of a frame that came back; UINT64_MAX: it is none of those that stand in the slots. */
 uint64_t generator_number(const struct generator *g, struct rte_mbuf *m);
 

@@ -107,7 +107,7 @@ paced_for(struct generator *g, struct pace *p, uint64_t ms)
 	uint64_t begin = rte_rdtsc(), end = begin + ms * rte_get_tsc_hz() / 1000, now;
 
 	p->start = begin;
-	p->offered = g->received = g->stamps->n = 0;
+	p->offered = g->received = g->unanswered = g->stamps->n = 0;
 	do
 		paced_turn(g, p);
 	while ((now = rte_rdtsc()) < end);
@@ -148,8 +148,8 @@ paced_run(struct generator *g, double mpps, uint64_t warm_ms, uint64_t ms)
 	g->stamps = NULL;
 	qsort(s->cycles, s->n, sizeof(*s->cycles), by_cycles);
 	printf("%.4f %.4f %.0f %.0f %.0f %.0f\n", (double)p.offered / took / 1e6,
-		p.offered != 0 ? 100 - 100.0 * (double)g->received / (double)p.offered : 0, quantile(s, 0.5),
-		quantile(s, 0.99), quantile(s, 0.999), quantile(s, 1));
+		generator_lost(g, p.offered), quantile(s, 0.5), quantile(s, 0.99), quantile(s, 0.999),
+		quantile(s, 1));
 	stamps_free(s);
 }
 
