@@ -6,10 +6,11 @@
 #include <rte_udp.h>
 #include <string.h>
 
-#define TUNNEL	 sizeof(struct tunnel_hdr)
-#define ARP_LEN	 60
-#define JUNK_LEN 20
-#define WORLD	 250 /* hosts of it */
+#define TUNNEL	      sizeof(struct tunnel_hdr)
+#define ARP_LEN	      60
+#define JUNK_LEN      20
+#define WORLD	      250   /* hosts of it */
+#define SESSION_PORTS 10000 /* from it on; below is VXLAN's, by which a tunnel is known */
 
 const struct rte_ether_addr rig_wan_mac = {{2, 0xaa, 0, 0, 0, 0}}, rig_dc_mac = {{2, 0xaa, 0, 0, 0, 1}},
 			    rig_router_mac = {{2, 0xbb, 0, 0, 0, 1}}, rig_gw_mac = {{2, 0x5e, 0, 0, 0, 1}},
@@ -49,7 +50,7 @@ rig_world(uint64_t seq)
 rte_be16_t
 rig_session_port(uint64_t session)
 {
-	return rte_cpu_to_be_16((uint16_t)(4000 + session / WORLD));
+	return rte_cpu_to_be_16((uint16_t)(SESSION_PORTS + session / WORLD));
 }
 
 /* ---- headers ---- */

@@ -72,12 +72,19 @@ way_of(const struct workload *load, uint64_t k)
 	return way == RIG_ECHO ? rare[k / load->n % RTE_DIM(rare)] : way;
 }
 
+/* Pairs take a second one, also where one alone speaks. */
+static uint32_t
+vms_of(const struct load *l)
+{
+	return RTE_MAX(l->vms, 2u);
+}
+
 void
 load_frame(const struct load *l, uint64_t k, struct rig_frame *f)
 {
 	f->way = way_of(l->kind, k);
 	f->vm = l->order[k % l->active];
-	f->vms = l->vms;
+	f->vms = vms_of(l);
 	f->seq = f->way == RIG_SESSION ? k * 2654435761u % UINT32_MAX % load_sessions(l) : k % 32;
 }
 
@@ -93,6 +100,6 @@ load_teach(const struct load *l, uint64_t k, struct rig_frame *f)
 	uint32_t each = load_sessions(l);
 
 	*f = (struct rig_frame){
-		.way = RIG_TEACH, .vm = (uint32_t)(k / each * 2), .vms = l->vms, .seq = k % each};
+		.way = RIG_TEACH, .vm = (uint32_t)(k / each * 2), .vms = vms_of(l), .seq = k % each};
 	return l->kind->sessions != 0 && f->vm < l->vms;
 }
