@@ -70,8 +70,9 @@ class Router:
         return subprocess.run([self.program, 'keygen', file], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
 
     @contextlib.contextmanager
-    def running(self):
-        """Gives the process once it is ready; its log is in self.log afterwards."""
+    def running(self, beside=None):
+        """Gives the process once it is ready; its log is in self.log afterwards. With another one `beside` it, which starts at the same time,
+        both processes: who starts alone waits 2 s for its peer."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(f'{self.dir}/log', 'w+', encoding='utf-8') as log:
             ready.bind(f'{self.dir}/notify')
             ready.settimeout(1)
@@ -80,8 +81,9 @@ class Router:
             p = subprocess.Popen([self.program, '-c', self.file], stderr=log,
                                  env={**os.environ, 'NOTIFY_SOCKET': f'{self.dir}/notify'})
             try:
-                self.wait(p, ready)
-                yield p
+                with beside.running() if beside else contextlib.nullcontext() as other:
+                    self.wait(p, ready)
+                    yield (p, other) if beside else p
             finally:
                 p.send_signal(signal.SIGTERM)
                 p.wait()

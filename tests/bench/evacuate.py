@@ -107,7 +107,7 @@ def main():
         x.meet(y)
         y.meet(x)
         y.words['controller'] = x.words['controller']
-        with x.running() as px, y.running() as py:
+        with x.running(beside=y) as (px, py):
             register(x, o.vms)
             if o.alone:
                 move_alone(y, min(o.alone, o.vms))
