@@ -100,6 +100,7 @@ struct counts { /* conservation: received + made + released = sent + dropped + h
 	uint64_t drop[DROPS], made[MADES];
 	uint64_t events[EVENTS], events_lost[EVENTS];
 	uint64_t sessions_full, home_away;
+	uint64_t passed; /* received, and given to the worker that forwards them: they count there */
 	struct stage_count stage[STAGES];
 	struct port_count port[TOPO_PORTS];
 };

@@ -386,6 +386,8 @@ dp_free(struct dp *dp)
 	watch_free(dp->watch);
 	counters_free(dp->counters); /* before the workers that it reads */
 	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
+		loop_stop(dp->loops[i]);
+	for (uint16_t i = 0; i < dp->plan->n_workers; i++)
 		loop_free(dp->loops[i]);
 	if (dp->tables.rcu != NULL)
 		rcu_poll(dp->tables.rcu); /* no reader is left */

@@ -4,6 +4,7 @@
 #include "dp.h"
 #include "eal.h"
 #include "events.h"
+#include "passing.h"
 #include "pools.h"
 #include "wake.h"
 
@@ -22,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUEUES_MAX   (TOPO_PORTS * 4)
+#define QUEUES_MAX   (TOPO_PORTS * 4 + PLAN_WORKERS)
 #define CLOCK_US     250		    /* how stale the coarse clock may be */
 #define SPIN_US	     50			    /* of idleness before it sleeps */
 #define LADDER_MIN   (50 * 1000)	    /* ns: first step where a port has nothing to wake us */
@@ -33,9 +34,11 @@
 #define COUNTS_TRIES 1000	      /* of 50 us: how long the control thread waits for exact numbers */
 
 struct queue {
+	struct rte_ring *ring; /* of what another worker received, and passes on; NULL: a port's */
 	uint16_t port, dpdk_port, queue;
 	uint8_t origin;
 	bool intr;
+	bool shared; /* the port has fewer queues than there are workers: each of them forwards packets of it */
 };
 
 struct loop {
@@ -43,6 +46,7 @@ struct loop {
 	struct dp *dp;
 	struct rte_rcu_qsbr *qsbr;
 	struct vec rx;
+	struct passing passing;
 	struct queue queues[QUEUES_MAX];
 	uint16_t n_queues, next; /* the queue to begin with: none starves another */
 	bool adaptive, ladder, started;
@@ -88,6 +92,19 @@ take_vlan(struct rte_mbuf *m)
 	return vlan;
 }
 
+/* To this worker, or to the one that forwards what is of the packet's flow. */
+static void
+deliver(struct loop *l, const struct queue *q, struct rte_mbuf *m)
+{
+	uint16_t to = q->shared ? distributor_worker(m, l->passing.workers) : l->w->id;
+	struct outlet *o = &l->passing.out[to];
+
+	if (to == l->w->id)
+		vec_add(&l->rx, m);
+	else
+		o->m[o->n++] = m;
+}
+
 static void
 received(struct loop *l, const struct queue *q, struct rte_mbuf *m)
 {
@@ -110,7 +127,29 @@ received(struct loop *l, const struct queue *q, struct rte_mbuf *m)
 		worker_drop(l->w, m, DROP_TOO_BIG);
 		return;
 	}
-	vec_add(&l->rx, m);
+	deliver(l, q, m);
+}
+
+/* Many packets are looked at for the first time: their first lines are fetched together. */
+static void
+take_burst(struct loop *l, const struct queue *q, struct rte_mbuf **m, uint16_t n)
+{
+	if (q->ring != NULL) {
+		for (uint16_t k = 0; k < n; k++)
+			vec_add(&l->rx, m[k]);
+		return;
+	}
+	for (uint16_t k = 0; q->shared && k < n; k++)
+		rte_prefetch0(rte_pktmbuf_mtod(m[k], const void *));
+	for (uint16_t k = 0; k < n; k++)
+		received(l, q, m[k]);
+}
+
+static uint16_t
+poll_queue(const struct queue *q, struct rte_mbuf **m, uint16_t room)
+{
+	return q->ring != NULL ? (uint16_t)rte_ring_sc_dequeue_burst(q->ring, (void **)m, room, NULL)
+			       : rte_eth_rx_burst(q->dpdk_port, q->queue, m, room);
 }
 
 static void
@@ -121,23 +160,88 @@ receive(struct loop *l)
 
 	for (uint16_t i = 0; i < l->n_queues && room > 0; i++) {
 		const struct queue *q = &l->queues[l->next];
-		uint16_t n = rte_eth_rx_burst(q->dpdk_port, q->queue, m, room);
+		uint16_t n = poll_queue(q, m, room);
 
 		l->next = l->next + 1 == l->n_queues ? 0 : l->next + 1;
-		for (uint16_t k = 0; k < n; k++)
-			received(l, q, m[k]);
+		take_burst(l, q, m, n);
 		room -= n;
 	}
 }
 
 /* ---- one round ---- */
 
+/* A worker that spins needs no waking. */
+static void
+wake_other(const struct loop *l, uint16_t worker)
+{
+	if (l->adaptive)
+		loop_wake(l->dp->loops[worker]);
+}
+
+static bool
+pass_on(struct loop *l)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; l->passing.distributes && i < l->passing.workers; i++) {
+		if (!distributor_pass(l->w, &l->passing.out[i]))
+			continue;
+		wake_other(l, i);
+		any = true;
+	}
+	return any;
+}
+
 static uint16_t
 send_burst(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
 {
-	const struct loop *l = arg;
+	struct loop *l = arg;
+	const struct exit *e = &l->passing.exits[port];
 
-	return rte_eth_tx_burst(l->w->topo->ports[port].dpdk_port, l->w->id, m, n);
+	if (likely(e->ring == NULL))
+		return rte_eth_tx_burst(l->w->topo->ports[port].dpdk_port, e->queue, m, n);
+	n = (uint16_t)rte_ring_sp_enqueue_burst(e->ring, (void **)m, n, NULL);
+	wake_other(l, e->to);
+	return n;
+}
+
+static bool
+is_up(const struct loop *l, uint16_t port)
+{
+	return __atomic_load_n(&ports_at(l->dp->ports, port)->up, __ATOMIC_RELAXED);
+}
+
+/* What other workers send by queues of this one. */
+static bool
+relay(struct loop *l, struct relay *r)
+{
+	uint16_t sent;
+
+	if (r->n == 0)
+		r->n = (uint16_t)rte_ring_sc_dequeue_burst(r->ring, (void **)r->m, RX_MAX, NULL);
+	if (r->n == 0)
+		return false;
+	if (!is_up(l, r->port)) {
+		rte_pktmbuf_free_bulk(r->m, r->n);
+		l->w->c.port[r->port].tx_drops += r->n;
+		r->n = 0;
+		return true;
+	}
+	sent = rte_eth_tx_burst(
+		l->w->topo->ports[r->port].dpdk_port, l->passing.exits[r->port].queue, r->m, r->n);
+	r->n -= sent;
+	memmove(r->m, r->m + sent, r->n * sizeof(r->m[0]));
+	return true;
+}
+
+static bool
+relay_all(struct loop *l)
+{
+	bool any = false;
+
+	for (struct relay *r = l->passing.relays; r != NULL; r = r->next)
+		any |= relay(l, r);
+	return any;
 }
 
 static void
@@ -148,7 +252,7 @@ drop_for_ports_down(struct loop *l)
 	for (uint16_t i = 0; i < w->topo->n_ports; i++) {
 		struct vec *v = &w->tx[i];
 
-		if (v->n == 0 || __atomic_load_n(&ports_at(l->dp->ports, i)->up, __ATOMIC_RELAXED))
+		if (v->n == 0 || is_up(l, i))
 			continue;
 		for (uint16_t k = 0; k < v->n; k++)
 			worker_drop(w, v->m[k], DROP_PORT_DOWN);
@@ -213,11 +317,12 @@ static bool
 round_once(struct loop *l)
 {
 	uint64_t released = l->w->c.released;
-	bool busy;
+	bool busy, passed;
 
 	worker_orders(l->w);
 	tick(l);
 	receive(l);
+	passed = pass_on(l);
 	busy = l->rx.n != 0 || l->w->inject.n != 0;
 	if (busy || l->w->vm_hold.n_queues != 0) {
 		pipeline_run(l->w, &l->rx);
@@ -225,6 +330,7 @@ round_once(struct loop *l)
 		worker_flush(l->w, send_burst, l);
 		busy |= l->w->c.released != released;
 	}
+	busy |= relay_all(l) | passed;
 	if (l->adaptive)
 		tell_events(l);
 	answer_counts(l);
@@ -370,32 +476,59 @@ watch(struct loop *l, int fd, uint32_t events)
 	return epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* Queues are dealt out in turn over the workers, port by port. Called once ports have started. */
+static int
+add_queue(struct loop *l, const struct queue *q, struct err *e)
+{
+	if (l->n_queues == QUEUES_MAX)
+		return err_set(e, ENOSPC, "worker %u: more than %d receive queues: name more CPUs", l->w->id,
+			QUEUES_MAX);
+	l->queues[l->n_queues++] = *q;
+	return 0;
+}
+
+static int
+take_queue(struct loop *l, const struct port *p, uint16_t queue, struct err *e)
+{
+	struct queue q = {.port = p->index, .dpdk_port = p->id, .queue = queue};
+
+	q.origin = l->dp->topo->ports[p->index].role == TOPO_WAN ? FROM_WAN : FROM_DC;
+	q.shared = p->rxqs < l->passing.workers;
+	q.intr = l->adaptive && p->wake == WAKE_INTERRUPT;
+	if (l->adaptive &&
+		(p->wake_fd[queue] < 0 ||
+			watch(l, p->wake_fd[queue], p->wake_by_data ? EPOLLIN : EPOLLIN | EPOLLET) != 0))
+		l->ladder = true;
+	return add_queue(l, &q, e);
+}
+
+/* What the other worker passes to this one, received and to be sent. */
+static int
+take_rings(struct loop *l, const struct loop *from, struct err *e)
+{
+	struct queue q = {.ring = from->passing.out[l->w->id].ring};
+
+	if (passing_join(&l->passing, &from->passing, node_of(l)) != 0)
+		return err_set(e, ENOMEM, "worker %u: no memory", l->w->id);
+	return q.ring != NULL ? add_queue(l, &q, e) : 0;
+}
+
+/* Called once ports have started. */
 static int
 take_queues(struct loop *l, struct err *e)
 {
+	int rc = 0;
+
 	for (uint16_t i = 0; i < l->dp->plan->n_ports; i++) {
 		const struct port *p = ports_at(l->dp->ports, i);
 
-		for (uint16_t q = l->w->id; q < p->rxqs; q += l->dp->plan->n_workers) {
-			struct queue *mine = &l->queues[l->n_queues];
-
-			if (l->n_queues == QUEUES_MAX)
-				return err_set(e, ENOSPC,
-					"worker %u: more than %d receive queues: name more CPUs", l->w->id,
-					QUEUES_MAX);
-			*mine = (struct queue){.port = i, .dpdk_port = p->id, .queue = q};
-			mine->origin = l->dp->topo->ports[i].role == TOPO_WAN ? FROM_WAN : FROM_DC;
-			l->n_queues++;
-			if (!l->adaptive)
-				continue;
-			mine->intr = p->wake == WAKE_INTERRUPT;
-			if (p->wake_fd[q] < 0 ||
-				watch(l, p->wake_fd[q], p->wake_by_data ? EPOLLIN : EPOLLIN | EPOLLET) != 0)
-				l->ladder = true;
-		}
+		for (uint16_t q = 0; q < p->rxqs && rc == 0; q++)
+			if (passing_owner(p, q, l->passing.workers) == l->w->id)
+				rc = take_queue(l, p, q, e);
 	}
-	return 0;
+	for (uint16_t i = 0; i < l->passing.workers && rc == 0; i++)
+		if (i != l->w->id)
+			rc = take_rings(l, l->dp->loops[i], e);
+	return rc;
 }
 
 struct loop *
@@ -417,6 +550,10 @@ loop_new(struct dp *dp, uint16_t id, struct err *e)
 	l->w = worker_new(id, dp->shown, &dp->tables, pools_at(dp->pools, node));
 	if (l->w == NULL || l->epfd < 0 || l->kickfd < 0 || watch(l, l->kickfd, EPOLLIN) != 0)
 		goto nomem;
+	if (passing_open(&l->passing, dp->ports, dp->plan, id, node, e) != 0) {
+		loop_free(l);
+		return NULL;
+	}
 	if (dp->plan->hugepages && node_of(l->w) != node)
 		log_warn("memory: worker %u: NUMA node %d of its CPU has no room, node %d is used, which "
 			 "costs time; "
@@ -444,19 +581,26 @@ loop_start(struct loop *l, struct err *e)
 }
 
 void
+loop_stop(struct loop *l)
+{
+	uint64_t one = 1;
+
+	if (l == NULL || !l->started)
+		return;
+	atomic_store(&l->stop, true);
+	if (write(l->kickfd, &one, sizeof(one)) < 0)
+		log_debug("loop: worker %u has kicks enough", l->w->id);
+	rte_eal_wait_lcore(l->lcore);
+	l->started = false;
+}
+
+void
 loop_free(struct loop *l)
 {
 	if (l == NULL)
 		return;
-	atomic_store(&l->stop, true);
-	if (l->started) {
-		uint64_t one = 1;
-
-		if (write(l->kickfd, &one, sizeof(one)) < 0)
-			log_debug("loop: worker %u has kicks enough", l->w->id);
-		rte_eal_wait_lcore(l->lcore);
-	}
 	worker_free(l->w);
+	passing_close(&l->passing);
 	if (l->epfd >= 0)
 		close(l->epfd);
 	if (l->kickfd >= 0)

@@ -18,7 +18,9 @@ struct loop;
 
 struct loop *loop_new(struct dp *dp, uint16_t id, struct err *e);
 int loop_start(struct loop *l, struct err *e);
-void loop_free(struct loop *l); /* stops the worker first */
+/* Before any of them is freed: they pass packets to each other. */
+void loop_stop(struct loop *l);
+void loop_free(struct loop *l);
 
 struct worker *loop_worker(struct loop *l);
 /* Wakes the worker if it sleeps: after orders were queued. */

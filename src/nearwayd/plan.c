@@ -99,9 +99,7 @@ complete_af_packet(
 		return err_set(e, EINVAL, "net_af_packet needs the kernel interface: add ,iface=NAME");
 	if (complete(p, "qpairs", &queues, e) != 0 || complete(p, "framesz", &framesz, e) != 0)
 		return -EINVAL;
-	if (queues < workers)
-		return err_set(e, EINVAL, "qpairs=%u, but %u workers need a queue each: leave qpairs out",
-			queues, workers);
+	p->queues = (uint16_t)(queues < UINT16_MAX ? queues : UINT16_MAX);
 	if (framesz < need || framesz % 16 != 0)
 		return err_set(e, EINVAL,
 			"framesz=%u cuts frames of MTU %u: leave framesz out, or give a multiple of 16 from "
@@ -125,17 +123,13 @@ complete_af_packet(
 }
 
 /* memif cuts larger frames into chains of buffers: one buffer must take a whole frame. How many rings there are is agreed
- * with the peer when it connects, and a queue without one writes into the first ring beside its owner (DPDK 22.11). */
+ * with the peer when it connects, and a queue without one writes into the first ring beside its owner (DPDK 22.11): so it has one. */
 static int
-complete_memif(struct plan_port *p, const struct conf_port *port, uint16_t workers, struct err *e)
+complete_memif(struct plan_port *p, const struct conf_port *port, struct err *e)
 {
 	uint32_t need = port->mtu + ETH_OVERHEAD, bsize = need <= 2048 ? 2048 : (need + 63) / 64 * 64;
 
-	if (workers > 1)
-		return err_set(e, EINVAL,
-			"net_memif has one queue for certain, and %u workers need one each: give "
-			"dataplane.cpus one CPU, or use another device",
-			workers);
+	p->queues = 1;
 	if (complete(p, "bsize", &bsize, e) != 0)
 		return -EINVAL;
 	if (bsize < need)
@@ -171,7 +165,7 @@ plan_device(const struct conf_port *port, uint16_t workers, uint32_t rx_ring, st
 	if (strncmp(out->name + 4, "af_packet", 9) == 0)
 		return complete_af_packet(out, port, workers, rx_ring, e);
 	if (strncmp(out->name + 4, "memif", 5) == 0)
-		return complete_memif(out, port, workers, e);
+		return complete_memif(out, port, e);
 	return 0;
 }
 
@@ -202,6 +196,13 @@ any_punts(const struct config *c)
 	return false;
 }
 
+/* Has the port fewer queues than there are workers? */
+static bool
+is_short(const struct plan *p, uint16_t port)
+{
+	return p->ports[port].queues != 0 && p->ports[port].queues < p->n_workers;
+}
+
 /* What the rings of all ports, each worker's vectors and hold queue, the mempool caches and the control thread can
  * hold at once, and what waits for VMs: receiving never stops for want of a buffer. */
 static uint32_t
@@ -210,8 +211,12 @@ mbufs_needed(const struct config *c, const struct plan *p)
 	uint64_t rings = (uint64_t)p->n_ports * p->n_workers * (c->limits.rx_ring + PLAN_TXD);
 	uint64_t punts = any_punts(c) ? 256 : 0; /* PUNT_RING */
 	uint64_t workers = (uint64_t)p->n_workers * (256 + 2 * 512 + 2 * 256 + punts);
+	uint64_t passed = 0;
 
-	return power_of_two(rings + workers + c->hold.packets + 2048) - 1; /* 2048: ORDER_RING */
+	for (uint16_t i = 0; i < p->n_ports; i++)
+		if (is_short(p, i)) /* both ways, in rings of OUTLET_RING */
+			passed += 2 * 512 * (p->n_workers - 1);
+	return power_of_two(rings + workers + passed + c->hold.packets + 2048) - 1; /* 2048: ORDER_RING */
 }
 
 static uint64_t
@@ -364,6 +369,10 @@ plan_print(const struct config *c, const struct plan *p, FILE *out)
 		fprintf(out, "port       %s (%s, MTU %llu): %s\n", port->name,
 			port->role == PORT_WAN ? "wan" : "dc", (unsigned long long)port->mtu,
 			p->ports[i].args);
+		if (is_short(p, i))
+			fprintf(out,
+				"           %u queue%s for %u workers, which pass packets to each other\n",
+				p->ports[i].queues, p->ports[i].queues == 1 ? "" : "s", p->n_workers);
 		print_punt(port, out);
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* plan.h - what the configuration asks of the machine: CPUs, memory, EAL devices. Pure: touches nothing.
  *
- * A port's `device` is any DPDK device string. What a driver needs to carry whole frames of the port's MTU with one
- * queue for each worker is completed here where the operator did not say it himself, so that no driver default cuts frames.
+ * A port's `device` is any DPDK device string. What a driver needs to carry whole frames of the port's MTU, and to have a
+ * queue for each worker, is completed here where the operator did not say it himself, so that no driver default cuts frames.
  */
 #pragma once
 
@@ -17,6 +17,8 @@ struct plan_port {
 	char args[512]; /* the completed string for --vdev or -a */
 	bool pci;
 	uint32_t room; /* mbuf data room without headroom that the driver needs */
+	uint16_t
+		queues; /* that the device has at most, as far as that is known; 0: one for each worker, if it can */
 };
 
 struct plan {

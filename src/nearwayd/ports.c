@@ -2,6 +2,7 @@
 #include "ports.h"
 
 #include "eal.h"
+#include "passing.h"
 #include "pools.h"
 #include "wake.h"
 
@@ -148,23 +149,31 @@ carries_what_fits(const char *driver)
 	return strcmp(driver, "net_memif") == 0;
 }
 
+static uint16_t
+choose(const struct ports *ps, const struct port *p, uint16_t most)
+{
+	uint16_t planned = ps->plan->ports[p->index].queues, workers = ps->plan->n_workers;
+
+	if (queues_are_given(p->driver))
+		return most;
+	return RTE_MIN(most, planned != 0 ? RTE_MIN(planned, workers) : workers);
+}
+
 static int
 choose_queues(const struct ports *ps, struct port *p, const struct rte_eth_dev_info *info, struct err *e)
 {
-	uint16_t workers = ps->plan->n_workers;
-
-	if (info->max_tx_queues < workers)
-		return err_set(e, EINVAL,
-			"port %s: %s offers %u transmit queue%s, but each of %u workers needs its own: name "
-			"fewer CPUs in "
-			"dataplane.cpus or more queues in the device string",
-			conf(ps, p)->name, p->driver, info->max_tx_queues,
-			info->max_tx_queues == 1 ? "" : "s", workers);
-	p->txqs = queues_are_given(p->driver) ? info->max_tx_queues : workers;
-	p->rxqs = queues_are_given(p->driver) ? info->max_rx_queues : RTE_MIN(info->max_rx_queues, workers);
+	p->rxqs = choose(ps, p, info->max_rx_queues);
+	p->txqs = choose(ps, p, info->max_tx_queues);
 	if (p->rxqs > PORT_QUEUES)
 		return err_set(e, EINVAL, "port %s: %u receive queues; at most %u", conf(ps, p)->name,
 			p->rxqs, PORT_QUEUES);
+	if (p->txqs == 0)
+		return err_set(e, EINVAL, "port %s: %s cannot send", conf(ps, p)->name, p->driver);
+	if (p->rxqs < ps->plan->n_workers || p->txqs < ps->plan->n_workers)
+		log_info("ports: %s: %u receive and %u transmit queues for %u workers, which pass packets to "
+			 "each "
+			 "other",
+			conf(ps, p)->name, p->rxqs, p->txqs, ps->plan->n_workers);
 	return 0;
 }
 
@@ -214,7 +223,9 @@ queue_node(const struct ports *ps, const struct port *p, uint16_t queue)
 {
 	int node = rte_eth_dev_socket_id(p->id);
 
-	return node >= 0 ? node : (int)rte_lcore_to_socket_id(eal_lcore(queue % ps->plan->n_workers));
+	return node >= 0
+		       ? node
+		       : (int)rte_lcore_to_socket_id(eal_lcore(passing_owner(p, queue, ps->plan->n_workers)));
 }
 
 static int

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ports.h - DPDK ports: set-up, queues, link state, and what wakes a worker that sleeps for one.
  *
- * Every port has one transmit queue for each worker, so that none ever locks. Receive queues are dealt out in turn;
- * a driver with fewer of them than workers leaves the last workers without.
+ * A port has a receive and a transmit queue for each worker, as far as its driver has them, so that none ever locks. Where it has fewer,
+ * workers pass packets to each other (passing.h).
  */
 #pragma once
 

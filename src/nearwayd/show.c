@@ -97,6 +97,7 @@ add_counts(struct counts *to, const struct counts *c)
 	to->punted += c->punted;
 	to->sessions_full += c->sessions_full;
 	to->home_away += c->home_away;
+	to->passed += c->passed;
 	for (int i = 0; i < DROPS; i++)
 		to->drop[i] += c->drop[i];
 	for (int i = 0; i < MADES; i++)
@@ -159,6 +160,7 @@ worker_row(struct dp *dp, uint16_t i, struct counts *total, int64_t *imbalance)
 	set_text(o, "state", n.asleep ? "asleep" : "running");
 	set_int(o, "sleeps", n.sleeps);
 	set_packets(o, &n.c);
+	set_int(o, "passed", n.c.passed);
 	set_int(o, "waiting", n.n_hold);
 	set_int(o, "waiting-for-vms", n.n_vm_hold);
 	json_object_set_new(o, "imbalance", n.exact ? json_integer(n.imbalance) : json_null());

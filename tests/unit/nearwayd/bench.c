@@ -20,7 +20,7 @@ struct env_timer {
 	struct env_timer *next;
 };
 
-const char *bench_devices[2] = {"net_null0", "net_null1"};
+const char *bench_devices[2] = {"net_null0", "net_null1"}, *bench_cpus = "0";
 enum poll_mode bench_poll = POLL_ADAPTIVE;
 struct dp *bench;
 struct config bench_config;
@@ -194,7 +194,7 @@ configure(void)
 		.vms = 64, .routes = 64, .neighbours = 8, .macs = 16, .sessions = 1024, .rx_ring = 64};
 	bench_config.hold = (struct conf_hold){
 		.packets = 64, .bytes = 1 << 20, .vm_packets = 64, .vm_bytes = 1 << 20, .max_ms = 3000};
-	strcpy(bench_config.dataplane.cpus, "0");
+	strcpy(bench_config.dataplane.cpus, bench_cpus);
 	bench_config.dataplane.poll = bench_poll;
 	for (int i = 0; i < 2; i++)
 		strcpy(ports[i].device, bench_devices[i]);

@@ -13,7 +13,7 @@ int bench_start(void **state); /* cmocka group setup */
 int bench_stop(void **state);
 
 /* Set before bench_start(). */
-extern const char *bench_devices[2];
+extern const char *bench_devices[2], *bench_cpus;
 extern enum poll_mode bench_poll;
 
 extern struct dp *bench;

@@ -84,7 +84,6 @@ af_packet_settings_that_lose_frames_are_refused(void **state)
 	refuses("net_af_packet0,iface=e,framesz=2147483664", 1500, 1, "a number from 1 to");
 	refuses("net_af_packet0,iface=e,framecnt=many", 1500, 1, "a number from 1 to");
 	refuses("net_af_packet0,iface=e,framesz=2050", 1500, 1, "multiple of 16");
-	refuses("net_af_packet0,iface=e,qpairs=1", 1500, 2, "queue each");
 	refuses("net_af_packet0,iface=e,blocksz=1024", 1500, 1, "blocksz");
 	refuses("net_af_packet0,iface=e,blocksz=8192,framecnt=1023", 1500, 1, "framecnt");
 }
@@ -97,7 +96,27 @@ memif_buffers_take_whole_frames(void **state)
 		"net_memif0,role=server,id=0,socket=/tmp/s,bsize=2048");
 	completes("net_memif0", 9000, 1, "net_memif0,bsize=9024");
 	refuses("net_memif0,bsize=2048", 9000, 1, "bsize");
-	refuses("net_memif0", 1500, 2, "dataplane.cpus");
+}
+
+static uint16_t
+queues_of(const char *device, uint16_t workers)
+{
+	struct conf_port c = port(device, 1500);
+	struct plan_port p;
+	struct err e = {0};
+
+	assert_int_equal(plan_device(&c, workers, 1024, &p, &e), 0);
+	return p.queues;
+}
+
+static void
+a_device_may_have_fewer_queues_than_there_are_workers(void **state)
+{
+	(void)state;
+	assert_int_equal(queues_of("net_memif0", 4), 1);
+	assert_int_equal(queues_of("net_af_packet0,iface=e,qpairs=2", 4), 2);
+	assert_int_equal(queues_of("net_af_packet0,iface=e", 4), 4);
+	assert_int_equal(queues_of("0000:01:00.0", 4), 0); /* it is asked when it is there */
 }
 
 static void
@@ -311,6 +330,7 @@ main(void)
 		cmocka_unit_test(af_packet_settings_that_lose_frames_are_refused),
 		cmocka_unit_test(damaged_device_strings_are_completed_or_refused_at_once),
 		cmocka_unit_test(memif_buffers_take_whole_frames),
+		cmocka_unit_test(a_device_may_have_fewer_queues_than_there_are_workers),
 		cmocka_unit_test(pci_addresses_are_told_from_virtual_devices),
 		cmocka_unit_test(auto_memory_takes_hugepages_only_when_there_are_enough),
 		cmocka_unit_test(memory_grows_with_the_limits),
