@@ -55,7 +55,9 @@ struct loop {
 	uint64_t tsc_clock, tsc_idle, tsc_per_us;
 	uint64_t step_ns; /* of the ladder */
 	uint64_t events_seen, sleeps;
-	atomic_bool stop, asleep;
+	/* What other threads look at, other workers too, in a line that no round writes. */
+	__rte_cache_aligned atomic_bool stop;
+	atomic_bool asleep;
 	/* Numbers on demand: the control thread raises `want`, the worker copies between two rounds. */
 	atomic_uint want, have;
 	struct loop_counts snap;
