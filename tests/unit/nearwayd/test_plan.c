@@ -287,6 +287,41 @@ auto_memory_means_hugepages_for_a_pci_port(void **state)
 	faults_fini(&f);
 }
 
+static uint32_t
+mbufs_with(const char *wan, const char *dc, char *said, size_t size)
+{
+	struct config c = config();
+	FILE *out = fmemopen(said, size, "w");
+	struct faults f;
+	struct plan p;
+
+	assert_non_null(out);
+	faults_init(&f);
+	strcpy(c.dataplane.cpus, "1-5");
+	ports[0] = port(wan, 1500);
+	ports[1] = port(dc, 1500);
+	assert_int_equal(plan_make(&c, 0, &p, &f), 0);
+	plan_print(&c, &p, out);
+	fclose(out);
+	faults_fini(&f);
+	return p.mbufs;
+}
+
+static void
+what_workers_pass_to_each_other_has_buffers_and_is_told(void **state)
+{
+	char said[4096];
+	uint32_t enough;
+
+	(void)state;
+	enough = mbufs_with("net_af_packet0,iface=a", "net_af_packet1,iface=b", said, sizeof(said));
+	assert_null(strstr(said, "pass packets"));
+	assert_true(mbufs_with("net_memif0", "net_memif1", said, sizeof(said)) > enough);
+	assert_non_null(strstr(said, "1 queue for 5 workers, which pass packets to each other"));
+	mbufs_with("net_af_packet0,iface=a,qpairs=3", "net_tap0", said, sizeof(said));
+	assert_non_null(strstr(said, "3 queues for 5 workers"));
+}
+
 static void
 damaged_device_strings_are_completed_or_refused_at_once(void **state)
 {
@@ -339,6 +374,7 @@ main(void)
 		cmocka_unit_test(one_device_cannot_be_two_ports),
 		cmocka_unit_test(a_pci_port_without_hugepages_is_a_fault),
 		cmocka_unit_test(auto_memory_means_hugepages_for_a_pci_port),
+		cmocka_unit_test(what_workers_pass_to_each_other_has_buffers_and_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
