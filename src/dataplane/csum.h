@@ -21,21 +21,26 @@ csum_delta32(uint32_t from, uint32_t to)
 	return (uint64_t)(uint32_t)~from + to;
 }
 
-/* The sum, folded once: the same sum in 18 bits, if it was of at most two of the above. */
+/* The same sums in 32 bits, with the carry brought round: two instructions an addition, and a fold is a rotation. */
 static inline uint32_t
-csum_short(uint64_t delta)
+csum_add(uint32_t a, uint32_t b)
 {
-	return (uint32_t)(delta & 0xffff) + (uint32_t)(delta >> 16);
+	uint32_t sum = a + b;
+
+	return sum + (sum < b);
 }
 
-/* As csum_apply(), by at most two sums that are short: a fold less. */
 static inline uint16_t
-csum_apply_short(uint16_t csum, uint32_t delta)
+csum_fold(uint32_t sum)
 {
-	uint32_t sum = (uint16_t)~csum + delta;
+	return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16);
+}
 
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t) ~(sum + (sum >> 16));
+/* As csum_apply(), of a delta in 32 bits. */
+static inline uint16_t
+csum_apply32(uint16_t csum, uint32_t delta)
+{
+	return (uint16_t)~csum_fold(csum_add(delta, (uint16_t)~csum));
 }
 
 /* The delta is the sum of at most eight of the above. */

@@ -8,6 +8,8 @@
 
 #include "worker.h"
 
+#include <string.h>
+
 enum flow_dir { FLOW_FROM_VM, FLOW_TO_VM };
 
 struct flow {
@@ -21,5 +23,15 @@ struct flow {
 
 /* `m` is parsed, its VM's address is the private one. */
 void flow_of(const struct worker *w, struct rte_mbuf *m, enum flow_dir dir, struct flow *f);
+/* Asks for its memory. */
+static inline void
+flow_locate(const struct worker *w, const struct flow *f, struct session_where *where)
+{
+	uint64_t key[2];
+
+	memcpy(key, &f->key, sizeof(key));
+	sessions_locate(w->tables->sessions, key, where);
+}
+
 /* The home that is noted for it, refreshed by what the packet `tells`; a scratch worker only looks. False: none is. */
 bool flow_home(const struct worker *w, const struct flow *f, uint8_t tells, rte_be32_t *home);

@@ -27,16 +27,22 @@ enum enter {
 };
 
 struct meta {
+	union {
+		struct {
+			uint8_t enter;	 /* enum enter */
+			uint8_t in_port; /* ingress port */
+			union {
+				uint16_t vlan; /* ingress VLAN, 0 = untagged; until classify */
+				/* FROM_DC, FROM_TUNNEL: the segment it came in by, whatever seg becomes */
+				uint16_t in_seg;
+			};
+		};
+		uint32_t came; /* these in one word */
+	};
 	uint8_t origin;	   /* enum origin */
-	uint8_t enter;	   /* enum enter */
-	uint8_t in_port;   /* ingress port */
 	uint8_t in_router; /* FROM_TUNNEL: router index of the peer (1..) */
 	uint16_t in_att;   /* FROM_DC: attachment index */
 	uint16_t seg;	   /* segment index, TOPO_NONE on routed ports */
-	union {
-		uint16_t vlan;	 /* ingress VLAN, 0 = untagged; until classify */
-		uint16_t in_seg; /* FROM_DC, FROM_TUNNEL: the segment it came in by, whatever seg becomes */
-	};
 	uint16_t out_vlan;
 	uint8_t out_port;
 	uint8_t out_tunnel; /* ENCAP: to a peer (its router index) or a local VTEP */

@@ -50,43 +50,41 @@ nat_address(const struct rte_ipv4_hdr *ip, enum nat_side side)
 	return side == NAT_SRC ? ip->src_addr : ip->dst_addr;
 }
 
-/* Puts another address in its place; returns the delta for the checksums over it. */
-static inline uint64_t
-nat_swap(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
+static inline void
+nat_put(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 {
-	uint64_t delta = csum_delta32(nat_address(ip, side), to);
-
 	if (side == NAT_SRC)
 		ip->src_addr = to;
 	else
 		ip->dst_addr = to;
-	return delta;
 }
 
-/* The same, with the header's own checksum; the delta is for the transport's. */
+/* Puts another address in its place; returns the delta for the transport's checksum. */
 static inline uint64_t
 nat_header(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 {
-	uint64_t delta = nat_swap(ip, side, to);
+	uint64_t delta = csum_delta32(nat_address(ip, side), to);
 
+	nat_put(ip, side, to);
 	ip->hdr_checksum = csum_apply(ip->hdr_checksum, delta);
 	return delta;
 }
 
-/* All of a TCP or UDP packet without options, whole as far as the checksum, with the TTL of the hop: checksums are folded once. */
+/* All of a TCP or UDP packet without options, whole as far as the checksum, with the TTL of the hop: checksums in 32 bits. */
 static inline void
 nat_plain(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 {
-	uint32_t delta = csum_short(nat_swap(ip, side, to));
+	uint32_t delta = csum_add(~nat_address(ip, side), to);
 	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(ip + 1);
 	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
 
+	nat_put(ip, side, to);
 	ip->time_to_live--;
-	ip->hdr_checksum = csum_apply_short(ip->hdr_checksum, delta + csum_short(IP4_TTL_DELTA));
+	ip->hdr_checksum = csum_apply32(ip->hdr_checksum, csum_add(delta, (uint32_t)IP4_TTL_DELTA));
 	if (ip->next_proto_id != IPPROTO_UDP) {
-		tcp->cksum = csum_apply_short(tcp->cksum, delta);
+		tcp->cksum = csum_apply32(tcp->cksum, delta);
 	} else if (udp->dgram_cksum != 0) {
-		uint16_t sum = csum_apply_short(udp->dgram_cksum, delta);
+		uint16_t sum = csum_apply32(udp->dgram_cksum, delta);
 
 		udp->dgram_cksum = sum != 0 ? sum : 0xffff;
 	}

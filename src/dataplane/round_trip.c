@@ -4,43 +4,70 @@
 #include "ip4.h"
 #include "vmrec.h"
 
-/* False: of a packet whose TCP header is not whole, or that tells nothing. */
-static bool
-segment_of(struct rte_mbuf *m, struct rtt_segment *s)
-{
-	const struct meta *md = meta(m);
-	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, md->l4_off);
-	uint16_t header, behind = IP4_OFF + md->l3_len - md->l4_off;
+struct passing { /* a TCP packet of a session that goes on towards `to` by this home */
+	const struct vm_rec *vm;
+	const struct session_key *key;
+	const struct rte_tcp_hdr *tcp;
+	uint32_t len; /* bytes of its header and what is behind */
+	enum rtt_half to;
+	rte_be32_t home;
+};
 
-	if (md->fragment != 0 || ip4_room(m, md, md->l4_off) < sizeof(*tcp) || (md->tcp_flags & TCP_RST))
-		return false;
-	header = (tcp->data_off >> 4) * 4;
-	if (header < sizeof(*tcp) || header > behind)
+/* False: of a packet whose TCP header lies about its length. */
+static bool
+segment_of(const struct passing *p, struct rtt_segment *s)
+{
+	uint8_t flags = p->tcp->tcp_flags;
+	uint32_t header = (p->tcp->data_off >> 4) * 4u;
+
+	if (header < sizeof(*p->tcp) || header > p->len)
 		return false;
 	*s = (struct rtt_segment){
-		.seq = rte_be_to_cpu_32(tcp->sent_seq),
-		.len = behind - header + ((md->tcp_flags & TCP_SYN) != 0) + ((md->tcp_flags & TCP_FIN) != 0),
-		.ack = rte_be_to_cpu_32(tcp->recv_ack),
-		.acks = md->tcp_flags & TCP_ACK,
-		.syn = md->tcp_flags & TCP_SYN,
+		.seq = rte_be_to_cpu_32(p->tcp->sent_seq),
+		.len = p->len - header + ((flags & TCP_SYN) != 0) + ((flags & TCP_FIN) != 0),
+		.ack = rte_be_to_cpu_32(p->tcp->recv_ack),
+		.acks = flags & TCP_ACK,
+		.syn = flags & TCP_SYN,
 	};
 	return true;
 }
 
-void
-round_trip_note(struct worker *w, struct rte_mbuf *m, const struct flow *f, enum rtt_half to, rte_be32_t home)
+static void
+note(struct worker *w, const struct passing *p)
 {
-	const struct vm_rec *vm = meta(m)->vm;
-	enum rtt_half other = to == RTT_VM ? RTT_REMOTE : RTT_VM;
-	struct rtt_times *times;
+	struct rtt_times *times = rtt_of(w->tables->rtt, p->vm->slot);
 	struct rtt_segment s;
 	uint32_t took;
 
-	if (!f->tcp || f->quoted || !f->known || home == 0 || w->scratch)
+	if (times != NULL && segment_of(p, &s) &&
+		rtt_pass(w->tables->rtt, p->key, p->to, &s, w->now_us, &took))
+		rtt_count(times, p->home == vm_live_global(p->vm, p->key->vm) ? RTT_NEAR : RTT_OLD,
+			p->to == RTT_VM ? RTT_REMOTE : RTT_VM, took);
+}
+
+/* Not of a packet whose TCP header is not whole, or that tells nothing. */
+void
+round_trip_note(struct worker *w, struct rte_mbuf *m, const struct flow *f, enum rtt_half to, rte_be32_t home)
+{
+	const struct meta *md = meta(m);
+	const struct passing p = {md->vm, &f->key,
+		rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, md->l4_off),
+		IP4_OFF + md->l3_len - md->l4_off, to, home};
+
+	if (!f->tcp || f->quoted || !f->known || home == 0 || w->scratch || md->fragment != 0 ||
+		ip4_room(m, md, md->l4_off) < sizeof(*p.tcp) || (md->tcp_flags & TCP_RST))
 		return;
-	times = rtt_of(w->tables->rtt, vm->slot);
-	if (times != NULL && segment_of(m, &s) && rtt_pass(w->tables->rtt, &f->key, to, &s, w->now_us, &took))
-		rtt_count(times, home == vm_live_global(vm, f->key.vm) ? RTT_NEAR : RTT_OLD, other, took);
+	note(w, &p);
+}
+
+void
+round_trip_plain(struct worker *w, const struct vm_rec *vm, const struct rte_ipv4_hdr *ip,
+	const struct session_key *k, enum rtt_half to, rte_be32_t home)
+{
+	const struct passing p = {vm, k, (const struct rte_tcp_hdr *)(ip + 1),
+		rte_be_to_cpu_16(ip->total_length) - sizeof(*ip), to, home};
+
+	note(w, &p);
 }
 
 static bool

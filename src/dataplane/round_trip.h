@@ -14,3 +14,6 @@ void round_trip_changed(void *rtt, const struct vm_rec *was, const struct vm_rec
 /* A packet of the session, by this home, goes on towards `to`. Of home-out and home-in, whose VM is in the metadata. */
 void round_trip_note(
 	struct worker *w, struct rte_mbuf *m, const struct flow *f, enum rtt_half to, rte_be32_t home);
+/* The same of a whole TCP packet without IP options that is no RST. */
+void round_trip_plain(struct worker *w, const struct vm_rec *vm, const struct rte_ipv4_hdr *ip,
+	const struct session_key *k, enum rtt_half to, rte_be32_t home);

@@ -65,7 +65,7 @@ index_bytes(const struct topology *t, struct topo_index *x)
 	for (uint16_t i = 0; i < t->n_segments; i++)
 		add_bytes(x, &t->segments[i].prefix, TOPO_ODD | TOPO_OURS);
 	for (size_t i = 0; i < RTE_DIM(martian); i++)
-		add_bytes(x, &martian[i], TOPO_ODD | TOPO_OURS);
+		add_bytes(x, &martian[i], TOPO_ODD | TOPO_OURS | TOPO_MARTIAN);
 	for (uint16_t i = 0; i < t->n_pools; i++)
 		add_bytes(x, &t->pools[i].prefix, TOPO_OURS);
 	for (uint16_t i = 0; i < x->n_wans; i++)

@@ -164,9 +164,10 @@ topo_port_by_ip(const struct topology *t, rte_be32_t ip)
 
 /* What an address may be, by its first byte alone. Most are nothing of it, which takes three instructions to tell. */
 enum {
-	TOPO_ODD = 1,  /* of a segment, whatever its vrf, or one that no packet may carry */
-	TOPO_OURS = 2, /* that, or of a pool or port */
-	TOPO_PORT = 4, /* of a WAN port */
+	TOPO_ODD = 1,	  /* of a segment, whatever its vrf, or one that no packet may carry */
+	TOPO_OURS = 2,	  /* that, or of a pool or port */
+	TOPO_PORT = 4,	  /* of a WAN port */
+	TOPO_MARTIAN = 8, /* it is one that no packet may carry */
 };
 
 static inline bool

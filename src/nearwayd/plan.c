@@ -176,7 +176,7 @@ plan_device(const struct conf_port *port, uint16_t workers, uint32_t rx_ring, st
 /* Bytes of EAL memory for one entry of a table, all its hashes, slots and records counted; measured with
  * DPDK 22.11 (tests/unit/nearwayd/test_memory.c holds them to it). */
 enum {
-	BYTES_VM = 530,
+	BYTES_VM = 584,
 	BYTES_VM_WORKER = 40, /* what each worker counts of a VM */
 	BYTES_ROUTE = 48,
 	BYTES_NEIGHBOUR = 48,

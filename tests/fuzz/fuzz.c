@@ -258,19 +258,20 @@ drain(void)
 	}
 }
 
-/* Frames and drops that came of the input, as a digest. */
+/* What came of the input, as a digest. */
 static uint64_t
-run(const uint8_t *data, size_t size, uint8_t behind)
+run(const uint8_t *data, size_t size, uint8_t behind, bool express)
 {
 	struct input in = {data, size};
 	uint64_t h;
 
 	make_new(behind);
+	net.w->express = express;
 	while (in.left > 0)
 		fuzz_frames(&in);
 	flush();
-	h = net_outcome();
 	check_sent();
+	h = net_effect() + net_sessions();
 	drain();
 	if (net_missing() != 0) {
 		fprintf(stderr, "%u mbufs leaked\n", net_missing());
@@ -282,8 +283,14 @@ run(const uint8_t *data, size_t size, uint8_t behind)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (run(data, size, 0) != run(data, size, 0xff)) {
+	uint64_t h = run(data, size, 0, true);
+
+	if (h != run(data, size, 0xff, true)) {
 		fprintf(stderr, "a stage reads behind the end of a frame\n");
+		abort();
+	}
+	if (h != run(data, size, 0, false)) {
+		fprintf(stderr, "the stages end otherwise than express\n");
 		abort();
 	}
 	return 0;

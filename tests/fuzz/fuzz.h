@@ -2,8 +2,8 @@
 /* fuzz.h - what the fuzz targets share.
  *
  * A target turns an input into frames and gives them to the network of tests/packet/harness.h, with VMs in all states.
- * Every input runs twice on a worker as new, with other bytes behind each frame in its mbuf: the same frames and drops
- * must come out, and what was routed must have a right IPv4 header. The books must balance after each burst, and no mbuf
+ * Every input runs three times on a worker as new: again with other bytes behind each frame in its mbuf, and again through all
+ * stages with nothing express. The same frames, drops, counts, events and sessions must come of it, and what was routed must have a right IPv4 header. The books must balance after each burst, and no mbuf
  * may be missing at the end.
  */
 #pragma once

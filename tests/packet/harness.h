@@ -103,6 +103,7 @@ struct net {
 	uint64_t now_ms;
 	uint8_t behind; /* what stands in an mbuf behind a received frame: no stage may care */
 	uint16_t piece; /* a received frame comes in segments of so many bytes; 0 = in as few as it takes */
+	uint16_t front; /* bytes of the mbuf in front of a received frame */
 	bool express;	/* unremarkable packets need not take all stages; off by NEARWAY_STAGES */
 	bool broken; /* the test sends wrong checksums on purpose: nobody else need look at what comes out */
 };
@@ -267,13 +268,17 @@ void net_expect_no_event(enum dp_event_kind kind, const char *file, int line);
 #define expect_nothing()      net_expect_nothing(__FILE__, __LINE__)
 #define expect_event(kind)    net_expect_event(kind, __FILE__, __LINE__)
 #define expect_no_event(kind) net_expect_no_event(kind, __FILE__, __LINE__)
-/* For mutation loops: a burst of one frame, with other bytes behind the frame in the mbuf, and through all stages with nothing
- * express. It must end the same, or somebody read beyond its end, or express decides otherwise than the stages. */
-void net_same_either_way(uint16_t port, const struct frame *f);
+/* For mutation loops: a burst, alone, with other bytes behind its frames in the mbufs, and through all stages with nothing express. It
+ * must have the same effect, and leave the same sessions, or somebody read beyond a frame's end, or express decides otherwise than the
+ * stages. */
+void net_same_either_way(uint16_t port, const struct frame *f, uint16_t n);
 /* Frame `i` of those that the port sent and nobody looked at yet, or NULL. */
 const struct frame *net_sent(uint16_t port, uint32_t i);
-/* A digest of all frames and drops that nobody looked at yet. */
-uint64_t net_outcome(void);
+/* A digest of all that came since net_forget(): frames, whose order counts within a flow; drops; what the kernel got; traffic counted;
+ * events. The last two kinds are taken. */
+uint64_t net_effect(void);
+/* A digest of all sessions: their homes, flags, and which had packets in the last 40 s, and when. */
+uint64_t net_sessions(void);
 /* For mutation loops: forgets frames, drops and events so far; books and mbufs are still checked. */
 void net_forget(void);
 /* The home that is noted for a session of SEG1, or 0. */

@@ -423,14 +423,14 @@ mutated_arp_ends_in_frames_or_named_drops(void **state)
 			f.len = (uint16_t)(random() % f.len);
 		switch (random() % 3) {
 		case 0:
-			net_same_either_way(DC0, &f);
+			net_same_either_way(DC0, &f, 1);
 			break;
 		case 1:
 			f = from_tunnel(R_Y, SEG1, f);
-			net_same_either_way(WAN0, &f);
+			net_same_either_way(WAN0, &f, 1);
 			break;
 		default:
-			net_same_either_way(WAN0, &f);
+			net_same_either_way(WAN0, &f, 1);
 		}
 	}
 }

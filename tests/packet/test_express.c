@@ -64,25 +64,32 @@ what_is_not_plain_takes_the_stages(void **state)
 }
 
 static void
-vms_that_move_drain_or_stand_elsewhere_take_the_stages(void **state)
+vms_that_are_not_here_or_not_known_where_take_the_stages(void **state)
 {
 	(void)state;
-	vm_moved_here(5, R_Y);
-	takes_stages(DC0, udp(OUT));
-	takes_stages(WAN0, udp(IN));
-	vm_moved_away(5, R_Y);
-	takes_stages(DC0, udp(OUT));
-	takes_stages(WAN0, udp(IN));
 	vm_at(5, R_Y);
-	takes_stages(DC0, udp(OUT));
-	vm(.mac = MAC_VM(5), .seg = SEG1, .att = ATT_1, .n_addresses = 1,
-		.addresses = {{PRIVATE(5), GLOBAL(5)}}, .flags = VM_REC_NOTES);
 	takes_stages(DC0, udp(OUT));
 	vm(.mac = MAC_VM(5), .seg = SEG1, .att = ATT_ANY, .n_addresses = 1,
 		.addresses = {{PRIVATE(5), GLOBAL(5)}});
 	takes_stages(DC0, udp(OUT));
 	net_forget();
 	takes_stages(WAN0, udp(IN));
+}
+
+/* The first packet of a session is noted by the stages; the next ones go express. */
+static void
+known_sessions_of_a_vm_that_drains_go_express(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	takes_stages(DC0, udp(OUT));
+	goes_express(DC0, udp(OUT));
+	takes_stages(WAN0, udp(IN)); /* its home was a guess, and is so no more */
+	goes_express(WAN0, udp(IN));
+	takes_stages(DC0, udp(OUT, .sport = 10));
+	vm_moved_away(6, R_Y);
+	takes_stages(WAN0, udp(IN, .dst = GLOBAL(6)));
+	goes_express(WAN0, udp(IN, .dst = GLOBAL(6)));
 }
 
 /* The first one is too big for the way and is fragmented by the stages; the last is of another VM and need not wait. */
@@ -144,16 +151,410 @@ while_a_vm_is_waited_for_others_send_express_and_are_sent_to_by_the_stages(void 
 	goes_express(WAN0, udp(IN, .dst = GLOBAL(6)));
 }
 
+/* ---- the tunnel ---- */
+
+/* Between VMs of SEG1: 5 here at dc0, 6 at dc1, 7 ours at R_Y, 8 of R_Z. */
+#define BRIDGED(a, b, ...)                                                                          \
+	udp(.smac = MAC_VM(a), .dmac = MAC_VM(b), .src = PRIVATE(a), .dst = PRIVATE(b), .sport = 9, \
+		.dport = 53, ##__VA_ARGS__)
+/* From VM 5 of SEG4 by its gateway. */
+#define OUT4 .smac = MAC_VM(5), .dmac = MAC_GW, .src = PRIVATE4(5), .dst = USER, .sport = 9, .dport = 53
+
+static void
+vm_in(uint8_t n, uint16_t seg, uint8_t location, uint16_t att)
+{
+	vm(.mac = MAC_VM(n), .seg = seg, .location = location, .att = att, .n_addresses = 1,
+		.addresses = {{seg == SEG4 ? PRIVATE4(n) : PRIVATE(n), GLOBAL(n)}});
+}
+
+static void
+vms_of_seg1(void)
+{
+	vm_here(5);
+	vm_in(6, SEG1, R_X, ATT_1B);
+	vm_in(7, SEG1, R_Y, ATT_ANY);
+	vm_at(8, R_Z);
+}
+
+static void
+frames_between_vms_go_express_into_the_tunnel_out_of_it_and_beside_it(void **state)
+{
+	(void)state;
+	vms_of_seg1();
+	goes_express(DC0, BRIDGED(5, 6));
+	goes_express(DC0, BRIDGED(5, 7));
+	goes_express(DC0, BRIDGED(5, 8));
+	goes_express(DC1, with_vlan(BRIDGED(6, 5), VLAN_1B));
+	goes_express(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5)));
+	goes_express(WAN0, from_tunnel(R_Z, SEG1, BRIDGED(8, 6)));
+}
+
+static void
+frames_whose_way_is_to_be_decided_take_the_stages(void **state)
+{
+	(void)state;
+	vms_of_seg1();
+	takes_stages(DC0, BRIDGED(5, 9)); /* nobody registered it */
+	takes_stages(DC0, BRIDGED(9, 5));
+	takes_stages(DC0, BRIDGED(5, 5));
+	takes_stages(DC1, with_vlan(BRIDGED(5, 6), VLAN_1B)); /* it was at dc0 */
+	takes_stages(WAN0, from_tunnel(R_Z, SEG1, BRIDGED(7, 5)));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(5, 6)));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 8))); /* not back into the tunnel */
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1,
+				   udp(.smac = MAC_RY, .dmac = MAC_VM(5), .src = USER, .dst = PRIVATE(5))));
+	net.topo->peers[0].vtep = 0; /* removed */
+	takes_stages(DC0, BRIDGED(5, 7));
+	net.topo->segments[SEG1].external = true;
+	takes_stages(DC0, BRIDGED(5, 6));
+	net.topo->segments[SEG1].external = false;
+	net.topo->segments[SEG1].per_site = true;
+	takes_stages(DC0, BRIDGED(5, 6));
+}
+
+/* The frame in the tunnel, or the packet around it, is strange in one respect. */
+static void
+what_is_not_plain_in_the_tunnel_takes_the_stages(void **state)
+{
+	struct frame f = from_tunnel(R_Y, SEG1, BRIDGED(7, 5)), g;
+	struct rte_udp_hdr *outer = (struct rte_udp_hdr *)(g.b + 34);
+
+	(void)state;
+	vms_of_seg1();
+	goes_express(WAN0, f);
+	g = f;
+	outer->dgram_cksum = RTE_BE16(0x1234);
+	takes_stages(WAN0, g);
+	g = f;
+	outer->dgram_len = RTE_BE16(70);
+	takes_stages(WAN0, g);
+	g = f;
+	g.b[42] = 0; /* no flag I */
+	takes_stages(WAN0, g);
+	g = f;
+	g.b[42] = 0xff; /* reserved bits, which count for nothing */
+	g.b[43] = g.b[49] = 0xff;
+	goes_express(WAN0, g);
+	g = f;
+	g.b[14 + 50 - 2] = 0x81; /* a tag inside */
+	g.b[14 + 50 - 1] = 0;
+	takes_stages(WAN0, g);
+	takes_stages(WAN0, from_tunnel(R_Y, SEG2, BRIDGED(7, 5)));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5, .frag = RTE_IPV4_HDR_MF_FLAG)));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5, .options = 4)));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1,
+				   tcp(.smac = MAC_VM(7), .dmac = MAC_VM(5), .src = PRIVATE(7),
+					   .dst = PRIVATE(5), .flags = RTE_TCP_SYN_FLAG)));
+}
+
+/* Nor by the greatest of all keys: all ones, in the VNI's reserved byte, too. */
+static void
+a_tunnel_of_nobody_is_not_open(void **state)
+{
+	struct spec outer = {BY_ISP, .src = UINT32_MAX, .dst = WAN0_IP, .sport = 50000};
+	struct frame f = BRIDGED(7, 5), g = vxlan_frame(&outer, 0xffffff, &f);
+
+	(void)state;
+	vms_of_seg1();
+	g.b[49] = 0xff;
+	takes_stages(WAN0, g);
+	outer.src = USER;
+	takes_stages(WAN0, vxlan_frame(&outer, VNI(SEG1), &f));
+}
+
+static void
+a_vm_of_ours_at_a_peer_is_reached_express(void **state)
+{
+	(void)state;
+	vms_of_seg1();
+	goes_express(WAN0, udp(IN, .dst = GLOBAL(7)));
+	goes_express(WAN0, tcp(IN, .dst = GLOBAL(7)));
+	net_neighbour(WAN0, ISP, NEIGH_NONE, MAC_NONE); /* the way to the peer */
+	takes_stages(WAN0, udp(IN, .dst = GLOBAL(7)));
+	takes_stages(DC0, BRIDGED(5, 7));
+	takes_stages(DC0, udp(OUT));
+	net_advance(HOLD_MS);
+	net_forget();
+}
+
+static void
+local_vteps_are_attachments(void **state)
+{
+#define VM4(a, b) udp(.smac = MAC_VM(a), .dmac = MAC_VM(b), .src = PRIVATE4(a), .dst = PRIVATE4(b))
+	(void)state;
+	vm_in(5, SEG4, R_X, ATT_4A);
+	vm_in(6, SEG4, R_X, ATT_4B);
+	vm_in(7, SEG4, R_X, ATT_4);
+	vm_in(8, SEG4, R_Y, ATT_ANY);
+	goes_express(WAN0, from_tunnel(T_A, SEG4, udp(OUT4)));
+	goes_express(WAN0, udp(IN));
+	goes_express(WAN0, from_tunnel(T_A, SEG4, VM4(5, 7)));
+	goes_express(DC0, with_vlan(VM4(7, 5), VLAN_4));
+	goes_express(WAN0, from_tunnel(T_A, SEG4, VM4(5, 8)));
+	goes_express(WAN0, from_tunnel(R_Y, SEG4, VM4(8, 5)));
+	takes_stages(WAN0, from_tunnel(T_A, SEG4, VM4(5, 6)));
+	takes_stages(WAN0, from_tunnel(T_B, SEG4, udp(OUT4))); /* not where we know it */
+	takes_stages(WAN0, from_tunnel(R_Y, SEG4, udp(OUT4)));
+	takes_stages(WAN0, from_tunnel(T_A, SEG1, udp(OUT4)));
+}
+
+/* ---- how much fits ---- */
+
+#define IP_BYTES(n) .size = (n)-28
+
+static void
+what_fits_goes_express_and_one_byte_more_does_not(void **state)
+{
+	struct topology *t = net.topo;
+
+	(void)state;
+	vms_of_seg1();
+	vm_in(9, SEG4, R_X, ATT_4A);
+	t->ports[DC1].mtu = 1400; /* bridged to dc1 */
+	goes_express(DC0, BRIDGED(5, 6, IP_BYTES(1400)));
+	takes_stages(DC0, BRIDGED(5, 6, IP_BYTES(1401)));
+	t->segments[SEG1].att_mtu = 1300; /* routed to dc0 */
+	goes_express(WAN0, udp(IN, IP_BYTES(1300)));
+	takes_stages(WAN0, udp(IN, IP_BYTES(1301)));
+	t->ports[WAN0].mtu = 1350;
+	goes_express(DC0, udp(OUT, IP_BYTES(1350)));
+	takes_stages(DC0, udp(OUT, IP_BYTES(1351)));
+	t->segments[SEG1].tunnel_mtu = 1200;
+	goes_express(DC0, BRIDGED(5, 7, IP_BYTES(1200)));
+	takes_stages(DC0, BRIDGED(5, 7, IP_BYTES(1201)));
+	goes_express(WAN0, udp(IN, .dst = GLOBAL(7), IP_BYTES(1200)));
+	takes_stages(WAN0, udp(IN, .dst = GLOBAL(7), IP_BYTES(1201)));
+	t->segments[SEG1].tunnel_mtu = 1450; /* but the port takes 1350, the tunnel's header with it */
+	goes_express(DC0, BRIDGED(5, 8, IP_BYTES(1300)));
+	takes_stages(DC0, BRIDGED(5, 8, IP_BYTES(1301)));
+	goes_express(WAN0, udp(IN, .dst = GLOBAL(9), IP_BYTES(1300)));
+	takes_stages(WAN0, udp(IN, .dst = GLOBAL(9), IP_BYTES(1301)));
+}
+
+static void
+a_frame_without_room_in_front_of_it_takes_the_stages(void **state)
+{
+	(void)state;
+	vms_of_seg1();
+	net.front = 50;
+	goes_express(DC0, BRIDGED(5, 7));
+	net.front = 48;
+	takes_stages(DC0, BRIDGED(5, 7));
+	net.front = 0;
+	goes_express(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 6)));
+}
+
+/* ---- homes ---- */
+
+static void
+sessions_of_which_something_is_to_be_decided_take_the_stages(void **state)
+{
+#define FIRST	 tcp(OUT, .flags = RTE_TCP_SYN_FLAG)
+#define FLAGS(f) .flags = RTE_TCP_ACK_FLAG | (f)
+	(void)state;
+	vm_moved_here(5, R_Y);
+	takes_stages(DC0, tcp(OUT)); /* not known: by the old home, a guess */
+	goes_express(DC0, tcp(OUT));
+	takes_stages(WAN0, tcp(IN)); /* by another address than its home */
+	takes_stages(DC0, tcp(OUT, .sport = 10, .flags = RTE_TCP_SYN_FLAG));
+	goes_express(DC0, tcp(OUT, .sport = 10));
+	goes_express(WAN0, tcp(IN, .dport = 10));
+	takes_stages(DC0, tcp(OUT, .sport = 10, FLAGS(RTE_TCP_SYN_FLAG)));
+	takes_stages(WAN0, tcp(IN, .dport = 10, FLAGS(RTE_TCP_SYN_FLAG)));
+	takes_stages(DC0, tcp(OUT, .sport = 10, FLAGS(RTE_TCP_FIN_FLAG)));
+	takes_stages(WAN0, tcp(IN, .dport = 10, FLAGS(RTE_TCP_FIN_FLAG)));
+	takes_stages(DC0, tcp(OUT, .sport = 10, FLAGS(RTE_TCP_RST_FLAG)));
+	takes_stages(WAN0, tcp(IN, .dport = 10, FLAGS(RTE_TCP_RST_FLAG)));
+	takes_stages(WAN0, udp(IN, .dport = 11));
+	goes_express(WAN0, udp(IN, .dport = 11));
+	goes_express(DC0, udp(OUT, .sport = 11));
+}
+
+static void
+a_session_whose_home_is_away_or_gone_takes_the_stages(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	takes_stages(DC0, tcp(OUT));
+	goes_express(DC0, tcp(OUT));
+	net.topo->peers[0].away = true;
+	takes_stages(DC0, tcp(OUT)); /* the VM is told */
+	net.topo->peers[0].away = false;
+	vm_moved_here(5, R_Z);
+	takes_stages(DC0, tcp(OUT)); /* its home drains no more */
+}
+
+static void
+sessions_of_a_vm_about_to_leave_and_of_a_direct_home_go_express(void **state)
+{
+	struct vm_rec r;
+
+	(void)state;
+	vm_here(5);
+	r = *vm_get(SEG1, MAC_VM(5));
+	r.flags = VM_REC_NOTES;
+	vm_put(&r);
+	takes_stages(DC0, udp(OUT));
+	goes_express(DC0, udp(OUT));
+	goes_express(WAN0, udp(IN));
+	r.flags = 0;
+	r.n_drains = 1;
+	r.drains[0] =
+		(struct vm_rec_drain){.ip = PRIVATE(5), .global = GLOBAL_Y(5), .home = R_Y, .direct = true};
+	vm_put(&r);
+	takes_stages(DC0, tcp(OUT));
+	net.w->express = true;
+	burst(DC0, tcp(OUT));
+	expect_frame(WAN0, tcp(TO_ISP, .src = GLOBAL_Y(5), .dst = USER, .sport = 9, .dport = 53, ROUTED));
+}
+
+/* ---- order ---- */
+
+static void
+tunnelled_packets_behind_one_that_stays_keep_their_order(void **state)
+{
+	(void)state;
+	vms_of_seg1();
+	net.w->express = true;
+	burst(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5, .options = 4)),
+		from_tunnel(R_Y, SEG1, BRIDGED(7, 5, .id = 2)), from_tunnel(R_Y, SEG1, BRIDGED(7, 6)));
+	expect_frame(DC0, BRIDGED(7, 5, .options = 4));
+	expect_frame(DC0, BRIDGED(7, 5, .id = 2));
+	expect_frame(DC1, with_vlan(BRIDGED(7, 6), VLAN_1B));
+	assert_int_equal(staged(), 2);
+	burst(DC0, BRIDGED(5, 8, .options = 4), BRIDGED(5, 8, .id = 2));
+	expect_tunnel(R_Z, SEG1, BRIDGED(5, 8, .options = 4));
+	expect_tunnel(R_Z, SEG1, BRIDGED(5, 8, .id = 2));
+	burst(DC0, BRIDGED(5, 9), BRIDGED(5, 6)); /* the first to all, as is seen late */
+	expect_frame(DC1, with_vlan(BRIDGED(5, 9), VLAN_1B));
+	expect_frame(DC1, with_vlan(BRIDGED(5, 6), VLAN_1B));
+	net_forget();
+}
+
+/* What goes in, comes out: the frame to its last byte, with the padding that it has. */
+static void
+what_goes_express_through_the_tunnel_is_what_the_stages_send(void **state)
+{
+	struct frame padded = BRIDGED(5, 7);
+
+	(void)state;
+	vms_of_seg1();
+	padded.len += 10;
+	memset(padded.b + padded.len - 10, 0, 10);
+	net_same_either_way(DC0, &padded, 1);
+	padded.b[5] = 8;
+	net_same_either_way(DC0, &padded, 1);
+	padded = from_tunnel(R_Y, SEG1, BRIDGED(7, 6));
+	padded.len += 10;
+	net_same_either_way(WAN0, &padded, 1);
+}
+
+/* Held for the next hop, and what comes with it once that is known. */
+static void
+what_waited_for_a_next_hop_is_in_front_of_what_comes_with_it(void **state)
+{
+	struct dp_order o = {.kind = ORDER_RELEASE, .port = WAN0, .ip = ISP};
+
+	(void)state;
+	vms_of_seg1();
+	net_neighbour(WAN0, ISP, NEIGH_NONE, MAC_NONE);
+	burst(DC0, udp(OUT, .id = 1), BRIDGED(5, 8, .id = 1));
+	net_neighbour(WAN0, ISP, NEIGH_REACHABLE, MAC_ISP);
+	rte_ring_sp_enqueue_elem(net.w->orders, &o, sizeof(o));
+	worker_orders(net.w);
+	burst(DC0, udp(OUT, .id = 2), BRIDGED(5, 8, .id = 2));
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 1, ROUTED));
+	expect_tunnel(R_Z, SEG1, BRIDGED(5, 8, .id = 1));
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 2, ROUTED));
+	expect_tunnel(R_Z, SEG1, BRIDGED(5, 8, .id = 2));
+	net_forget();
+}
+
+/* The later fragment waited for its first, in a burst of before, and enters with what comes behind a hypervisor's tunnel now. */
+static void
+a_fragment_that_waited_is_in_front_of_what_a_hypervisor_sends_next(void **state)
+{
+	struct frame f[RX_MAX + 1], big = udp(OUT4, .id = 1, .size = 1000);
+	struct frame out = udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 1,
+		.size = 1000, ROUTED);
+
+	(void)state;
+	vm(.mac = MAC_VM(5), .seg = SEG4, .att = ATT_4A, .n_addresses = 1, .n_drains = 1,
+		.addresses = {{PRIVATE4(5), GLOBAL(5)}},
+		.drains = {{.ip = PRIVATE4(5), .global = GLOBAL_Y(5), .home = R_Y}});
+	burst(WAN0, from_tunnel(T_A, SEG4, udp(OUT4)));
+	burst(WAN0, from_tunnel(T_A, SEG4, fragment_of(&big, 504, 496, true)));
+	net_forget();
+	f[0] = from_tunnel(T_A, SEG4, fragment_of(&big, 0, 504, false));
+	for (int i = 1; i < RX_MAX; i++)
+		f[i] = ether(0x88b5, .smac = MAC_ISP, .dmac = MAC_WAN0);
+	f[RX_MAX] = from_tunnel(T_A, SEG4, udp(OUT4, .id = 2));
+	net_burst(WAN0, f, RX_MAX + 1);
+	expect_drop(DROP_ETHERTYPE, RX_MAX - 1);
+	expect_frame(WAN0, fragment_of(&out, 0, 504, false));
+	expect_frame(WAN0, fragment_of(&out, 504, 496, true));
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 2, ROUTED));
+}
+
+/* Of UDP the latest inbound decides: a packet by the home must not overtake one by another address. */
+static void
+the_latest_inbound_packet_decides_the_home_of_udp(void **state)
+{
+	struct vm_rec r;
+
+	(void)state;
+	vm_here(5);
+	r = *vm_get(SEG1, MAC_VM(5));
+	r.n_drains = 1;
+	r.drains[0] = (struct vm_rec_drain){.ip = PRIVATE(5), .global = GLOBAL(6), .home = R_X};
+	vm_put(&r);
+	burst(WAN0, udp(IN));
+	burst(WAN0, udp(IN), udp(IN, .dst = GLOBAL(6)), udp(IN, .id = 3));
+	assert_int_equal(net_home(IPPROTO_UDP, PRIVATE(5), 9, USER, 53), GLOBAL(5));
+	net_forget();
+}
+
+/* A packet to our VTEP that ends before its VXLAN header does. */
+static void
+a_packet_to_our_vtep_without_a_whole_vxlan_header_is_not_read_behind_its_end(void **state)
+{
+	struct frame f = udp(BY_ISP, .src = VTEP_Y, .dst = WAN0_IP, .dport = 4789, .empty = true);
+
+	(void)state;
+	net_same_either_way(WAN0, &f, 1);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		net_test(tcp_and_udp_of_a_vm_at_home_go_express_both_ways),
 		net_test(what_is_not_plain_takes_the_stages),
-		net_test(vms_that_move_drain_or_stand_elsewhere_take_the_stages),
+		net_test(vms_that_are_not_here_or_not_known_where_take_the_stages),
+		net_test(known_sessions_of_a_vm_that_drains_go_express),
 		net_test(packets_behind_one_that_stays_keep_their_order),
 		net_test(what_enters_anew_goes_on_where_it_was),
 		net_test(while_a_vm_is_waited_for_others_send_express_and_are_sent_to_by_the_stages),
+		net_test(frames_between_vms_go_express_into_the_tunnel_out_of_it_and_beside_it),
+		net_test(frames_whose_way_is_to_be_decided_take_the_stages),
+		net_test(what_is_not_plain_in_the_tunnel_takes_the_stages),
+		net_test(a_tunnel_of_nobody_is_not_open),
+		net_test(a_vm_of_ours_at_a_peer_is_reached_express),
+		net_test(local_vteps_are_attachments),
+		net_test(what_fits_goes_express_and_one_byte_more_does_not),
+		net_test(a_frame_without_room_in_front_of_it_takes_the_stages),
+		net_test(sessions_of_which_something_is_to_be_decided_take_the_stages),
+		net_test(a_session_whose_home_is_away_or_gone_takes_the_stages),
+		net_test(sessions_of_a_vm_about_to_leave_and_of_a_direct_home_go_express),
+		net_test(tunnelled_packets_behind_one_that_stays_keep_their_order),
+		net_test(what_goes_express_through_the_tunnel_is_what_the_stages_send),
+		net_test(what_waited_for_a_next_hop_is_in_front_of_what_comes_with_it),
+		net_test(a_fragment_that_waited_is_in_front_of_what_a_hypervisor_sends_next),
+		net_test(the_latest_inbound_packet_decides_the_home_of_udp),
+		net_test(a_packet_to_our_vtep_without_a_whole_vxlan_header_is_not_read_behind_its_end),
 	};
 
 	return net_main(tests);

@@ -950,9 +950,10 @@ while_the_list_is_open_all_but_a_syn_is_of_before(void **state)
 	burst(DC0, tcp(BY_VM(5), OUT, .flags = SYN));
 	LEAVES(tcp, GLOBAL(5), .flags = SYN);
 	vm_flagged(0);
-	burst(DC0, udp(BY_VM(5), OUT), udp(BY_VM(5), .dst = USER, .sport = 1001, .dport = 80));
-	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1001, .dport = 80, ROUTED));
+	burst(DC0, udp(BY_VM(5), OUT));
 	expect_tunnel(R_Y, SEG1, CARRIED(udp)); /* it was noted so */
+	burst(DC0, udp(BY_VM(5), .dst = USER, .sport = 1001, .dport = 80));
+	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 1001, .dport = 80, ROUTED));
 }
 
 /* By a wrong address the other end would answer with a reset. */

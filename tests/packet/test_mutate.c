@@ -8,13 +8,17 @@
 
 #define ROUNDS 60000
 #define BURSTS 3000
-#define SEEDS  64
+#define WORLDS 400 /* networks */
+#define EACH   40  /* frames in each */
+#define SEEDS  256
 #define OFF_L3 14
 #define OFF_L4 34
 #define OUTER  50 /* bytes in front of a tunnelled frame */
 
 struct seed {
 	uint16_t port;
+	uint8_t tunnel; /* it comes through; 0: it does not */
+	uint16_t seg;
 	struct frame f;
 };
 
@@ -25,7 +29,7 @@ static void
 seed(uint16_t port, struct frame f)
 {
 	assert_true(n_seeds < SEEDS);
-	seeds[n_seeds++] = (struct seed){port, f};
+	seeds[n_seeds++] = (struct seed){.port = port, .f = f};
 }
 
 static void
@@ -144,7 +148,7 @@ mutated_frames_end_in_frames_or_named_drops(void **state)
 		const struct seed *s = &seeds[random() % n_seeds];
 		struct frame f = mutate(&s->f);
 
-		net_same_either_way(s->port, &f);
+		net_same_either_way(s->port, &f, 1);
 	}
 	every_stage_was_reached();
 }
@@ -173,12 +177,257 @@ bursts_of_mutated_frames_keep_the_books(void **state)
 	every_stage_was_reached();
 }
 
+/* ---- networks of all kinds ---- */
+
+enum { AT_PEER = ATTS, OWNED_BY_PEER = AT_PEER + 2, PLACES = OWNED_BY_PEER + 2 };
+
+static struct vm_places { /* VMs, and where they are: an attachment, or at a peer, owned by us or by it */
+	uint16_t seg, place;
+} places[] = {
+	{SEG1, ATT_1},
+	{SEG1, ATT_1B},
+	{SEG1, AT_PEER},
+	{SEG1, OWNED_BY_PEER},
+	{SEG1, OWNED_BY_PEER + 1},
+	{SEG1, ATT_1},
+	{SEG2, ATT_2},
+	{SEG2, AT_PEER + 1},
+	{SEG3, ATT_3},
+	{SEG4, ATT_4},
+	{SEG4, ATT_4A},
+	{SEG4, ATT_4B},
+	{SEG4, AT_PEER},
+	{SEG4, OWNED_BY_PEER},
+	{SEG4, ATT_4A},
+};
+
+#define FIRST 20 /* VM */
+
+static rte_be32_t
+private_of(uint16_t i)
+{
+	const rte_be32_t gw[] = {GW, GW2, GW3, GW4};
+
+	return gw[places[i].seg] + rte_cpu_to_be_32(FIRST + i - 1u);
+}
+
+/* One of them, in some state. */
+static void
+place_vm(uint16_t i)
+{
+	uint16_t at = places[i].place;
+	bool theirs = at >= OWNED_BY_PEER, there = at >= AT_PEER;
+	uint8_t peer = (uint8_t)(R_Y + (theirs ? at - OWNED_BY_PEER : at - AT_PEER));
+	struct vm_rec r = {.mac = MAC_VM(FIRST + i),
+		.seg = places[i].seg,
+		.owner = theirs ? peer : R_X,
+		.location = there ? peer : R_X,
+		.att = there || random() % 16 == 0 ? ATT_ANY : at,
+		.n_addresses = (uint8_t)(1 + random() % 2),
+		.addresses = {{private_of(i), theirs ? GLOBAL_Y(FIRST + i) : GLOBAL(FIRST + i)},
+			{private_of(i) + RTE_BE32(20), 0}}};
+
+	for (; random() % 3 == 0 && r.n_drains < 3; r.n_drains++)
+		r.drains[r.n_drains] = (struct vm_rec_drain){.ip = private_of(i),
+			.global = r.n_drains == 0   ? GLOBAL_Z(FIRST + i)
+				  : r.n_drains == 1 ? (theirs ? GLOBAL(FIRST + i) : GLOBAL_Y(FIRST + i))
+						    : IP(198, 18, 3, FIRST + i),
+			.home = r.n_drains == 0	  ? R_Z
+				: r.n_drains == 1 ? (theirs ? R_X : R_Y)
+						  : R_X,
+			.direct = random() % 4 == 0};
+	if (random() % 4 == 0)
+		r.flags |= VM_REC_NOTES;
+	if (random() % 8 == 0)
+		r.flags |= VM_REC_OPEN;
+	if (random() % 8 == 0)
+		r.flags |= VM_REC_OLDEST(0);
+	if (random() % 200 == 0)
+		r.flags |= VM_REC_HOLDS;
+	vm_put(&r);
+}
+
+/* Sent where it stands: in a VLAN, or by a tunnel. */
+static void
+seed_from(uint16_t place, uint16_t seg, struct frame f)
+{
+	static const uint8_t tunnel[PLACES] = {[ATT_4A] = T_A,
+		[ATT_4B] = T_B,
+		[AT_PEER] = R_Y,
+		[AT_PEER + 1] = R_Z,
+		[OWNED_BY_PEER] = R_Y,
+		[OWNED_BY_PEER + 1] = R_Z};
+	static const uint16_t vlan[PLACES] = {
+		[ATT_1B] = VLAN_1B, [ATT_2] = VLAN_2, [ATT_3] = VLAN_3, [ATT_4] = VLAN_4};
+
+	f.vlan = vlan[place];
+	seed(tunnel[place] != 0 ? WAN0 : place == ATT_1B ? DC1 : DC0, f);
+	seeds[n_seeds - 1].tunnel = tunnel[place];
+	seeds[n_seeds - 1].seg = seg;
+}
+
+static void
+seed_vm(uint16_t i)
+{
+	uint8_t n = (uint8_t)(FIRST + i), home = (uint8_t)(R_Y + i % 2);
+	uint16_t seg = places[i].seg;
+	struct rte_ether_addr router = home == R_Y ? MAC_RY : MAC_RZ;
+	const rte_be32_t globals[] = {GLOBAL(n), IP(198, 18, 3, n)};
+
+#define FROM_IT .smac = MAC_VM(n), .dmac = MAC_GW, .src = private_of(i), .dst = USER, .sport = 9, .dport = 53
+	seed_from(places[i].place, seg, udp(FROM_IT));
+	seed_from(places[i].place, seg, tcp(FROM_IT));
+	for (int k = 0; k < 2; k++) {
+		seed(WAN0,
+			udp(BY_ISP, .src = USER, .dst = globals[k], .sport = 53, .dport = (uint16_t)(9 + k)));
+		seed(WAN0,
+			tcp(BY_ISP, .src = USER, .dst = globals[k], .sport = 53, .dport = (uint16_t)(9 + k)));
+	}
+	seed(WAN0, udp(.smac = router, .dmac = MAC_VM(n), .src = USER, .dst = private_of(i), .sport = 53,
+			   .dport = 11, .ttl = 63));
+	seeds[n_seeds - 1].tunnel = home;
+	seeds[n_seeds - 1].seg = seg;
+	for (uint16_t k = 0; k < RTE_DIM(places); k++)
+		if (k != i && places[k].seg == seg && random() % 2 == 0)
+			seed_from(places[i].place, seg,
+				udp(.smac = MAC_VM(n), .dmac = MAC_VM(FIRST + k), .src = private_of(i),
+					.dst = private_of(k), .sport = 9, .dport = 53,
+					.size = (uint16_t)(random() % 3 * 700)));
+}
+
+static const uint16_t mtus[] = {1500, 1500, 1550, 1000, 300, 120};
+#define ANY(a) (a)[random() % RTE_DIM(a)]
+
+/* How much fits where, who is there, and what is strange about it. */
+static void
+another_world(void)
+{
+	struct topology *t = net.topo;
+
+	n_seeds = 0;
+	for (uint16_t i = 0; i < PORTS; i++)
+		t->ports[i].mtu = ANY(mtus);
+	for (uint16_t i = 0; i < SEGS; i++) {
+		struct topo_segment *s = &t->segments[i];
+
+		s->att_mtu = ANY(mtus);
+		s->tunnel_mtu = random() % 2 == 0 ? 1450 : ANY(mtus);
+		s->external = random() % 16 == 0;
+		s->per_site = random() % 16 == 0;
+		s->peer_mac[R_Y] = MAC_GWY;
+	}
+	for (uint16_t i = 0; i < 2; i++) {
+		t->peers[i].away = random() % 8 == 0;
+		t->peers[i].vtep = random() % 16 == 0 ? 0 : vtep_of((uint8_t)(R_Y + i));
+	}
+	net_neighbour(WAN0, ISP, random() % 16 == 0 ? NEIGH_FAILED : NEIGH_REACHABLE, MAC_ISP);
+	net.front = (uint16_t)(random() % 8 != 0 ? RTE_PKTMBUF_HEADROOM : random() % 30 * 2);
+	for (uint16_t i = 0; i < RTE_DIM(places); i++)
+		place_vm(i);
+	for (uint16_t i = 0; i < RTE_DIM(places); i++)
+		seed_vm(i);
+}
+
+/* A good frame that just fits, or just does not; padded, or with one bit changed. */
+static struct frame
+resize(const struct frame *from)
+{
+	struct frame f = *from;
+
+	if (random() % 2 == 0)
+		f.len = (uint16_t)(OFF_L3 + ANY(mtus) - (random() % 2 == 0 ? OUTER : 0) + random() % 5 - 2);
+	if (random() % 4 == 0)
+		f.b[random() % (OFF_L4 + 20)] ^= (uint8_t)(1 << random() % 8);
+	mend(&f);
+	if (random() % 4 == 0)
+		f.len = (uint16_t)(f.len + random() % 20);
+	return f;
+}
+
+/* Of what comes through the tunnel mostly the inner frame is mutated. */
+static struct frame
+mutate_seed(const struct seed *s)
+{
+	struct frame f;
+
+	if (s->tunnel != 0 && random() % 4 == 0) {
+		f = from_tunnel(s->tunnel, s->seg, s->f);
+		return mutate(&f);
+	}
+	f = random() % 4 == 0 ? mutate(&s->f) : resize(&s->f);
+	if (s->tunnel == 0)
+		return f;
+	f.vlan = 0;
+	return from_tunnel(s->tunnel, s->seg, f);
+}
+
+static void
+mutated_frames_end_the_same_in_whatever_network(void **state)
+{
+	(void)state;
+	net.broken = true;
+	srandom(7348);
+	for (int i = 0; i < WORLDS; i++) {
+		another_world();
+		net_idle(); /* what waited for a VM of the last one waits no more */
+		net_forget();
+		for (int k = 0; k < EACH; k++) {
+			const struct seed *s = &seeds[random() % n_seeds];
+			struct frame f = mutate_seed(s);
+
+			net_same_either_way(s->port, &f, 1);
+		}
+	}
+}
+
+/* Of a few flows, so that one packet is behind another. */
+static uint16_t
+some_of_a_port(struct frame *f, uint16_t *port)
+{
+	const struct seed *few[4];
+	uint16_t n = (uint16_t)(2 + random() % (RX_MAX - 2));
+
+	few[0] = &seeds[random() % n_seeds];
+	*port = few[0]->port;
+	for (uint16_t k = 1; k < RTE_DIM(few);) {
+		few[k] = &seeds[random() % n_seeds];
+		k += few[k]->port == *port;
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		f[i] = mutate_seed(ANY(few));
+		f[i].b[f[i].len - 1] = (uint8_t)i;
+	}
+	return n;
+}
+
+static void
+bursts_end_the_same_in_whatever_network(void **state)
+{
+	static struct frame f[RX_MAX];
+
+	(void)state;
+	net.broken = true;
+	srandom(2544);
+	for (int i = 0; i < WORLDS; i++) {
+		another_world();
+		net_idle();
+		net_forget();
+		for (int k = 0; k < EACH / 8; k++) {
+			uint16_t port, n = some_of_a_port(f, &port);
+
+			net_same_either_way(port, f, n);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		net_test(mutated_frames_end_in_frames_or_named_drops),
 		net_test(bursts_of_mutated_frames_keep_the_books),
+		net_test(mutated_frames_end_the_same_in_whatever_network),
+		net_test(bursts_end_the_same_in_whatever_network),
 	};
 
 	return net_main(tests);

@@ -246,7 +246,7 @@ mutated_tunnel_packets_end_in_frames_or_named_drops(void **state)
 			f.b[16] = (uint8_t)(total >> 8), f.b[17] = (uint8_t)total;
 			frame_checksums(&f);
 		}
-		net_same_either_way(WAN0, &f);
+		net_same_either_way(WAN0, &f, 1);
 	}
 }
 

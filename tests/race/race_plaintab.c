@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Readers look plain VMs up while the writer changes them, makes them remarkable, deletes and adds them again.
+/* Readers look VMs up while the writer changes them, gives them homes, makes them remarkable, deletes and adds them again.
  *
- * The numbers of an entry say the same thing in three ways: half of an old one and half of a new do not agree. An entry that was found
- * stays as it was until the reader reports quiescent. And what is found is true: `turn` of a VM is odd from the moment its record
- * that is not plain has been published, and nobody who sees it odd before and after finds the VM in between. */
+ * The numbers of an entry, and of the record that one with homes leads to, say the same thing in three ways: half of an old one and half of a
+ * new do not agree. An entry that was found stays as it was until the reader reports quiescent. And what is found is true: `turn` of a VM is odd from the moment its record
+ * that is remarkable has been published, and nobody who sees it odd before and after finds the VM in between. */
 #include "race.h"
 
 #include <dataplane/tables/plaintab.h>
@@ -35,15 +35,17 @@ static rte_be32_t private(uint32_t vm, uint8_t version)
 	return rte_cpu_to_be_32(0x0a000000 + version * 256u + vm);
 }
 
+enum kind { PLAIN, HOMES, REMARKABLE };
+
 static struct vm_rec
-record(uint32_t vm, uint8_t version, bool plain)
+record(uint32_t vm, uint8_t version, enum kind kind)
 {
 	struct vm_rec r;
 
 	memset(&r, 0, sizeof(r));
 	r.mac = mac(vm);
 	r.att = version;
-	r.flags = plain ? 0 : VM_REC_NOTES;
+	r.flags = kind == HOMES ? VM_REC_NOTES : kind == REMARKABLE ? VM_REC_HOLDS : 0;
 	r.n_addresses = 1;
 	r.addresses[0] = (struct vm_rec_address){private(vm, version), global(vm)};
 	return r;
@@ -62,21 +64,35 @@ check(const struct plain_vm *e, uint32_t vm, rte_be32_t other, uint16_t att)
 {
 	struct rte_ether_addr m = mac(vm);
 
-	must(e->other == other && e->att == att && rte_is_same_ether_addr(&e->mac, &m),
+	must((e->at & PLAIN_PLACE) == att && rte_is_same_ether_addr(&e->mac, &m) &&
+			((e->at & PLAIN_HOMES) || e->other == other),
 		"VM %u: half of an entry, or that of another", vm);
+	must(!(e->at & PLAIN_HOMES) || (rte_is_same_ether_addr(&e->rec->mac, &m) && e->rec->att == att &&
+					       e->rec->flags == VM_REC_NOTES),
+		"VM %u: another's record, or one of before", vm);
 }
 
 static const struct plain_vm *
-look(const struct plaintab *t, uint32_t vm, uint8_t version, bool down)
+look(const struct plaintab *t, uint32_t vm, uint8_t version, uint32_t how)
 {
+	struct rte_ether_addr m = mac(vm);
+	uint64_t bits = plain_bits_mac(&m, 0);
 	rte_be32_t ip = private(vm, version);
-	const struct plain_vm *e = down ? plain_by_global(t, plain_line_by_global(t, global(vm)), global(vm))
-					: plain_by_ip(t, plain_line_by_ip(t, ip, version), ip, version);
+	const struct plain_vm *e;
 
-	if (e != NULL && down)
-		check(e, vm, private(vm, (uint8_t)e->att), e->att);
-	else if (e != NULL)
-		check(e, vm, global(vm), version);
+	if (how == 0) {
+		e = plain_by_ip(t, plain_line_by_ip(t, ip, version), ip, version);
+		if (e != NULL)
+			check(e, vm, global(vm), version);
+	} else if (how == 1) {
+		e = plain_by_global(t, plain_line_by_global(t, global(vm)), global(vm));
+		if (e != NULL)
+			check(e, vm, private(vm, (uint8_t)(e->at & PLAIN_PLACE)), e->at & PLAIN_PLACE);
+	} else {
+		e = plain_by_mac(t, plain_line_by_mac(t, bits), bits);
+		if (e != NULL)
+			check(e, vm, 0, e->at);
+	}
 	return e;
 }
 
@@ -90,14 +106,14 @@ read_burst(struct reader *me, struct rng *rng)
 	for (uint32_t i = 0; i < BURST; i++) {
 		uint32_t vm = rng_below(rng, VMS), before = atomic_load(&turn[vm]);
 
-		e[i] = look(t, vm, (uint8_t)rng_below(rng, 4), rng_below(rng, 2));
+		e[i] = look(t, vm, (uint8_t)rng_below(rng, 4), rng_below(rng, 3));
 		me->lookups++;
 		if (e[i] != NULL) {
 			was[i] = *e[i];
 			me->found++;
 		}
 		if (before % 2 == 1 && atomic_load(&turn[vm]) == before) {
-			must(e[i] == NULL, "VM %u was found plain and is not", vm);
+			must(e[i] == NULL, "VM %u was found and is remarkable", vm);
 			me->absent++;
 		}
 	}
@@ -128,7 +144,7 @@ read_all(void *arg)
 
 static uint64_t published;
 
-/* VMs from `first` on, a few, become plain, remarkable, or go. */
+/* VMs from `first` on, a few, become plain, have homes, become remarkable, or go. */
 static struct vmtab_txn *
 change(struct rng *rng, uint32_t first, uint32_t n, bool *plain, bool *in)
 {
@@ -136,7 +152,10 @@ change(struct rng *rng, uint32_t first, uint32_t n, bool *plain, bool *in)
 
 	for (uint32_t i = first; i < first + n; i++) {
 		uint32_t what = rng_below(rng, 8);
-		struct vm_rec r = record(i, (uint8_t)rng_below(rng, 4), what < 5);
+		struct vm_rec r = record(i, (uint8_t)rng_below(rng, 4),
+			what < 3   ? PLAIN
+			: what < 5 ? HOMES
+				   : REMARKABLE);
 		int rc = 0;
 
 		plain[i] = what < 5;

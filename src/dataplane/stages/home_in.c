@@ -17,6 +17,7 @@
 
 struct evidence {
 	struct flow flow;
+	struct session_where where;
 	rte_be32_t home; /* 0: tells nothing */
 	bool young; /* a live address of ours with older ones beside it: only an opening TCP packet is evidence */
 };
@@ -45,7 +46,7 @@ look(struct worker *w, struct rte_mbuf *m, struct evidence *e)
 	} else if ((d = vm_drain_at(md->vm, ip, md->routed_by)) != NULL) {
 		e->home = d->global;
 	}
-	sessions_prefetch(w->tables->sessions, &e->flow.key);
+	flow_locate(w, &e->flow, &e->where);
 }
 
 /* The home that the table gives the session, noting it if this packet may; 0 = none. That the session ends is not
@@ -115,7 +116,7 @@ home_in(struct worker *w, struct vec *in, struct vec *to_vm, struct vec *bridge)
 		look(w, m, &evidence[i]);
 	for (i = 0; i < in->n; i++)
 		if (evidence[i].home != 0)
-			sessions_prefetch_cell(w->tables->sessions, &evidence[i].flow.key);
+			sessions_prefetch_cell(&evidence[i].where);
 	vec_foreach (in, m, i) {
 		enum drop why = judge(w, m, &evidence[i]);
 

@@ -30,6 +30,7 @@
 struct choice {
 	const struct vm_rec *rec;
 	struct flow flow;
+	struct session_where where;
 	rte_be32_t opens;  /* where a session that begins goes */
 	rte_be32_t oldest; /* where an unknown one of before goes */
 	bool drains;	   /* so there is a choice */
@@ -285,7 +286,7 @@ begin(struct worker *w, struct rte_mbuf *m, struct choice *c, struct vec *nat_ou
 								: any->global;
 	c->chain = vm_old_addresses(rec, ip) > 1;
 	flow_of(w, m, FLOW_FROM_VM, &c->flow);
-	sessions_prefetch(w->tables->sessions, &c->flow.key);
+	flow_locate(w, &c->flow, &c->where);
 	return true;
 }
 
@@ -301,7 +302,7 @@ home_out(struct worker *w, struct vec *in, struct vec *nat_out, struct vec *enca
 			in->m[n++] = m;
 	}
 	for (i = 0; i < n; i++)
-		sessions_prefetch_cell(w->tables->sessions, &choice[i].flow.key);
+		sessions_prefetch_cell(&choice[i].where);
 	for (i = 0; i < n; i++) {
 		rte_be32_t home;
 

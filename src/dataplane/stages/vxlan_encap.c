@@ -2,19 +2,7 @@
 /* vxlan_encap.c - a frame for a peer or a local VTEP becomes an IPv4 packet of our own, which is then routed like any other. */
 #include <dataplane/pipeline.h>
 #include <dataplane/traffic.h>
-
-#include <netinet/in.h>
-#include <rte_hash_crc.h>
-
-#define ENTROPY_FIRST 49152 /* RFC 7348, section 5: the dynamic range */
-#define ENTROPY_MASK  0x3fff
-
-struct flow_key { /* copied: a frame's fields are not aligned */
-	uint8_t macs[2 * RTE_ETHER_ADDR_LEN];
-	uint8_t ips[2 * sizeof(rte_be32_t)];
-	uint8_t ports[2 * sizeof(rte_be16_t)];
-	uint32_t proto;
-};
+#include <dataplane/tunnel.h>
 
 static bool
 has_ports(const struct rte_ipv4_hdr *ip)
@@ -31,41 +19,17 @@ entropy(const struct rte_mbuf *m)
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
 	uint16_t len = rte_pktmbuf_data_len(m), l4;
-	struct flow_key key = {.proto = 0};
-	uint32_t h;
+	uint64_t macs[2] = {0, 0};
+	uint32_t ports = 0;
 
-	memcpy(key.macs, eth, sizeof(key.macs));
-	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && len >= sizeof(*eth) + sizeof(*ip)) {
-		l4 = (uint16_t)(sizeof(*eth) + rte_ipv4_hdr_len(ip));
-		key.proto = ip->next_proto_id;
-		memcpy(key.ips, &ip->src_addr, sizeof(key.ips));
-		if (has_ports(ip) && len >= l4 + sizeof(key.ports))
-			memcpy(key.ports, (const uint8_t *)eth + l4, sizeof(key.ports));
+	if (eth->ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || len < sizeof(*eth) + sizeof(*ip)) {
+		memcpy(macs, eth, 2 * RTE_ETHER_ADDR_LEN);
+		return tunnel_entropy(macs[0], macs[1]);
 	}
-	h = rte_hash_crc(&key, sizeof(key), 0);
-	return (uint16_t)(ENTROPY_FIRST + ((h ^ h >> 16) & ENTROPY_MASK));
-}
-
-/* The template's checksum was computed for a length of 0. */
-static rte_be16_t
-checksum_with_length(rte_be16_t checksum, rte_be16_t length)
-{
-	uint32_t sum = (uint16_t)~checksum + (uint32_t)length;
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static void
-write_header(struct worker *w, struct tunnel_hdr *h, const struct meta *md, uint16_t inner_len)
-{
-	uint16_t udp_len = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + inner_len);
-
-	*h = w->tunnel[md->out_tunnel];
-	h->ip.total_length = rte_cpu_to_be_16((uint16_t)(sizeof(h->ip) + udp_len));
-	h->ip.hdr_checksum = checksum_with_length(h->ip.hdr_checksum, h->ip.total_length);
-	h->udp.dgram_len = rte_cpu_to_be_16(udp_len);
-	h->vxlan.vx_vni = rte_cpu_to_be_32(w->topo->segments[md->seg].vni << 8);
+	l4 = (uint16_t)(sizeof(*eth) + rte_ipv4_hdr_len(ip));
+	if (has_ports(ip) && len >= l4 + sizeof(ports))
+		memcpy(&ports, (const uint8_t *)eth + l4, sizeof(ports));
+	return tunnel_entropy_ip4(ip, ports);
 }
 
 static enum drop
@@ -82,8 +46,8 @@ encap(struct worker *w, struct rte_mbuf *m)
 	h = (struct tunnel_hdr *)rte_pktmbuf_prepend(m, sizeof(*h));
 	if (h == NULL)
 		return DROP_NO_MBUF;
-	write_header(w, h, md, inner_len);
-	h->udp.src_port = rte_cpu_to_be_16(sport);
+	tunnel_write(h, &w->tunnel[md->out_tunnel], inner_len, sport);
+	h->vxlan.vx_vni = rte_cpu_to_be_32(w->topo->segments[md->seg].vni << 8);
 	*md = (struct meta){
 		.origin = FROM_SELF,
 		.in_port = md->in_port,

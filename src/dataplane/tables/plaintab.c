@@ -16,8 +16,8 @@
 #define MORE	   (1u << PLAIN_MORE)
 
 struct entry {
-	rte_be32_t key;
-	int32_t att; /* what tells equal keys apart; < 0: nothing */
+	uint64_t bits; /* all of the key, as plain_line() takes it */
+	uint32_t key;  /* what the line has of it */
 	struct plain_vm vm;
 };
 
@@ -40,7 +40,8 @@ plaintab_new(uint32_t vms)
 {
 	struct plaintab *t = calloc(1, sizeof(*t));
 
-	if (t != NULL && index_init(&t->by_global, vms) == 0 && index_init(&t->by_ip, vms) == 0)
+	if (t != NULL && index_init(&t->by_global, vms) == 0 && index_init(&t->by_ip, vms) == 0 &&
+		index_init(&t->by_mac, vms) == 0)
 		return t;
 	plaintab_free(t);
 	rte_errno = ENOMEM;
@@ -61,6 +62,7 @@ plaintab_free(struct plaintab *t)
 		return;
 	index_fini(&t->by_global);
 	index_fini(&t->by_ip);
+	index_fini(&t->by_mac);
 	free(t);
 }
 
@@ -73,7 +75,8 @@ after(const struct plain_index *x, const struct plain_line *l)
 }
 
 const struct plain_vm *
-plain_find_farther(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
+plain_find_farther(
+	const struct plain_index *x, const struct plain_line *l, uint32_t key, plain_is *is, const void *what)
 {
 	const struct plain_vm *vm = NULL;
 	uint32_t state = MORE;
@@ -81,7 +84,7 @@ plain_find_farther(const struct plain_index *x, const struct plain_line *l, rte_
 	for (uint32_t n = 1; vm == NULL && n < PLAIN_REACH && (state & MORE); n++) {
 		l = after(x, l);
 		state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
-		vm = plain_in(l, state, key, att);
+		vm = plain_in(l, state, key, is, what);
 	}
 	return vm;
 }
@@ -91,7 +94,7 @@ plain_find_farther(const struct plain_index *x, const struct plain_line *l, rte_
 static struct plain_line *
 line_of(const struct plain_index *x, const struct entry *e)
 {
-	return (struct plain_line *)(uintptr_t)plain_line(x, e->key, e->att < 0 ? 0 : (uint16_t)e->att);
+	return (struct plain_line *)(uintptr_t)plain_line(x, e->bits);
 }
 
 static struct plain_line *
@@ -151,7 +154,7 @@ where(const struct plain_index *x, const struct entry *e, uint32_t (*bit)(int wa
 	for (uint32_t n = 0; n < PLAIN_REACH; n++, *line = next(x, *line))
 		for (int i = 0; i < PLAIN_WAYS; i++)
 			if (((*line)->state & bit(i)) && (*line)->key[i] == e->key &&
-				(*line)->vm[i].slot == e->vm.slot && (*line)->vm[i].att == e->vm.att)
+				memcmp(&(*line)->vm[i], &e->vm, sizeof(e->vm)) == 0)
 				return i;
 	return -1;
 }
@@ -192,29 +195,104 @@ forget(struct plain_index *x, const struct entry *e)
 
 /* ---- writer: those of a record ---- */
 
-static struct entry
-entry(const struct vm_rec *r, rte_be32_t key, int32_t att, rte_be32_t other)
+#define NOWHERE UINT16_MAX
+
+/* What is for it goes to its owner, who knows where it is; the owner knows. */
+static uint16_t
+place_of(const struct vm_rec *r)
 {
-	return (struct entry){key, att, {other, r->slot, r->mac, r->att}};
+	if (r->flags & VM_REC_HOLDS)
+		return NOWHERE;
+	if (r->owner != ROUTER_SELF)
+		return plain_peer(r->owner, r->seg);
+	if (r->location != ROUTER_SELF)
+		return plain_peer(r->location, r->seg);
+	return r->att == ATT_ANY ? NOWHERE : r->att;
 }
 
-/* What the record has before address i decides for an address that it names twice. */
+struct writing {
+	struct plaintab *t;
+	const struct vm_rec *r;
+	uint16_t place;
+	void (*fn)(struct plain_index *x, const struct entry *e);
+};
+
+/* By an address, to the other one. */
 static void
-each(struct plaintab *t, const struct vm_rec *r, void (*fn)(struct plain_index *x, const struct entry *e))
+by_address(const struct writing *k, struct plain_index *x, uint64_t bits, rte_be32_t other)
 {
-	if (!vm_is_at_home(r))
+	struct entry e = {.bits = bits, .key = (uint32_t)bits};
+
+	e.vm.mac = k->r->mac;
+	e.vm.at = k->place;
+	if (vm_has_homes(k->r)) {
+		e.vm.rec = k->r;
+		e.vm.at |= PLAIN_HOMES;
+	} else {
+		e.vm.other = other;
+		e.vm.slot = k->r->slot;
+	}
+	k->fn(x, &e);
+}
+
+static void
+by_mac(const struct writing *k)
+{
+	uint64_t bits = plain_bits_mac(&k->r->mac, k->r->seg);
+	struct entry e = {.bits = plain_mix_mac(k->t, bits), .key = plain_mac_tail(bits)};
+
+	e.vm.other = k->r->seg;
+	e.vm.slot = k->r->slot;
+	e.vm.mac = k->r->mac;
+	e.vm.at = k->place;
+	k->fn(&k->t->by_mac, &e);
+}
+
+/* Translated here, whoever owns the VM. What the record has before decides for an address that it names twice. */
+static void
+by_globals(const struct writing *k)
+{
+	const struct vm_rec *r = k->r;
+
+	for (uint8_t i = 0; r->owner == ROUTER_SELF && i < r->n_addresses; i++) {
+		const struct vm_rec_address *a = &r->addresses[i];
+
+		if (a->global != 0 && vm_private_here(r, a->global) == a->ip)
+			by_address(k, &k->t->by_global, a->global, a->ip);
+	}
+	for (uint8_t i = 0; i < r->n_drains; i++)
+		if (r->drains[i].home == ROUTER_SELF)
+			by_address(k, &k->t->by_global, r->drains[i].global, r->drains[i].ip);
+}
+
+/* Sent from where we know it to stand, and its owner decides: we. */
+static void
+by_ips(const struct writing *k)
+{
+	const struct vm_rec *r = k->r;
+
+	if (r->owner != ROUTER_SELF || (k->place & PLAIN_PEER))
 		return;
 	for (uint8_t i = 0; i < r->n_addresses; i++) {
 		const struct vm_rec_address *a = &r->addresses[i];
-		struct entry global = entry(r, a->global, -1, a->ip), ip = entry(r, a->ip, r->att, a->global);
 
-		if (a->global == 0)
-			continue;
-		if (vm_private_here(r, a->global) == a->ip)
-			fn(&t->by_global, &global);
-		if (vm_live_global(r, a->ip) == a->global)
-			fn(&t->by_ip, &ip);
+		if ((a->global != 0 || vm_has_homes(r)) && vm_live_global(r, a->ip) == a->global)
+			by_address(k, &k->t->by_ip, plain_bits_ip(a->ip, k->place), a->global);
 	}
+}
+
+static void
+each(struct plaintab *t, const struct vm_rec *r, void (*fn)(struct plain_index *x, const struct entry *e))
+{
+	const struct writing k = {t, r, place_of(r), fn};
+
+	if (k.place == NOWHERE)
+		return;
+	by_mac(&k);
+	if ((r->flags & VM_REC_OPEN) && !vm_has_homes(r))
+		return;
+	by_globals(&k);
+	by_ips(&k);
 }
 
 void

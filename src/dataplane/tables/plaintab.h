@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* plaintab.h - plain VMs: global address, or private address and attachment -> all that a plain packet needs, in one cache line.
+/* plaintab.h - where VMs stand, and what express packets need of them, in one cache line:
  *
- * A VM is plain that is here and neither moves nor drains: nearly all are, nearly always. What is found is true; what is not found may be
- * there none the less (its record is not a grace period old, or the table had no room): vmtab knows.
+ *   global address                     to the VM from the world
+ *   private address and attachment     from the VM to the world
+ *   MAC and segment                    between VMs
  *
- * Readers: workers, lock-free. An entry is valid until the worker reports quiescent.
+ * Of most VMs the entry says all. Of one that has homes (it drains, or is about to leave) it leads to the record, and the packet's session
+ * decides. What is found is true; what is not found may be there none the less (its record is not a grace period old, it is not
+ * known where the VM stands, packets wait for it, or the table had no room): vmtab knows.
+ *
+ * Readers: workers, lock-free. An entry, and a record that it leads to, is valid until the worker reports quiescent.
  * Writer:  vmtab alone. An entry goes before the VM's next record is published, and comes a grace period after: nobody finds
  *          here what is no longer so, and nobody reads an entry that is written.
  * Size:    fixed at creation. What would stand too far from its place is left out: nobody when each VM has one address, 1 in 30 when each
@@ -21,19 +26,38 @@
 
 #include <rte_prefetch.h>
 #include <rte_vect.h>
+#include <stdbool.h>
+#include <string.h>
 
 #define PLAIN_WAYS  3
 #define PLAIN_REACH 8 /* lines, from its own on, in which an entry may stand */
 
+/* Where a VM stands: the number of one of our attachments, or a peer and the segment. */
+#define PLAIN_PEER  0x4000 /* | (router index - 1) << 8 | segment */
+#define PLAIN_HOMES 0x8000 /* with either: it has homes, `rec` counts */
+#define PLAIN_PLACE (PLAIN_HOMES - 1)
+
+static inline uint16_t
+plain_peer(uint8_t router, uint16_t seg)
+{
+	return (uint16_t)(PLAIN_PEER | (router - 1) << 8 | seg);
+}
+
 struct plain_vm {
-	rte_be32_t other; /* address: private when found by the global one, else global */
-	uint32_t slot;	  /* in the VM table */
-	struct rte_ether_addr mac;
-	uint16_t att;
+	union {
+		struct {
+			/* Address: private when found by the global one, global when by the private one. By MAC: the segment. */
+			uint32_t other;
+			uint32_t slot; /* in the VM table */
+		};
+		const struct vm_rec *rec;
+	};
+	struct rte_ether_addr mac; /* and what follows: one word */
+	uint16_t at;		   /* place, and PLAIN_HOMES */
 };
 
 struct plain_line {
-	rte_be32_t key[PLAIN_WAYS];
+	uint32_t key[PLAIN_WAYS]; /* the address, or the last four bytes of the MAC */
 	uint32_t
 		state; /* bit i: vm[i] counts; bit PLAIN_MORE: go on to the next line; above, the writer's own */
 	struct plain_vm vm[PLAIN_WAYS];
@@ -51,7 +75,7 @@ struct plain_index { /* by one kind of key */
 };
 
 struct plaintab {
-	struct plain_index by_global, by_ip;
+	struct plain_index by_global, by_ip, by_mac;
 };
 
 struct plaintab *plaintab_new(uint32_t vms); /* NULL with rte_errno */
@@ -61,36 +85,73 @@ void plaintab_free(struct plaintab *t);
 void plaintab_remove(struct plaintab *t, const struct vm_rec *r);
 /* Writer: a grace period after that. */
 void plaintab_forget(struct plaintab *t, const struct vm_rec *r);
-/* Writer: r is the VM's record since a grace period. One that is not plain is passed over. */
+/* Writer: r is the VM's record since a grace period. */
 void plaintab_add(struct plaintab *t, const struct vm_rec *r);
 
 /* ---- readers: first the line, which is prefetched, then what is in it ---- */
 
+/* `bits`: all of the key. */
 static inline const struct plain_line *
-plain_line(const struct plain_index *x, rte_be32_t ip, uint16_t att)
+plain_line(const struct plain_index *x, uint64_t bits)
 {
-	uint64_t h = fold((ip | (uint64_t)att << 32) ^ x->seed, UINT64_C(0xe7037ed1a0b428db));
+	uint64_t h = fold(bits ^ x->seed, UINT64_C(0xe7037ed1a0b428db));
 	const struct plain_line *l = &x->lines[(h >> 32) * x->n_lines >> 32];
 
 	rte_prefetch0(l);
 	return l;
 }
 
+static inline uint64_t
+plain_bits_ip(rte_be32_t ip, uint16_t att)
+{
+	return ip | (uint64_t)att << 32;
+}
+
+/* The MAC in the lower six bytes, as in memory, the segment above. */
+static inline uint64_t
+plain_bits_mac(const struct rte_ether_addr *mac, uint16_t seg)
+{
+	uint64_t bits = 0;
+
+	memcpy(&bits, mac, sizeof(*mac));
+	return bits | (uint64_t)seg << 48;
+}
+
+/* The last four bytes of the MAC. */
+static inline uint32_t
+plain_mac_tail(uint64_t bits)
+{
+	return (uint32_t)(bits >> 16);
+}
+
 static inline const struct plain_line *
 plain_line_by_global(const struct plaintab *t, rte_be32_t global)
 {
-	return plain_line(&t->by_global, global, 0);
+	return plain_line(&t->by_global, global);
 }
 
 static inline const struct plain_line *
 plain_line_by_ip(const struct plaintab *t, rte_be32_t ip, uint16_t att)
 {
-	return plain_line(&t->by_ip, ip, att);
+	return plain_line(&t->by_ip, plain_bits_ip(ip, att));
+}
+
+/* Folded twice: MACs in sequence differ in the middle of the word alone, and after one fold a fifth of them stood far from their places. */
+static inline uint64_t
+plain_mix_mac(const struct plaintab *t, uint64_t bits)
+{
+	return fold(bits ^ t->by_mac.seed, UINT64_C(0xa0761d6478bd642f));
+}
+
+static inline const struct plain_line *
+plain_line_by_mac(const struct plaintab *t, uint64_t bits)
+{
+	return plain_line(&t->by_mac, plain_mix_mac(t, bits));
 }
 
 /* Bit i: the line has this key in way i, and it counts. What counted when `state` was read stays as it was. */
 static inline uint32_t
-plain_ways(const struct plain_line *l, uint32_t state, rte_be32_t key)
+plain_ways(const struct plain_line *l, uint32_t state, uint32_t key)
 {
 #ifdef __SSE2__
 	__m128i eq = _mm_cmpeq_epi32(_mm_load_si128((const __m128i *)l->key), _mm_set1_epi32((int)key));
@@ -105,40 +166,74 @@ plain_ways(const struct plain_line *l, uint32_t state, rte_be32_t key)
 #endif
 }
 
-/* att < 0: any. `state` is the line's. */
-static inline const struct plain_vm *
-plain_in(const struct plain_line *l, uint32_t state, rte_be32_t key, int32_t att)
+/* Is it that of the key, of which the line has but a part? */
+typedef bool plain_is(const struct plain_vm *vm, const void *key);
+
+static inline bool
+plain_is_any(const struct plain_vm *vm, const void *key)
+{
+	(void)vm;
+	(void)key;
+	return true;
+}
+
+static inline bool
+plain_is_at(const struct plain_vm *vm, const void *att)
+{
+	return (vm->at & PLAIN_PLACE) == *(const uint16_t *)att;
+}
+
+static inline bool
+plain_is_mac(const struct plain_vm *vm, const void *bits)
+{
+	const uint64_t *key = (const uint64_t *)bits;
+	uint64_t is;
+
+	memcpy(&is, &vm->mac, sizeof(is)); /* and `at` */
+	return (is ^ *key) << 16 == 0 && vm->other == *key >> 48;
+}
+
+/* `state` is the line's. */
+static __rte_always_inline const struct plain_vm *
+plain_in(const struct plain_line *l, uint32_t state, uint32_t key, plain_is *is, const void *what)
 {
 	for (uint32_t ways = plain_ways(l, state, key); ways != 0; ways &= ways - 1) {
 		const struct plain_vm *vm = &l->vm[__builtin_ctz(ways)];
 
-		if (att < 0 || likely(vm->att == att))
+		if (likely(is(vm, what)))
 			return vm;
 	}
 	return NULL;
 }
 
 /* Not in its own line, which is or was full. */
-const struct plain_vm *plain_find_farther(
-	const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att);
+const struct plain_vm *plain_find_farther(const struct plain_index *x, const struct plain_line *l,
+	uint32_t key, plain_is *is, const void *what);
 
-static inline const struct plain_vm *
-plain_find(const struct plain_index *x, const struct plain_line *l, rte_be32_t key, int32_t att)
+static __rte_always_inline const struct plain_vm *
+plain_find(
+	const struct plain_index *x, const struct plain_line *l, uint32_t key, plain_is *is, const void *what)
 {
 	uint32_t state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
-	const struct plain_vm *vm = plain_in(l, state, key, att);
+	const struct plain_vm *vm = plain_in(l, state, key, is, what);
 
-	return vm == NULL && unlikely(state >> PLAIN_MORE & 1) ? plain_find_farther(x, l, key, att) : vm;
+	return vm == NULL && unlikely(state >> PLAIN_MORE & 1) ? plain_find_farther(x, l, key, is, what) : vm;
 }
 
 static inline const struct plain_vm *
 plain_by_global(const struct plaintab *t, const struct plain_line *l, rte_be32_t global)
 {
-	return plain_find(&t->by_global, l, global, -1);
+	return plain_find(&t->by_global, l, global, plain_is_any, NULL);
 }
 
 static inline const struct plain_vm *
 plain_by_ip(const struct plaintab *t, const struct plain_line *l, rte_be32_t ip, uint16_t att)
 {
-	return plain_find(&t->by_ip, l, ip, att);
+	return plain_find(&t->by_ip, l, ip, plain_is_at, &att);
+}
+
+static inline const struct plain_vm *
+plain_by_mac(const struct plaintab *t, const struct plain_line *l, uint64_t bits)
+{
+	return plain_find(&t->by_mac, l, plain_mac_tail(bits), plain_is_mac, &bits);
 }

@@ -2,6 +2,7 @@
 #include "routetab.h"
 
 #include <errno.h>
+#include <rte_branch_prediction.h>
 #include <rte_common.h>
 #include <rte_errno.h>
 #include <stdlib.h>
@@ -72,37 +73,31 @@ may_match(const struct routetab *t, uint8_t len, rte_be32_t prefix)
 	return __atomic_load_n(&t->filter[len][bit / 64], __ATOMIC_RELAXED) >> (bit % 64) & 1;
 }
 
-/* The default route is one key for all. */
-static uint64_t
-find_default(const struct routetab *t, uint16_t vrf, uint64_t todo, struct nexthop *nh)
-{
-	const struct key k = {.vrf = vrf};
-	uint64_t value;
+struct asked { /* of one bulk look-up */
+	const struct routetab *t;
+	uint16_t vrf;
+	uint32_t n;
+	const rte_be32_t *dst;
+	uint64_t todo;	    /* bit i: dst[i] is not found yet */
+	struct nexthop *nh; /* the first `used` */
+	uint8_t *of;
+	uint32_t used;
+};
 
-	if (!lfhash_find(t->hash, lfhash_key(&k), &value))
-		return todo;
-	for (; todo != 0; todo &= todo - 1)
-		memcpy(&nh[__builtin_ctzll(todo)], &value, sizeof(*nh));
-	return 0;
-}
-
-/* Looks up those of `todo` at one length; returns those that found nothing. A run of one prefix is asked for once. */
-static uint64_t
-find_length(const struct routetab *t, uint16_t vrf, uint8_t len, const rte_be32_t *dst, uint64_t todo,
-	struct nexthop *nh)
+/* Looks up at one length. A run of one prefix is asked for once. */
+static void
+find_length(struct asked *a, uint8_t len)
 {
-	uint64_t keys[LFHASH_BULK_MAX], values[LFHASH_BULK_MAX], asking = 0, hits, found = 0;
-	uint8_t ask[LFHASH_BULK_MAX];
-	const struct key k = {.vrf = vrf, .len = len};
-	rte_be32_t mask = t->mask[len], prefix;
+	uint64_t keys[LFHASH_BULK_MAX], values[LFHASH_BULK_MAX], asking = 0, hits;
+	uint8_t ask[LFHASH_BULK_MAX], at[LFHASH_BULK_MAX]; /* which key; where its next hop stands */
+	const struct key k = {.vrf = a->vrf, .len = len};
+	rte_be32_t mask = a->t->mask[len], prefix;
 	uint64_t key = lfhash_key(&k);
 	uint32_t n = 0;
 
-	for (uint64_t rest = todo; rest != 0; rest &= rest - 1) {
-		uint32_t i = (uint32_t)__builtin_ctzll(rest);
-
-		prefix = dst[i] & mask;
-		if (!may_match(t, len, prefix))
+	for (uint32_t i = 0; i < a->n; i++) {
+		prefix = a->dst[i] & mask;
+		if (likely(!may_match(a->t, len, prefix)) || !(a->todo >> i & 1))
 			continue;
 		memcpy(&key, &prefix, sizeof(prefix)); /* the key begins with it */
 		if (n == 0 || keys[n - 1] != key)
@@ -111,32 +106,65 @@ find_length(const struct routetab *t, uint16_t vrf, uint8_t len, const rte_be32_
 		asking |= UINT64_C(1) << i;
 	}
 	if (n == 0)
-		return todo;
-	hits = lfhash_find_bulk(t->hash, keys, n, values);
+		return;
+	hits = lfhash_find_bulk(a->t->hash, keys, n, values);
+	for (uint64_t h = hits; h != 0; h &= h - 1) {
+		uint32_t k = (uint32_t)__builtin_ctzll(h);
+
+		at[k] = (uint8_t)a->used;
+		memcpy(&a->nh[a->used++], &values[k], sizeof(*a->nh));
+	}
 	for (; asking != 0; asking &= asking - 1) {
 		uint32_t i = (uint32_t)__builtin_ctzll(asking);
 
 		if ((hits >> ask[i] & 1) == 0)
 			continue;
-		memcpy(&nh[i], &values[ask[i]], sizeof(*nh));
-		found |= UINT64_C(1) << i;
+		a->of[i] = at[ask[i]];
+		a->todo &= ~(UINT64_C(1) << i);
 	}
-	return todo & ~found;
+}
+
+/* The default route is one key, and one next hop, for all: the first. */
+static void
+find_default(struct asked *a)
+{
+	const struct key k = {.vrf = a->vrf};
+	uint64_t value;
+
+	if (lfhash_find(a->t->hash, lfhash_key(&k), &value))
+		memcpy(&a->nh[0], &value, sizeof(a->nh[0]));
+}
+
+uint32_t
+routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n,
+	struct nexthop *nh, uint8_t *of)
+{
+	uint64_t todo = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+	uint64_t lengths = __atomic_load_n(&t->lengths, __ATOMIC_ACQUIRE);
+	struct asked a = {t, vrf, n, dst, todo, nh, of, 1};
+
+	nh[0] = (struct nexthop){.kind = NH_NONE};
+	memset(of, 0, n);
+	while (lengths > 1 && a.todo != 0) {
+		uint8_t len = (uint8_t)(63 - __builtin_clzll(lengths));
+
+		find_length(&a, len);
+		lengths &= ~(UINT64_C(1) << len);
+	}
+	if (a.todo != 0 && (lengths & 1))
+		find_default(&a);
+	return a.used;
 }
 
 void
 routetab_find(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n, struct nexthop *nh)
 {
-	uint64_t todo = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
-	uint64_t lengths = __atomic_load_n(&t->lengths, __ATOMIC_ACQUIRE);
+	struct nexthop shared[ROUTETAB_SHARED_MAX];
+	uint8_t of[LFHASH_BULK_MAX];
 
-	memset(nh, 0, n * sizeof(*nh)); /* NH_NONE */
-	while (lengths != 0 && todo != 0) {
-		uint8_t len = (uint8_t)(63 - __builtin_clzll(lengths));
-
-		todo = len != 0 ? find_length(t, vrf, len, dst, todo, nh) : find_default(t, vrf, todo, nh);
-		lengths &= ~(UINT64_C(1) << len);
-	}
+	routetab_find_shared(t, vrf, dst, n, shared, of);
+	for (uint32_t i = 0; i < n; i++)
+		nh[i] = shared[of[i]];
 }
 
 static struct key

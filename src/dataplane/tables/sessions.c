@@ -15,7 +15,7 @@
 #define IDLE_RESET_S  240
 
 static inline bool
-head_swap(struct bucket *b, uint64_t *from, uint64_t to)
+head_swap(struct session_bucket *b, uint64_t *from, uint64_t to)
 {
 	if (!__atomic_compare_exchange_n(&b->head, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return false;
@@ -24,16 +24,16 @@ head_swap(struct bucket *b, uint64_t *from, uint64_t to)
 }
 
 static inline uint64_t
-head_load(const struct bucket *b)
+head_load(const struct session_bucket *b)
 {
 	return __atomic_load_n(&b->head, __ATOMIC_ACQUIRE);
 }
 
-static inline struct where
+static inline struct session_where
 hash(const struct sessions *s, const struct session_key *k)
 {
 	uint64_t key[2];
-	struct where w;
+	struct session_where w;
 
 	_Static_assert(sizeof(key) == sizeof(*k), "a key is two words");
 	memcpy(key, k, sizeof(key));
@@ -108,7 +108,7 @@ enum { ABSENT = -1, CHANGED = -2 };
 /* Bit 16 * n + 15: cell 4 * word + n may have this tag; all that have it are among them. Four at once: where a word is zero, one less
  * borrows (Warren, Hacker's Delight, 6-1). A loop over 14 tags, whose branches cannot be foretold, cost 60 cycles more. */
 static inline uint64_t
-with_tag(const struct bucket *b, uint32_t word, uint16_t tag)
+with_tag(const struct session_bucket *b, uint32_t word, uint16_t tag)
 {
 	uint64_t x = __atomic_load_n(&b->tags[word], __ATOMIC_RELAXED) ^ tag * LOW_BITS;
 
@@ -123,7 +123,7 @@ cell_at(uint32_t word, uint64_t bits)
 
 /* The live cell of the key under this head. */
 static inline int
-search(const struct where *w, uint64_t head, uint64_t *state)
+search(const struct session_where *w, uint64_t head, uint64_t *state)
 {
 	uint64_t key[2];
 
@@ -143,7 +143,7 @@ search(const struct where *w, uint64_t head, uint64_t *state)
 }
 
 static inline struct cell *
-find(const struct where *w, uint64_t *state)
+find(const struct session_where *w, uint64_t *state)
 {
 	int i;
 
@@ -163,7 +163,7 @@ first_free(uint64_t head)
 }
 
 static void
-give_back(struct bucket *b, int claimed)
+give_back(struct session_bucket *b, int claimed)
 {
 	uint64_t head = head_load(b);
 
@@ -173,10 +173,10 @@ give_back(struct bucket *b, int claimed)
 
 /* Finds the key or inserts it. What is found ends in *cell and *state. */
 static enum session_result
-find_or_insert(const struct where *w, uint32_t tick, uint8_t flags, rte_be32_t home, struct cell **cell,
-	uint64_t *state)
+find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_be32_t home,
+	struct cell **cell, uint64_t *state)
 {
-	struct bucket *b = w->b;
+	struct session_bucket *b = w->b;
 	uint64_t head = head_load(b);
 	int claimed = -1, i;
 
@@ -207,7 +207,7 @@ find_or_insert(const struct where *w, uint32_t tick, uint8_t flags, rte_be32_t h
 
 /* Frees cell i if it is what was seen under `head`. */
 static bool
-free_cell(struct bucket *b, uint64_t *head, uint32_t i)
+free_cell(struct session_bucket *b, uint64_t *head, uint32_t i)
 {
 	return head_swap(b, head, head_with(*head, i, FREE));
 }
@@ -217,7 +217,7 @@ free_cell(struct bucket *b, uint64_t *head, uint32_t i)
 enum session_result
 sessions_find(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	uint64_t state;
 	struct cell *c = find(&w, &state);
 
@@ -232,7 +232,7 @@ sessions_find(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 enum session_result
 sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t *home)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	uint64_t state;
 
 	if (find(&w, &state) == NULL)
@@ -254,7 +254,7 @@ take_guess(struct cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
 enum session_result
 sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t *home)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	enum session_result r;
 	struct cell *c;
 	uint64_t state;
@@ -273,7 +273,7 @@ sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 enum session_result
 sessions_learn(struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	enum session_result r;
 	struct cell *c;
 	uint64_t state;
@@ -286,7 +286,7 @@ enum session_result
 sessions_rehome(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	uint64_t state;
 	struct cell *c;
 
@@ -310,33 +310,44 @@ has_ended(uint8_t flags)
 bool
 sessions_ended(struct sessions *s, const struct session_key *k)
 {
-	struct where w = hash(s, k);
+	struct session_where w = hash(s, k);
 	uint64_t state;
 
 	return find(&w, &state) != NULL && has_ended(STATE_FLAGS(state));
 }
 
 void
-sessions_prefetch(const struct sessions *s, const struct session_key *k)
+sessions_locate(const struct sessions *s, const uint64_t key[2], struct session_where *w)
 {
-	struct where w = hash(s, k);
-
-	rte_prefetch0(w.b);
+	locate(s, key, w);
+	rte_prefetch0(w->b);
 }
 
 void
-sessions_prefetch_cell(const struct sessions *s, const struct session_key *k)
+sessions_prefetch_cell(const struct session_where *w)
 {
-	struct where w = hash(s, k);
-
 	for (uint32_t word = 0; word < TAG_WORDS; word++) {
-		uint64_t bits = with_tag(w.b, word, w.tag);
+		uint64_t bits = with_tag(w->b, word, w->tag);
 
 		if (bits != 0) {
-			rte_prefetch0(&w.b->cell[cell_at(word, bits)]);
+			rte_prefetch0(&w->b->cell[cell_at(word, bits)]);
 			return;
 		}
 	}
+}
+
+enum session_result
+sessions_find_at(const struct session_where *w, uint32_t tick, rte_be32_t *home, uint8_t *flags)
+{
+	uint64_t state;
+	struct cell *c = find(w, &state);
+
+	if (c == NULL)
+		return SESSION_ABSENT;
+	*home = STATE_HOME(state);
+	*flags = STATE_FLAGS(state);
+	cell_touch(c, tick);
+	return SESSION_FOUND;
 }
 
 /* ---- control thread ---- */
@@ -363,7 +374,7 @@ must_go(const struct sessions_walk *how, const struct cell *c, const uint64_t ke
 }
 
 static uint32_t
-sweep_bucket(struct bucket *b, const struct sessions_walk *how)
+sweep_bucket(struct session_bucket *b, const struct sessions_walk *how)
 {
 	uint64_t head = head_load(b), key[2], state;
 	uint32_t freed = 0, i = 0;
@@ -412,7 +423,7 @@ sessions_walk(struct sessions *s, struct sessions_walk *walk, uint32_t buckets)
 static bool
 look(const struct sessions *s, uint32_t tick, uint32_t at, struct sessions_info *info)
 {
-	const struct bucket *b = &s->buckets[at / CELLS];
+	const struct session_bucket *b = &s->buckets[at / CELLS];
 	const struct cell *c = &b->cell[at % CELLS];
 	uint64_t key[2], state;
 

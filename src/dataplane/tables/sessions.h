@@ -46,6 +46,7 @@ enum {
 #define SESSIONS_A_BUCKET 14 /* at most */
 
 struct sessions;
+struct session_bucket;
 
 struct sessions_info { /* one session, for show and sweeps */
 	struct session_key key;
@@ -78,9 +79,21 @@ enum session_result sessions_learn(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
 /* Tells whether an existing TCP session has ended (FIN both ways or RST), so that a new SYN may take its key. */
 bool sessions_ended(struct sessions *s, const struct session_key *k);
-/* The two lines of a look-up, which is cheap when both have come: a burst asks for the first of all its keys, then for the second. */
-void sessions_prefetch(const struct sessions *s, const struct session_key *k);
-void sessions_prefetch_cell(const struct sessions *s, const struct session_key *k);
+
+/* A look-up in steps, which is cheap when its two lines of memory have come: a burst locates all its keys, then asks for all their cells,
+ * then looks. */
+struct session_where { /* a key, hashed */
+	struct session_bucket *b;
+	uint64_t key[2]; /* as it stands in memory */
+	uint16_t tag;
+};
+
+/* `key`: a struct session_key's two words. */
+void sessions_locate(const struct sessions *s, const uint64_t key[2], struct session_where *w);
+void sessions_prefetch_cell(const struct session_where *w);
+/* As sessions_find(); its flags, too. */
+enum session_result sessions_find_at(
+	const struct session_where *w, uint32_t tick, rte_be32_t *home, uint8_t *flags);
 
 /* Control thread. */
 uint32_t sessions_count(const struct sessions *s, rte_be32_t home); /* those not aged out yet; home 0: all */

@@ -25,7 +25,7 @@ now_tick(void)
 
 /* The same key in a cell before it. */
 static bool
-is_double(const struct bucket *b, uint64_t head, uint32_t i)
+is_double(const struct session_bucket *b, uint64_t head, uint32_t i)
 {
 	for (uint32_t j = 0; j < i; j++)
 		if (cell_of(head, j) == LIVE &&
@@ -35,10 +35,10 @@ is_double(const struct bucket *b, uint64_t head, uint32_t i)
 }
 
 static bool
-makes_sense(const struct sessions *s, const struct bucket *b, uint32_t i)
+makes_sense(const struct sessions *s, const struct session_bucket *b, uint32_t i)
 {
 	const struct cell *c = &b->cell[i];
-	struct where w;
+	struct session_where w;
 
 	locate(s, c->key, &w);
 	return w.b == b && w.tag == b->tag[i] && STATE_HOME(c->state) != 0 &&
@@ -48,7 +48,7 @@ makes_sense(const struct sessions *s, const struct bucket *b, uint32_t i)
 /* The file is input from outside: whatever stands in it, afterwards the bucket is one that we could have written. `old`:
  * the tick by which the cells' own count; NULL: nobody knows. */
 static void
-take_up_bucket(const struct sessions *s, struct bucket *b, const uint32_t *old, uint32_t now)
+take_up_bucket(const struct sessions *s, struct session_bucket *b, const uint32_t *old, uint32_t now)
 {
 	uint64_t head = 0;
 
@@ -89,7 +89,8 @@ take_up(struct sessions *s, const char *boot_id)
 static bool
 is_ours(const struct file_head *f, uint32_t buckets)
 {
-	return f->magic == FILE_MAGIC && f->buckets == buckets && f->bucket_size == sizeof(struct bucket) &&
+	return f->magic == FILE_MAGIC && f->buckets == buckets &&
+	       f->bucket_size == sizeof(struct session_bucket) &&
 	       memchr(f->boot_id, 0, sizeof(f->boot_id)) != NULL;
 }
 
@@ -133,7 +134,7 @@ map(struct sessions *s)
 	madvise(p, s->size, MADV_HUGEPAGE);
 	madvise(p, s->size, MADV_POPULATE_WRITE);
 	s->file = p;
-	s->buckets = (struct bucket *)((char *)p + FILE_HEAD_SIZE);
+	s->buckets = (struct session_bucket *)((char *)p + FILE_HEAD_SIZE);
 	return 0;
 }
 
@@ -170,7 +171,7 @@ begin_file(struct sessions *s, const char *boot_id)
 	if (getrandom(f->seed, sizeof(f->seed), 0) != sizeof(f->seed))
 		return -EAGAIN;
 	f->buckets = s->mask + 1;
-	f->bucket_size = sizeof(struct bucket);
+	f->bucket_size = sizeof(struct session_bucket);
 	f->newest = now_tick();
 	memcpy(f->boot_id, boot_id, strnlen(boot_id, sizeof(f->boot_id) - 1));
 	__atomic_store_n(&f->magic, FILE_MAGIC, __ATOMIC_RELEASE);
@@ -188,7 +189,7 @@ sessions_new(const char *file, uint32_t entries, const char *boot_id, bool *fres
 		return NULL;
 	s->fd = -1;
 	s->mask = rte_align32pow2((uint32_t)((uint64_t)entries * 2 / CELLS + 1)) - 1;
-	s->size = FILE_HEAD_SIZE + (size_t)(s->mask + 1) * sizeof(struct bucket);
+	s->size = FILE_HEAD_SIZE + (size_t)(s->mask + 1) * sizeof(struct session_bucket);
 	rc = file == NULL ? map(s) : open_map(s, file, &is_fresh);
 	if (rc == 0 && is_fresh)
 		rc = begin_file(s, boot_id);

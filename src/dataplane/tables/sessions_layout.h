@@ -32,7 +32,7 @@ struct cell {
 enum { FREE, CLAIMED, LIVE };
 #define HEAD_VERSION (UINT64_C(1) << (2 * CELLS))
 
-struct bucket {
+struct session_bucket {
 	uint64_t head;
 	union {
 		uint16_t tag[CELLS]; /* bits of the hash, so that most cells need not be read */
@@ -42,7 +42,8 @@ struct bucket {
 	struct cell cell[CELLS];
 };
 
-_Static_assert(sizeof(struct cell) == 32 && sizeof(struct bucket) == 512, "cells do not cross cache lines");
+_Static_assert(
+	sizeof(struct cell) == 32 && sizeof(struct session_bucket) == 512, "cells do not cross cache lines");
 
 struct file_head {
 	uint64_t magic; /* written last: a file without it was never finished */
@@ -57,18 +58,12 @@ struct file_head {
 #define FILE_HEAD_SIZE 4096
 
 struct sessions {
-	struct bucket *buckets;
+	struct session_bucket *buckets;
 	uint32_t mask;
 	uint64_t seed[2];
 	struct file_head *file; /* start of the mapping */
 	size_t size;
 	int fd; /* keeps the lock; -1: anonymous */
-};
-
-struct where { /* a key, hashed */
-	struct bucket *b;
-	uint64_t key[2];
-	uint16_t tag;
 };
 
 static inline uint32_t
@@ -85,7 +80,7 @@ head_with(uint64_t head, uint32_t i, uint64_t what)
 }
 
 static inline void
-locate(const struct sessions *s, const uint64_t key[2], struct where *w)
+locate(const struct sessions *s, const uint64_t key[2], struct session_where *w)
 {
 	uint64_t h = fold(key[0] ^ s->seed[0], key[1] ^ s->seed[1]);
 

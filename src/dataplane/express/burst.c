@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "express.h"
+
+/* ---- order ---- */
+
+static bool
+is_to_own_vtep(const struct topology *t, const struct rte_ipv4_hdr *ip)
+{
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(ip + 1);
+
+	return t->vtep != 0 && ip->dst_addr == t->vtep && ip->next_proto_id == IPPROTO_UDP &&
+	       ip->version_ihl == RTE_IPV4_VHL_DEF && udp->dst_port == RTE_BE16(VXLAN_PORT);
+}
+
+static bool
+came_by_wan(const struct worker *w, struct rte_mbuf *m)
+{
+	return w->topo->ports[meta(m)->in_port].role == TOPO_WAN;
+}
+
+/* The addresses of the VM's own packet: in the tunnel's, if that is one. NULL: there are none. */
+static const struct rte_ipv4_hdr *
+addresses(const struct worker *w, struct rte_mbuf *m)
+{
+	const uint32_t inner = sizeof(struct tunnel_hdr) + IP4_OFF;
+	uint32_t len = rte_pktmbuf_data_len(m);
+
+	if (len < IP4_OFF + sizeof(struct rte_ipv4_hdr))
+		return NULL;
+	if (came_by_wan(w, m) && len >= inner + sizeof(struct rte_ipv4_hdr) &&
+		is_to_own_vtep(w->topo, ip4_hdr(m)))
+		return rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, inner);
+	return ip4_hdr(m);
+}
+
+uint32_t
+express_vm(const struct worker *w, struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *ip = addresses(w, m);
+	rte_be32_t vm = ip == NULL ? 0 : came_by_wan(w, m) ? ip->dst_addr : ip->src_addr;
+
+	return vm * UINT32_C(0x9e3779b1) / (UINT32_MAX / EXPRESS_VMS + 1);
+}
+
+void
+express_stays(const struct worker *w, struct burst *b, struct rte_mbuf *m)
+{
+	uint32_t vm;
+
+	b->some_stay = true;
+	b->wan_stays |= came_by_wan(w, m);
+	if (meta(m)->enter == ENTER_NEIGH)
+		memset(b->stay, 0xff, sizeof(b->stay));
+	if (addresses(w, m) == NULL)
+		return;
+	vm = express_vm(w, m);
+	b->stay[vm / 64] |= UINT64_C(1) << (vm % 64);
+}
+
+/* ---- ways ---- */
+
+/* By a tunnel: by which port, behind which header, how much fits. False: not now. */
+static bool
+open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
+{
+	const struct topology *t = w->topo;
+	rte_be32_t end = topo_tunnel_end(t, tunnel);
+	struct neigh_key key;
+	struct nexthop nh;
+	struct neigh n;
+	uint16_t most;
+
+	if (end == 0)
+		return false;
+	routetab_find(w->tables->routes, 0, &end, 1, &nh);
+	if (nh.kind != NH_VIA && nh.kind != NH_CONNECTED)
+		return false;
+	key = (struct neigh_key){.ip = nh.kind == NH_VIA ? nh.via : end, .port = nh.port};
+	neightab_find(w->tables->neighbours, &key, 1, &n);
+	most = t->ports[nh.port].mtu;
+	if (n.state != NEIGH_REACHABLE || most < sizeof(struct tunnel_hdr))
+		return false;
+	y->hdr = w->tunnel[tunnel];
+	y->hdr.eth.dst_addr = n.mac;
+	y->hdr.eth.src_addr = t->ports[nh.port].mac;
+	y->hdr.vxlan.vx_vni = rte_cpu_to_be_32(t->segments[y->seg].vni << 8);
+	y->out = &w->tx[nh.port];
+	y->tunnel = true;
+	most -= sizeof(struct tunnel_hdr);
+	y->mtu = RTE_MIN(RTE_MIN(y->mtu, t->segments[y->seg].tunnel_mtu), most);
+	y->most = y->mtu + sizeof(struct rte_ether_hdr);
+	return true;
+}
+
+static void
+open_way(struct worker *w, uint16_t place, struct way *y)
+{
+	const struct topology *t = w->topo;
+	uint16_t seg = segment_of(t, place);
+	const struct topo_segment *s = &t->segments[seg];
+	const struct topo_attachment *a = is_peer(place) ? NULL : &t->attachments[place];
+	uint16_t tunnel = a == NULL ? (place >> 8 & (TOPO_PEERS - 1)) + 1 : a->tunnel;
+
+	y->place = place;
+	y->packets = y->bytes = 0;
+	y->seg = seg;
+	y->vlan = 0;
+	y->tunnel = false;
+	y->bare = tunnel == 0 && a->vlan == 0;
+	y->from = a == NULL ? t->router_mac : s->gw_mac;
+	y->type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	y->mtu = a == NULL ? s->tunnel_mtu : s->att_mtu;
+	if (tunnel == 0) {
+		y->out = &w->tx[a->port];
+		y->vlan = a->vlan;
+		y->most = t->ports[a->port].mtu + sizeof(struct rte_ether_hdr);
+	}
+	if ((tunnel != 0 && !open_tunnel(w, tunnel, y)) || y->out->n > VEC_MAX - BURST_MAX)
+		y->mtu = y->most = 0;
+}
+
+__rte_noinline struct way *
+express_way(struct worker *w, struct burst *b, uint16_t place)
+{
+	uint16_t k = (place ^ place >> 8) % EXPRESS_WAYS;
+	struct way *y = &b->way[k];
+
+	if (!(b->ways & 1u << k) || y->place != place) {
+		if (b->ways & 1u << k)
+			express_count_to(w, y);
+		open_way(w, place, y);
+		b->ways |= 1u << k;
+	}
+	b->last = y;
+	return y;
+}
+
+bool
+express_tag(struct worker *w, struct rte_mbuf *m, uint16_t vlan)
+{
+	m->vlan_tci = vlan;
+	if (rte_vlan_insert(&m) == 0)
+		return true;
+	worker_drop(w, m, DROP_NO_MBUF);
+	return false;
+}
+
+/* ---- counters ---- */
+
+void
+express_count_to(struct worker *w, const struct way *y)
+{
+	w->seg_traffic[y->seg].to_packets += y->packets;
+	w->seg_traffic[y->seg].to_bytes += y->bytes;
+}
+
+void
+express_count_from(struct worker *w, struct burst *b, uint16_t next)
+{
+	if (b->from.place != NO_PLACE) {
+		struct traffic *t = &w->seg_traffic[segment_of(w->topo, b->from.place)];
+
+		t->from_packets += b->from.packets;
+		t->from_bytes += b->from.bytes;
+	}
+	b->from.place = next;
+	b->from.packets = b->from.bytes = 0;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From the world to VMs by their global addresses: to an attachment, or through the tunnel. */
+#include "express.h"
+
+#include <dataplane/nat.h>
+
+static void
+locate(struct worker *w, struct burst *b, uint16_t i)
+{
+	struct lane *v = &b->to_vm;
+	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
+	const struct rte_udp_hdr *l4 = (const struct rte_udp_hdr *)(ip + 1);
+	const struct vm_rec *rec = v->vm[i]->rec;
+	uint32_t vni = w->topo->segments[rec->seg].vni;
+	const uint64_t key[] = {home_ends(vm_private_here(rec, ip->dst_addr), ip->src_addr),
+		home_ports(l4->dst_port, l4->src_port, vni, ip->next_proto_id)};
+
+	home_locate(w, b, v, i, key);
+}
+
+static void
+find(struct worker *w, struct burst *b)
+{
+	struct lane *v = &b->to_vm;
+	uint16_t homes = 0;
+
+	for (uint16_t i = 0; i < v->n; i++) {
+		const struct plain_vm *vm = plain_by_global(b->vms, v->line[i], ip_of(v->eth[i])->dst_addr);
+
+		v->vm[i] = vm;
+		if (unlikely(vm == NULL))
+			continue;
+		if (likely(!(vm->at & PLAIN_HOMES))) {
+			traffic_expect_to(w, vm->slot);
+			continue;
+		}
+		homes++;
+		rte_prefetch0(vm->rec);
+		rte_prefetch0(&vm->rec->drains);
+	}
+	for (uint16_t i = 0; homes != 0 && i < v->n; i++)
+		if (has_homes(v->vm[i]))
+			locate(w, b, i);
+	home_expect(w, b, v, traffic_expect_to);
+}
+
+/* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
+static bool
+is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_where *where,
+	const struct rte_ipv4_hdr *ip)
+{
+	bool drains = vm_oldest_drain(rec, (rte_be32_t)where->key[0]) != NULL;
+	rte_be32_t home;
+	uint8_t flags;
+
+	return (drains || (rec->flags & VM_REC_NOTES)) && !ends(ip) && !w->scratch &&
+	       sessions_find_at(where, w->tick, &home, &flags) == SESSION_FOUND && home == ip->dst_addr &&
+	       !(flags & SESSION_GUESSED);
+}
+
+static inline bool
+takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr *eth, uint16_t total)
+{
+	return total <= y->mtu && has_room(y, m, eth);
+}
+
+struct vm_end {
+	const struct rte_ether_addr *mac;
+	rte_be32_t ip;
+	uint32_t slot;
+};
+
+static __rte_always_inline void
+give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct vm_end *to, struct way *y)
+{
+	struct rte_ipv4_hdr *ip = ip_of(eth);
+
+	nat_plain(ip, NAT_DST, to->ip);
+	write_ether(eth, to->mac, y);
+	traffic_to_vm(w, to->slot, m);
+	put(w, m, y);
+}
+
+static bool
+give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m, struct way *y)
+{
+	struct rte_ether_hdr *eth = b->to_vm.eth[i];
+	const struct rte_ipv4_hdr *ip = ip_of(eth);
+	const struct vm_rec *rec = b->to_vm.vm[i]->rec;
+	const struct session_where *where = &b->homes.where[b->to_vm.home[i]];
+	const struct vm_end to = {&rec->mac, (rte_be32_t)where->key[0], rec->slot};
+
+	if (b->wan_stays || !is_at_home(w, rec, where, ip)) /* of UDP the latest one decides */
+		return false;
+	if (ip->next_proto_id == IPPROTO_TCP)
+		home_time(w, rec, ip, where, RTT_VM, ip->dst_addr);
+	give(w, m, eth, &to, y);
+	return true;
+}
+
+static __rte_always_inline bool
+try(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
+{
+	struct lane *v = &b->to_vm;
+	const struct plain_vm *vm = v->vm[i];
+	struct way *y;
+
+	if (vm == NULL)
+		return false;
+	y = way_to(w, b, vm->at & PLAIN_PLACE);
+	if (!takes(y, m, v->eth[i], rte_be_to_cpu_16(ip_of(v->eth[i])->total_length)))
+		return false;
+	if (unlikely(vm->at & PLAIN_HOMES))
+		return give_home(w, b, i, m, y);
+	give(w, m, v->eth[i], &(const struct vm_end){&vm->mac, vm->other, vm->slot}, y);
+	return true;
+}
+
+void
+express_to_vm(struct worker *w, struct burst *b)
+{
+	struct lane *v = &b->to_vm;
+
+	find(w, b);
+	for (uint16_t i = 0; i < v->n; i++) {
+		struct rte_mbuf *m = b->m[v->at[i]];
+
+		if (!must_stay(w, b, m) && try(w, b, i, m))
+			leaves(b, v->at[i]);
+		else
+			express_stays(w, b, m);
+	}
+}
