@@ -1,24 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Between VMs of a segment that stand where we know: from an attachment to another or into the tunnel, and out of it. */
-#include "express.h"
-
-static void
-find(struct worker *w, struct burst *b)
-{
-	struct lane *v = &b->bridged;
-
-	for (uint16_t i = 0; i < v->n; i++) {
-		const struct rte_ether_hdr *eth = v->eth[i];
-		uint64_t seg = (uint64_t)segment_of(w->topo, v->place[i]) << 48;
-
-		v->vm[i] = plain_by_mac(b->vms, v->line[i], mac_word(&eth->src_addr) | seg);
-		v->to[i] = plain_by_mac(b->vms, v->to_line[i], mac_word(&eth->dst_addr) | seg);
-		if (likely(v->vm[i] != NULL))
-			traffic_expect_from(w, v->vm[i]->slot);
-		if (likely(v->to[i] != NULL))
-			traffic_expect_to(w, v->to[i]->slot);
-	}
-}
+#include "find.h"
 
 /* From the tunnel only to our own VMs; and not back: hypervisors behind tunnels speak to each other themselves. */
 static inline bool
@@ -56,7 +38,8 @@ express_bridged(struct worker *w, struct burst *b)
 {
 	struct lane *v = &b->bridged;
 
-	find(w, b);
+	while (v->found < v->n)
+		find_bridged(w, b, v->found++);
 	for (uint16_t i = 0; i < v->n; i++) {
 		struct rte_mbuf *m = b->m[v->at[i]];
 

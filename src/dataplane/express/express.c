@@ -10,7 +10,7 @@
  * that is not plain in every respect stays in the burst for them, and so do those behind it of the same VM, which therefore keep
  * their order. The packet tests run with this stage and without.
  */
-#include "express.h"
+#include "find.h"
 
 #define AHEAD 8 /* packets whose headers are asked for before they are read */
 
@@ -71,10 +71,19 @@ open_tunnel(const struct topology *t, rte_be32_t vtep, rte_be32_t vni, struct ga
 /* ---- which way ---- */
 
 static inline void
+lane_begin(struct lane *v)
+{
+	v->n = v->found = 0;
+	v->homes = false;
+}
+
+/* True: so many have entered that the next one's VM is to be found. */
+static inline bool
 enter(struct lane *v, uint16_t i, struct rte_ether_hdr *eth)
 {
 	v->eth[v->n] = eth;
 	v->at[v->n++] = (uint8_t)i;
+	return v->n > v->found + EXPRESS_BEHIND;
 }
 
 /* A frame of a segment: to its gateway and from there to the world, or to another VM. */
@@ -92,6 +101,9 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 			!is_outside(w->topo, ip->dst_addr))
 			return false;
 		v->line[v->n] = plain_line_by_ip(b->vms, ip->src_addr, g->place);
+		v->place[v->n] = g->place;
+		if (enter(v, i, eth))
+			find_from_vm(w, b, v->found++);
 	} else {
 		uint64_t seg = (uint64_t)g->seg << 48;
 
@@ -100,9 +112,10 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 			return false;
 		v->line[v->n] = plain_line_by_mac(b->vms, mac_word(&eth->src_addr) | seg);
 		v->to_line[v->n] = plain_line_by_mac(b->vms, mac_word(&eth->dst_addr) | seg);
+		v->place[v->n] = g->place;
+		if (enter(v, i, eth))
+			find_bridged(w, b, v->found++);
 	}
-	v->place[v->n] = g->place;
-	enter(v, i, eth);
 	return true;
 }
 
@@ -167,7 +180,8 @@ look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, st
 		return false;
 	ip4_trim(m, rte_be_to_cpu_16(ip->total_length));
 	v->line[v->n] = plain_line_by_global(b->vms, ip->dst_addr);
-	enter(v, i, eth);
+	if (enter(v, i, eth))
+		find_to_vm(w, b, v->found++);
 	return true;
 }
 
@@ -227,7 +241,10 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	b.m = in->m;
 	b.some_stay = b.wan_stays = b.unwraps = false;
 	memset(b.stay, 0, sizeof(b.stay));
-	b.to_vm.n = b.from_vm.n = b.bridged.n = b.homes.n = 0;
+	b.homes.n = 0;
+	lane_begin(&b.to_vm);
+	lane_begin(&b.from_vm);
+	lane_begin(&b.bridged);
 	look_all(w, &b, in);
 	if (b.to_vm.n != 0)
 		express_to_vm(w, &b);

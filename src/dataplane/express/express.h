@@ -41,6 +41,8 @@ struct way { /* to VMs at one place, ready to be used */
 /* Packets of a burst that take the same steps, side by side. */
 struct lane {
 	uint16_t n;
+	uint16_t found;			      /* of them, the VMs of the first so many are */
+	bool homes;			      /* some of these have homes */
 	uint8_t at[BURST_MAX];		      /* in the burst */
 	uint8_t home[BURST_MAX];	      /* of a VM that has homes: which of burst.homes */
 	uint16_t place[BURST_MAX];	      /* where it came from */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From VMs by their gateway to the world: translated here, or, a session whose home is a peer, through the tunnel to it. */
-#include "express.h"
+#include "find.h"
 
 #include <dataplane/nat.h>
 
@@ -16,41 +16,6 @@ struct hops {
 	uint8_t of[BURST_MAX]; /* which is whose */
 	struct hop hop[HOPS];
 };
-
-static void
-locate(struct worker *w, struct burst *b, uint16_t i)
-{
-	struct lane *v = &b->from_vm;
-	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
-	const struct rte_udp_hdr *l4 = (const struct rte_udp_hdr *)(ip + 1);
-	uint32_t vni = w->topo->segments[segment_of(w->topo, v->place[i])].vni;
-	const uint64_t key[] = {home_ends(ip->src_addr, ip->dst_addr),
-		home_ports(l4->src_port, l4->dst_port, vni, ip->next_proto_id)};
-
-	home_locate(w, b, v, i, key);
-}
-
-static void
-find(struct worker *w, struct burst *b)
-{
-	struct lane *v = &b->from_vm;
-
-	for (uint16_t i = 0; i < v->n; i++) {
-		const struct plain_vm *vm =
-			plain_by_ip(b->vms, v->line[i], ip_of(v->eth[i])->src_addr, v->place[i]);
-
-		v->vm[i] = vm;
-		if (unlikely(vm == NULL))
-			continue;
-		if (likely(!(vm->at & PLAIN_HOMES))) {
-			traffic_expect_from(w, vm->slot);
-			continue;
-		}
-		rte_prefetch0(vm->rec);
-		rte_prefetch0(&vm->rec->drains);
-		locate(w, b, i);
-	}
-}
 
 static inline void
 open_hop(struct worker *w, struct hop *h, const struct nexthop *route, const struct neigh *n)
@@ -190,7 +155,8 @@ express_from_vm(struct worker *w, struct burst *b)
 	struct lane *v = &b->from_vm;
 	struct hops h;
 
-	find(w, b);
+	while (v->found < v->n)
+		find_from_vm(w, b, v->found++);
 	find_hops(w, v, &h);
 	home_expect(w, b, v, traffic_expect_from);
 	for (uint16_t i = 0; i < v->n; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From the world to VMs by their global addresses: to an attachment, or through the tunnel. */
-#include "express.h"
+#include "find.h"
 
 #include <dataplane/nat.h>
 
@@ -18,27 +18,15 @@ locate(struct worker *w, struct burst *b, uint16_t i)
 	home_locate(w, b, v, i, key);
 }
 
+/* Records have come by now: the sessions of those that have homes are located. */
 static void
 find(struct worker *w, struct burst *b)
 {
 	struct lane *v = &b->to_vm;
-	uint16_t homes = 0;
 
-	for (uint16_t i = 0; i < v->n; i++) {
-		const struct plain_vm *vm = plain_by_global(b->vms, v->line[i], ip_of(v->eth[i])->dst_addr);
-
-		v->vm[i] = vm;
-		if (unlikely(vm == NULL))
-			continue;
-		if (likely(!(vm->at & PLAIN_HOMES))) {
-			traffic_expect_to(w, vm->slot);
-			continue;
-		}
-		homes++;
-		rte_prefetch0(vm->rec);
-		rte_prefetch0(&vm->rec->drains);
-	}
-	for (uint16_t i = 0; homes != 0 && i < v->n; i++)
+	while (v->found < v->n)
+		find_to_vm(w, b, v->found++);
+	for (uint16_t i = 0; v->homes && i < v->n; i++)
 		if (has_homes(v->vm[i]))
 			locate(w, b, i);
 	home_expect(w, b, v, traffic_expect_to);
