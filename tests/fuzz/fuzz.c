@@ -202,8 +202,11 @@ static void
 make_new(uint8_t behind)
 {
 	struct worker *w = net.w;
+	size_t tallies = vmtab_slots(net.tables.vms) * sizeof(struct tally);
 
 	*w = fresh;
+	memset(w->from_vm, 0, tallies);
+	memset(w->to_vm, 0, tallies);
 	for (int k = 0; k < EVENTS; k++)
 		rte_ring_reset(w->events[k]);
 	sessions_free(net.tables.sessions);

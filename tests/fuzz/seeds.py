@@ -236,6 +236,9 @@ SEEDS.update({
     },
 })
 
+# Found: VMs that were taken away and came again in each other's slots.
+SEEDS['homes']['vms-change-places'] = bytes.fromhex('c0c0beb2c0c0be7f00c0800093c680a6a6a600ff80')
+
 # who; steps: 0 SEND 1 RUN 2 WAIT 3 FLIP 4 CUT 5 REPEAT 6 LOSE 7 SWAP 8 REPLAY 9 REFLECT 10 INSERT 11 SEAL 12 RENEW 13 AGE 14 PIECES
 # 15 NEW_KEY 16 HANG_UP, of the responder + 128
 TALK = [1, 0, 9, 128, 9, 1]

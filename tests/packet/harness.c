@@ -646,6 +646,15 @@ sent_by_flow(uint16_t port)
 	return sum;
 }
 
+/* Whose a slot is, wherever it stands: VMs that go and come again may change places. */
+static uint64_t
+name_of_slot(uint32_t slot)
+{
+	const struct vm_rec *r = vmtab_at(net.tables.vms, slot);
+
+	return r != NULL ? digest_bytes(FNV_START, &r->mac, sizeof(r->mac)) + r->seg : 1;
+}
+
 /* Of what the worker has counted of VMs and segments: a sum, so that what a burst adds is the difference of two. */
 static uint64_t
 counted(void)
@@ -655,7 +664,8 @@ counted(void)
 	for (uint32_t i = 0; i < vmtab_slots(net.tables.vms); i++) {
 		const struct traffic t = traffic_of_vm(net.w, i);
 
-		sum += (i + 1) * (t.from_packets + 3 * t.to_packets + 5 * t.from_bytes + 7 * t.to_bytes);
+		sum += name_of_slot(i) *
+		       (t.from_packets + 3 * t.to_packets + 5 * t.from_bytes + 7 * t.to_bytes);
 	}
 	for (uint32_t i = 0; i < TOPO_SEGMENTS; i++) {
 		const struct traffic *t = &net.w->seg_traffic[i];

@@ -18,7 +18,7 @@
 struct gate {		/* where packets come in, ready to be used */
 	uint64_t key;	/* whose it is */
 	uint64_t mac;	/* to which packets are routed: that of the port, or of the gateway; six bytes */
-	uint16_t place; /* FROM a segment: attachment, or peer (plaintab.h) */
+	uint16_t place; /* from a segment: attachment, or peer (plaintab.h) */
 	uint16_t seg;
 	bool wan, routes, bridges; /* what may go express that comes in here */
 };
