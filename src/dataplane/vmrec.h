@@ -73,24 +73,6 @@ vm_has_homes(const struct vm_rec *r)
 	return r->n_drains != 0 || (r->flags & VM_REC_NOTES);
 }
 
-/* We own it, it stands at an attachment of ours, and neither moves nor drains. Eight bytes of the record say so at once. */
-static inline bool
-vm_is_at_home(const struct vm_rec *r)
-{
-	const struct vm_rec away = {.owner = UINT8_MAX,
-		.location = UINT8_MAX,
-		.n_drains = UINT8_MAX,
-		.flags = VM_REC_NOTES | VM_REC_OPEN | VM_REC_HOLDS};
-	uint64_t is, none;
-
-	memcpy(&is, &r->owner, sizeof(is));
-	memcpy(&none, &away.owner, sizeof(none));
-	return (is & none) == 0 && r->att != ATT_ANY;
-}
-
-_Static_assert(ROUTER_SELF == 0 && offsetof(struct vm_rec, flags) + 2 - offsetof(struct vm_rec, owner) == 8,
-	"owner, location, attachment, numbers and flags are eight bytes");
-
 #define VM_NO_HOME (-1)
 
 /* The router that translates this global address of the VM, or VM_NO_HOME. */

@@ -43,15 +43,6 @@ static uint32_t *burst_cycles[STAGES + 1]; /* of each burst of a round: by stage
 
 /* ---- one burst ---- */
 
-static uint16_t
-forget(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
-{
-	(void)arg;
-	(void)port;
-	(void)m; /* the mbufs are written again for a later burst */
-	return n;
-}
-
 static uint64_t
 run_pipeline(struct bench *b, struct rte_mbuf **m)
 {
@@ -63,7 +54,7 @@ run_pipeline(struct bench *b, struct rte_mbuf **m)
 	t = rte_rdtsc();
 	pipeline_run(b->rig->w, &rx);
 	t = rte_rdtsc() - t;
-	worker_flush(b->rig->w, forget, NULL);
+	worker_flush(b->rig->w, rig_forget, NULL);
 	return t;
 }
 
@@ -88,19 +79,11 @@ record_of(const struct bench *b, uint32_t vm)
 	return rec;
 }
 
-static int
-by_cycles(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Per packet, in the median burst. */
 static double
 median_burst(uint32_t *cycles, uint32_t bursts)
 {
-	qsort(cycles, bursts, sizeof(*cycles), by_cycles);
+	qsort(cycles, bursts, sizeof(*cycles), rig_by_cycles);
 	return (double)cycles[bursts / 2] / BURST;
 }
 
@@ -213,14 +196,6 @@ struct figure {
 	double median, min, max;
 };
 
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static struct figure
 figure(const struct bench *b, int kind, int stage)
 {
@@ -228,7 +203,7 @@ figure(const struct bench *b, int kind, int stage)
 
 	for (uint32_t r = 0; r < rounds; r++)
 		v[r] = stage < 0 ? b->samples[kind][r].all : b->samples[kind][r].stage[stage];
-	qsort(v, rounds, sizeof(v[0]), by_value);
+	qsort(v, rounds, sizeof(v[0]), rig_by_value);
 	return (struct figure){v[rounds / 2], v[0], v[rounds - 1]};
 }
 

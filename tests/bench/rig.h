@@ -48,3 +48,9 @@ rig_received(struct rte_mbuf *m, uint16_t port)
 	md->enter = ENTER_RX;
 	md->vlan = 0;
 }
+
+/* For worker_flush(): nothing is sent, the mbufs are written again for a later burst. */
+uint16_t rig_forget(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n);
+/* For qsort(): of uint32_t; of double. */
+int rig_by_cycles(const void *a, const void *b);
+int rig_by_value(const void *a, const void *b);

@@ -61,15 +61,6 @@ need(void *p)
 
 /* ---- one CPU ---- */
 
-static uint16_t
-forget(void *arg, uint16_t port, struct rte_mbuf **m, uint16_t n)
-{
-	(void)arg;
-	(void)port;
-	(void)m; /* the mbufs are written again for a later burst */
-	return n;
-}
-
 static uint32_t
 burst(struct lane *l, uint64_t number)
 {
@@ -90,7 +81,7 @@ burst(struct lane *l, uint64_t number)
 	for (uint32_t j = 0; l->shares && j < BURST; j++)
 		__atomic_fetch_add(&in_common[j].packets, 1, __ATOMIC_RELAXED);
 	t = rte_rdtsc() - t;
-	worker_flush(l->w, forget, NULL);
+	worker_flush(l->w, rig_forget, NULL);
 	return (uint32_t)t;
 }
 
@@ -126,14 +117,6 @@ forward(void *arg)
 	return NULL;
 }
 
-static int
-by_cycles(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Per packet, in the median burst, of the lane that had it worse. */
 static double
 run_round(int kind)
@@ -152,21 +135,13 @@ run_round(int kind)
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		pthread_join(threads[i], NULL);
-		qsort(lanes[i].cycles, bursts, sizeof(uint32_t), by_cycles);
+		qsort(lanes[i].cycles, bursts, sizeof(uint32_t), rig_by_cycles);
 		worst = RTE_MAX(worst, (double)lanes[i].cycles[bursts / 2] / BURST);
 	}
 	return worst;
 }
 
 /* ---- a workload ---- */
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 static void
 print_row(const struct load *load, double of[KINDS][ROUNDS_MAX])
@@ -175,10 +150,10 @@ print_row(const struct load *load, double of[KINDS][ROUNDS_MAX])
 
 	for (uint32_t r = 0; r < rounds; r++)
 		ratio[r] = of[COMMON][r] / of[OWN][r];
-	qsort(ratio, rounds, sizeof(ratio[0]), by_value);
+	qsort(ratio, rounds, sizeof(ratio[0]), rig_by_value);
 	printf("%s  %-12s %8u", load->kind->id, load->kind->name, load->vms);
 	for (int k = 0; k < KINDS; k++) {
-		qsort(of[k], rounds, sizeof(of[k][0]), by_value);
+		qsort(of[k], rounds, sizeof(of[k][0]), rig_by_value);
 		printf(" %8.1f", of[k][rounds / 2]);
 	}
 	printf(" %8.2f (%.2f to %.2f)\n", ratio[rounds / 2], ratio[rounds / 4], ratio[rounds * 3 / 4]);
