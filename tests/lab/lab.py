@@ -106,6 +106,19 @@ def waited_ms(pid, but=None):
     return total / 1e6
 
 
+def stands_at(pid):
+    """What each thread of a process is about, and what the disk still has to take: why it does not answer."""
+    def line(path):
+        try:
+            with open(path, encoding='ascii') as f:
+                return f.read().strip()
+        except OSError:
+            return '?'
+    threads = [f'/proc/{pid}/task/{t}' for t in os.listdir(f'/proc/{pid}/task')] if os.path.exists(f'/proc/{pid}/task') else []
+    disk = [' '.join(m.split()) for m in line('/proc/meminfo').splitlines() if m.startswith(('Dirty', 'Writeback:'))]
+    return '; '.join([f"{line(t + '/comm')}: {line(t + '/stat').rpartition(')')[2].split()[0]} in {line(t + '/wchan')}" for t in threads] + disk)
+
+
 class Process:
     """A program in a namespace, with its log. `orderly`: it must end by SIGTERM and with 0, if no test kills it."""
 

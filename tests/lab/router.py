@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from lab import LabError, program, run, until, wait_for
+from lab import LabError, program, run, stands_at, until, wait_for
 
 
 def yaml(value, indent=0):
@@ -108,7 +108,10 @@ class Router:
         wait_for(f'{self.name} is up', up, seconds)
 
     def call(self, method, **params):
-        return self.rpc.call(method, **params)
+        try:
+            return self.rpc.call(method, **params)
+        except TimeoutError as e:
+            raise LabError(f'{self.name} has not answered {method}: {stands_at(self.process.pid)}') from e
 
     def rows(self, what, **params):
         """All rows of a view, page by page."""
