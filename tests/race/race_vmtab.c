@@ -28,7 +28,7 @@ checksum(const struct vm_rec *rec)
 
 	r.slot = 0;
 	r.prev = NULL;
-	memset(r.pad2, 0, sizeof(r.pad2));
+	memset(r.pad, 0, sizeof(r.pad));
 	memcpy(words, &r, sizeof(words));
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		sum = (sum ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
@@ -40,7 +40,7 @@ seal(struct vm_rec *r)
 {
 	uint32_t sum = checksum(r);
 
-	memcpy(r->pad2, &sum, sizeof(sum));
+	memcpy(r->pad, &sum, sizeof(sum));
 }
 
 static bool
@@ -48,7 +48,7 @@ is_whole(const struct vm_rec *r)
 {
 	uint32_t sum;
 
-	memcpy(&sum, r->pad2, sizeof(sum));
+	memcpy(&sum, r->pad, sizeof(sum));
 	return sum == checksum(r);
 }
 

@@ -25,7 +25,6 @@ found(struct worker *w, struct lane *v, uint16_t i, const struct plain_vm *vm,
 	}
 	v->homes = true;
 	rte_prefetch0(vm->rec);
-	rte_prefetch0(&vm->rec->drains);
 }
 
 static __rte_always_inline void

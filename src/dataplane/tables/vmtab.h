@@ -49,7 +49,7 @@ struct vm_rec_drain {
 	(1u << 9) /* it came; until the old router's list of sessions has ended, unknown ones are old */
 #define VM_REC_HOLDS (1u << 10) /* on its way here: what goes to it at our attachments waits */
 
-/* Two cache lines; the second is read only for VMs that drain. */
+/* Two cache lines. The first has all that a VM with one old address is asked for; the second is read for those of further moves. */
 struct vm_rec {
 	struct rte_ether_addr mac;
 	uint16_t seg;
@@ -59,17 +59,15 @@ struct vm_rec {
 	uint8_t n_addresses, n_drains;
 	uint16_t flags; /* VM_REC_* */
 	uint32_t slot;	/* filled in by vmtab */
-	uint8_t pad[4];
+	struct vm_rec_address addresses[VM_REC_ADDRESSES];
+	struct vm_rec_drain drains[VM_REC_DRAINS]; /* oldest first */
+	uint8_t pad[20];
 	const struct vm_rec
 		*prev; /* vmtab's own: the record before, while an address of it moves to another VM */
-	struct vm_rec_address addresses[VM_REC_ADDRESSES]; /* 32 bytes */
-	/* ---- second line ---- */
-	struct vm_rec_drain drains[VM_REC_DRAINS]; /* oldest first, 48 bytes */
-	uint8_t pad2[16];
 } __rte_cache_aligned;
 
 _Static_assert(sizeof(struct vm_rec) == 128, "a VM record is two cache lines");
-_Static_assert(offsetof(struct vm_rec, drains) == 64, "drains start the second line");
+_Static_assert(offsetof(struct vm_rec, drains[1]) == 64, "the oldest drain ends the first line");
 
 struct vm_key_ip {
 	rte_be32_t ip;
