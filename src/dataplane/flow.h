@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "tables/sessions_at.h"
 #include "worker.h"
 
 #include <string.h>
@@ -23,7 +24,7 @@ struct flow {
 
 /* `m` is parsed, its VM's address is the private one. */
 void flow_of(const struct worker *w, struct rte_mbuf *m, enum flow_dir dir, struct flow *f);
-/* Asks for its memory. */
+/* Asks for its memory: it is not known, or express would have taken the packet. */
 static inline void
 flow_locate(const struct worker *w, const struct flow *f, struct session_where *where)
 {
@@ -31,6 +32,7 @@ flow_locate(const struct worker *w, const struct flow *f, struct session_where *
 
 	memcpy(key, &f->key, sizeof(key));
 	sessions_locate(w->tables->sessions, key, where);
+	sessions_expect_new(where);
 }
 
 /* The home that is noted for it, refreshed by what the packet `tells`; a scratch worker only looks. False: none is. */

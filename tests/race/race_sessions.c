@@ -3,7 +3,8 @@
  *
  * Contested sessions: in each round every worker claims each for a home of its own. All must come to the same home, and
  * there must never be two cells of one. Transient sessions: their home follows from their key, so that a key of one and a
- * home of another show; they are noted as aged already, and swept at once. */
+ * home of another show; they are noted as aged already, and swept at once. Own sessions: of one worker each, swept at once, too, and noted
+ * again with the next home: none of before is ever found. */
 #include "race.h"
 
 #include <dataplane/tables/sessions.h>
@@ -12,6 +13,7 @@
 #define WORKERS	  3
 #define CONTESTED 24
 #define TRANSIENT 60
+#define OWN	  4 /* of each worker */
 #define TICK	  100000
 
 static struct sessions *table;
@@ -43,6 +45,19 @@ transient(uint32_t i)
 		.vni_proto = 9 << 8 | IPPROTO_UDP};
 }
 
+static struct session_key
+own(uint32_t worker, uint32_t i)
+{
+	return (struct session_key){
+		.vm = 2, .remote = worker, .vm_port = (rte_be16_t)i, .vni_proto = 9 << 8 | IPPROTO_ICMP};
+}
+
+static rte_be32_t
+own_home(uint32_t worker, uint32_t times)
+{
+	return 0x40000000 | worker << 24 | (times & 0xffffff);
+}
+
 static bool
 is_contested(void *arg, const struct session_key *k, rte_be32_t home)
 {
@@ -61,6 +76,7 @@ struct worker {
 	pthread_t thread;
 	uint32_t id;
 	uint64_t noted, found, full;
+	uint32_t times[OWN]; /* its own sessions were noted */
 };
 
 static void
@@ -89,6 +105,21 @@ use_transient(struct worker *me, struct rng *rng)
 		sessions_rehome(table, &k, TICK - 301, 0, home);
 }
 
+static void
+use_own(struct worker *me, struct rng *rng)
+{
+	uint32_t i = rng_below(rng, OWN);
+	struct session_key k = own(me->id, i);
+	rte_be32_t next = own_home(me->id, me->times[i] + 1), got = next;
+	enum session_result r = sessions_note(table, &k, TICK - 301, 0, &got);
+
+	count(me, r);
+	me->times[i] += r == SESSION_NOTED;
+	must(r != SESSION_FOUND || got == own_home(me->id, me->times[i]), "home %08x of before", got);
+	r = sessions_find(table, &k, TICK - 301, 0, &got);
+	must(r == SESSION_ABSENT || got == own_home(me->id, me->times[i]), "home %08x of before", got);
+}
+
 /* A round: claim each contested session, in an order of one's own, some of them twice. */
 static void
 claim_all(struct worker *me, struct rng *rng)
@@ -105,6 +136,7 @@ claim_all(struct worker *me, struct rng *rng)
 		verdict[i].home[me->id] = home;
 		count(me, verdict[i].result[me->id]);
 		use_transient(me, rng);
+		use_own(me, rng);
 		if (verdict[i].result[me->id] == SESSION_FULL)
 			continue;
 		must(sessions_find(table, &k, TICK, 0, &again) == SESSION_FOUND, "session %u is gone", i);
@@ -137,6 +169,10 @@ look_for_doubles(void)
 	while (sessions_next(table, TICK, &next, &info)) {
 		if ((uint8_t)info.key.vni_proto == IPPROTO_UDP) {
 			must(info.home == home_of(&info.key), "a torn session");
+			continue;
+		}
+		if ((uint8_t)info.key.vni_proto == IPPROTO_ICMP) {
+			must(info.home >> 24 == (0x40 | info.key.remote), "a torn session");
 			continue;
 		}
 		must(info.key.remote < CONTESTED && info.home >= 1 && info.home <= WORKERS, "a torn session");

@@ -6,6 +6,7 @@
 #include <dataplane/pipeline.h>
 #include <dataplane/round_trip.h>
 #include <dataplane/tables/plaintab.h>
+#include <dataplane/tables/sessions_at.h>
 #include <dataplane/traffic.h>
 #include <dataplane/tunnel.h>
 #include <dataplane/tx.h>
@@ -354,15 +355,13 @@ has_homes(const struct plain_vm *vm)
 	return vm != NULL && (vm->at & PLAIN_HOMES);
 }
 
-/* Once all sessions of a lane are located: their cells, and the counters of their VMs. */
+/* Once the records of a lane's VMs that have homes have come: their counters. */
 static inline void
 home_expect(struct worker *w, struct burst *b, const struct lane *v,
 	void (*expect)(const struct worker *w, uint32_t slot))
 {
 	for (uint16_t i = 0; b->homes.n != 0 && i < v->n; i++) {
-		if (!has_homes(v->vm[i]))
-			continue;
-		sessions_prefetch_cell(&b->homes.where[v->home[i]]);
-		expect(w, v->vm[i]->rec->slot);
+		if (has_homes(v->vm[i]))
+			expect(w, v->vm[i]->rec->slot);
 	}
 }

@@ -114,9 +114,6 @@ home_in(struct worker *w, struct vec *in, struct vec *to_vm, struct vec *bridge)
 
 	vec_foreach (in, m, i)
 		look(w, m, &evidence[i]);
-	for (i = 0; i < in->n; i++)
-		if (evidence[i].home != 0)
-			sessions_prefetch_cell(&evidence[i].where);
 	vec_foreach (in, m, i) {
 		enum drop why = judge(w, m, &evidence[i]);
 

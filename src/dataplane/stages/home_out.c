@@ -301,8 +301,6 @@ home_out(struct worker *w, struct vec *in, struct vec *nat_out, struct vec *enca
 		if (begin(w, m, &choice[n], nat_out, encap))
 			in->m[n++] = m;
 	}
-	for (i = 0; i < n; i++)
-		sessions_prefetch_cell(&choice[i].where);
 	for (i = 0; i < n; i++) {
 		rte_be32_t home;
 

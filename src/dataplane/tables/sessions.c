@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "sessions.h"
-
 #include "sessions_layout.h"
 
 #include <netinet/in.h>
-#include <rte_branch_prediction.h>
-#include <rte_prefetch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,15 +33,27 @@ hash(const struct sessions *s, const struct session_key *k)
 
 	_Static_assert(sizeof(key) == sizeof(*k), "a key is two words");
 	memcpy(key, k, sizeof(key));
-	locate(s, key, &w);
+	sessions_hash(s, key, &w);
 	return w;
 }
 
 /* ---- one cell ---- */
 
-/* A consistent copy of key and state; false when the cell was written anew meanwhile. */
 static inline bool
-cell_read(const struct cell *c, uint64_t key[2], uint64_t *state)
+is_busy(uint64_t state)
+{
+	return (SESSION_STATE_FLAGS(state) & SESSION_FLAG_BUSY) != 0;
+}
+
+static inline bool
+is_claimed(uint64_t state)
+{
+	return (SESSION_STATE_FLAGS(state) & SESSION_FLAG_CLAIMED) != 0;
+}
+
+/* A consistent copy of key and state; false: it is no session, or was written anew meanwhile. */
+static inline bool
+cell_read(const struct session_cell *c, uint64_t key[2], uint64_t *state)
 {
 	uint64_t before = __atomic_load_n(&c->state, __ATOMIC_ACQUIRE);
 
@@ -53,47 +61,56 @@ cell_read(const struct cell *c, uint64_t key[2], uint64_t *state)
 	key[1] = __atomic_load_n(&c->key[1], __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	*state = __atomic_load_n(&c->state, __ATOMIC_RELAXED);
-	return STATE_GEN(*state) == STATE_GEN(before) &&
-	       ((STATE_FLAGS(before) | STATE_FLAGS(*state)) & FLAG_BUSY) == 0;
+	return SESSION_STATE_GEN(*state) == SESSION_STATE_GEN(before) && !is_busy(before | *state);
 }
 
-/* Only by who claimed the cell. */
-static void
-cell_write(struct cell *c, const uint64_t key[2], uint32_t tick, uint8_t flags, rte_be32_t home)
+static inline bool
+cell_swap(struct session_cell *c, uint64_t *from, uint64_t to)
 {
-	uint32_t gen = (STATE_GEN(__atomic_load_n(&c->state, __ATOMIC_RELAXED)) + 1) & 0xffffff;
+	return __atomic_compare_exchange_n(&c->state, from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
 
-	__atomic_store_n(&c->state, STATE(0, FLAG_BUSY, gen), __ATOMIC_RELAXED);
+/* Only by who claimed the cell. Returns its state. */
+static uint64_t
+cell_write(struct session_cell *c, const uint64_t key[2], uint32_t tick, uint8_t flags, rte_be32_t home)
+{
+	uint32_t gen = (SESSION_STATE_GEN(__atomic_load_n(&c->state, __ATOMIC_RELAXED)) + 1) & 0xffffff;
+	uint64_t state = SESSION_STATE(home, flags | SESSION_FLAG_CLAIMED, gen);
+
+	__atomic_store_n(&c->state, SESSION_STATE(0, SESSION_FLAG_BUSY, gen), __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE); /* who sees a new key sees that it is busy */
 	__atomic_store_n(&c->key[0], key[0], __ATOMIC_RELAXED);
 	__atomic_store_n(&c->key[1], key[1], __ATOMIC_RELAXED);
 	__atomic_store_n(&c->tick, tick, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->state, STATE(home, flags, gen), __ATOMIC_RELEASE);
+	__atomic_store_n(&c->state, state, __ATOMIC_RELEASE);
+	return state;
 }
 
-static inline void
-cell_touch(struct cell *c, uint32_t tick)
+/* By who has published it, unless it is another session by now. */
+static void
+cell_unmark(struct session_cell *c, uint64_t state)
 {
-	if (__atomic_load_n(&c->tick, __ATOMIC_RELAXED) != tick)
-		__atomic_store_n(&c->tick, tick, __ATOMIC_RELAXED);
+	uint32_t gen = SESSION_STATE_GEN(state);
+
+	while (SESSION_STATE_GEN(state) == gen && !is_busy(state) &&
+		!cell_swap(c, &state, state & ~SESSION_STATE(0, SESSION_FLAG_CLAIMED, 0)))
+		;
 }
 
 /* Sets home and flags, unless the cell became another session; `home` 0: as it is, and flags are added. */
 static bool
-cell_change(struct cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
+cell_change(struct session_cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
 {
-	uint32_t gen = STATE_GEN(*state);
+	uint32_t gen = SESSION_STATE_GEN(*state);
 	uint64_t to;
 
 	do {
-		if (STATE_GEN(*state) != gen || (STATE_FLAGS(*state) & FLAG_BUSY) != 0)
+		if (SESSION_STATE_GEN(*state) != gen || is_busy(*state))
 			return false;
-		to = home != 0 ? STATE(home, flags, gen)
-			       : STATE(STATE_HOME(*state), STATE_FLAGS(*state) | flags, gen);
+		to = home != 0 ? SESSION_STATE(home, flags, gen) : *state | SESSION_STATE(0, flags, 0);
 		if (to == *state)
 			return true;
-	} while (!__atomic_compare_exchange_n(
-		&c->state, state, to, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+	} while (!cell_swap(c, state, to));
 	*state = to;
 	return true;
 }
@@ -121,29 +138,30 @@ cell_at(uint32_t word, uint64_t bits)
 	return 4 * word + (uint32_t)__builtin_ctzll(bits) / 16;
 }
 
-/* The live cell of the key under this head. */
+/* The live cell of the key under this head. What was freed since is passed over: then there was a moment in which the key had none. */
 static inline int
 search(const struct session_where *w, uint64_t head, uint64_t *state)
 {
 	uint64_t key[2];
 
-	for (uint32_t word = 0; word < TAG_WORDS; word++) {
+	for (uint32_t word = 0; word < SESSION_TAG_WORDS; word++) {
 		for (uint64_t bits = with_tag(w->b, word, w->tag); bits != 0; bits &= bits - 1) {
 			uint32_t i = cell_at(word, bits);
 
-			if (i >= CELLS || cell_of(head, i) != LIVE)
+			if (i >= CELLS || cell_of(head, i) != LIVE ||
+				!cell_read(&w->b->cell[i], key, state) || key[0] != w->key[0] ||
+				key[1] != w->key[1])
 				continue;
-			if (!cell_read(&w->b->cell[i], key, state))
-				return CHANGED;
-			if (key[0] == w->key[0] && key[1] == w->key[1])
-				return (int)i;
+			/* Another one's, if the cell was freed and claimed since, may never be published. */
+			__atomic_thread_fence(__ATOMIC_ACQUIRE);
+			return unlikely(is_claimed(*state) && head_load(w->b) != head) ? CHANGED : (int)i;
 		}
 	}
 	return ABSENT;
 }
 
-static inline struct cell *
-find(const struct session_where *w, uint64_t *state)
+struct session_cell *
+session_far(const struct session_where *w, uint64_t *state)
 {
 	int i;
 
@@ -153,12 +171,27 @@ find(const struct session_where *w, uint64_t *state)
 	return i == ABSENT ? NULL : &w->b->cell[i];
 }
 
-static int
-first_free(uint64_t head)
+static inline struct session_cell *
+find(const struct session_where *w, uint64_t *state)
 {
-	for (int i = 0; i < CELLS; i++)
-		if (cell_of(head, (uint32_t)i) == FREE)
-			return i;
+	struct session_cell *c = session_near(w, state);
+
+	return c != NULL ? c : session_far(w, state);
+}
+
+/* The cell that the key is looked for in first, or else beside it, or else anywhere; -1: the bucket is full. */
+static int
+free_cell(const struct session_where *w, uint64_t head)
+{
+	uint32_t first = (uint32_t)(w->cell - w->b->cell);
+
+	if (cell_of(head, first) == FREE)
+		return (int)first;
+	if (cell_of(head, first ^ 1) == FREE)
+		return (int)(first ^ 1);
+	for (uint32_t i = 0; i < CELLS; i++)
+		if (cell_of(head, i) == FREE)
+			return (int)i;
 	return -1;
 }
 
@@ -171,15 +204,18 @@ give_back(struct session_bucket *b, int claimed)
 		;
 }
 
-/* Finds the key or inserts it. What is found ends in *cell and *state. */
+/* Inserts the key unless it is there. What is there ends in *cell and *state. */
 static enum session_result
 find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_be32_t home,
-	struct cell **cell, uint64_t *state)
+	struct session_cell **cell, uint64_t *state)
 {
 	struct session_bucket *b = w->b;
-	uint64_t head = head_load(b);
+	uint64_t head = head_load(b), written = 0;
 	int claimed = -1, i;
 
+	*cell = session_near(w, state);
+	if (*cell != NULL)
+		return SESSION_FOUND;
 	for (;; head = head_load(b)) {
 		i = search(w, head, state);
 		if (i == CHANGED)
@@ -187,7 +223,7 @@ find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_
 		if (i != ABSENT)
 			break;
 		if (claimed < 0) {
-			int c = first_free(head);
+			int c = free_cell(w, head);
 
 			if (c < 0)
 				return SESSION_FULL;
@@ -195,21 +231,16 @@ find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_
 				continue;
 			claimed = c;
 			__atomic_store_n(&b->tag[c], w->tag, __ATOMIC_RELAXED);
-			cell_write(&b->cell[c], w->key, tick, flags, home);
+			written = cell_write(&b->cell[c], w->key, tick, flags, home);
 		}
-		if (head_swap(b, &head, head_with(head, (uint32_t)claimed, LIVE)))
+		if (head_swap(b, &head, head_with(head, (uint32_t)claimed, LIVE))) {
+			cell_unmark(&b->cell[claimed], written);
 			return SESSION_NOTED;
+		}
 	}
 	give_back(b, claimed);
 	*cell = &b->cell[i];
 	return SESSION_FOUND;
-}
-
-/* Frees cell i if it is what was seen under `head`. */
-static bool
-free_cell(struct session_bucket *b, uint64_t *head, uint32_t i)
-{
-	return head_swap(b, head, head_with(*head, i, FREE));
 }
 
 /* ---- workers ---- */
@@ -219,13 +250,13 @@ sessions_find(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 {
 	struct session_where w = hash(s, k);
 	uint64_t state;
-	struct cell *c = find(&w, &state);
+	struct session_cell *c = find(&w, &state);
 
 	if (c == NULL)
 		return SESSION_ABSENT;
-	*home = STATE_HOME(state);
-	cell_touch(c, tick);
-	cell_change(c, &state, flags & FLAGS_TCP, 0);
+	*home = SESSION_STATE_HOME(state);
+	session_touch(c, tick);
+	cell_change(c, &state, flags & SESSION_FLAGS_TCP, 0);
 	return SESSION_FOUND;
 }
 
@@ -237,18 +268,18 @@ sessions_peek(const struct sessions *s, const struct session_key *k, rte_be32_t 
 
 	if (find(&w, &state) == NULL)
 		return SESSION_ABSENT;
-	*home = STATE_HOME(state);
+	*home = SESSION_STATE_HOME(state);
 	return SESSION_FOUND;
 }
 
 /* Puts another home in the place of one that was guessed. */
 static bool
-take_guess(struct cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
+take_guess(struct session_cell *c, uint64_t *state, uint8_t flags, rte_be32_t home)
 {
-	uint8_t told = STATE_FLAGS(*state) & FLAGS_TCP;
+	uint8_t told = SESSION_STATE_FLAGS(*state) & SESSION_FLAGS_TCP;
 
-	return (STATE_FLAGS(*state) & SESSION_GUESSED) &&
-	       cell_change(c, state, told | (flags & FLAGS_NOTED), home);
+	return (SESSION_STATE_FLAGS(*state) & SESSION_GUESSED) &&
+	       cell_change(c, state, told | (flags & SESSION_FLAGS_NOTED), home);
 }
 
 enum session_result
@@ -256,17 +287,17 @@ sessions_note(struct sessions *s, const struct session_key *k, uint32_t tick, ui
 {
 	struct session_where w = hash(s, k);
 	enum session_result r;
-	struct cell *c;
+	struct session_cell *c;
 	uint64_t state;
 
-	r = find_or_insert(&w, tick, flags & FLAGS_NOTED, *home, &c, &state);
+	r = find_or_insert(&w, tick, flags & SESSION_FLAGS_NOTED, *home, &c, &state);
 	if (r != SESSION_FOUND)
 		return r;
 	if (!(flags & SESSION_GUESSED))
 		take_guess(c, &state, flags, *home);
-	*home = STATE_HOME(state);
-	cell_touch(c, tick);
-	cell_change(c, &state, flags & FLAGS_TCP, 0);
+	*home = SESSION_STATE_HOME(state);
+	session_touch(c, tick);
+	cell_change(c, &state, flags & SESSION_FLAGS_TCP, 0);
 	return SESSION_FOUND;
 }
 
@@ -275,10 +306,10 @@ sessions_learn(struct sessions *s, const struct session_key *k, uint32_t tick, u
 {
 	struct session_where w = hash(s, k);
 	enum session_result r;
-	struct cell *c;
+	struct session_cell *c;
 	uint64_t state;
 
-	r = find_or_insert(&w, tick, flags & FLAGS_NOTED, home, &c, &state);
+	r = find_or_insert(&w, tick, flags & SESSION_FLAGS_NOTED, home, &c, &state);
 	return r == SESSION_FOUND && take_guess(c, &state, flags, home) ? SESSION_NOTED : r;
 }
 
@@ -288,14 +319,14 @@ sessions_rehome(
 {
 	struct session_where w = hash(s, k);
 	uint64_t state;
-	struct cell *c;
+	struct session_cell *c;
 
 	do {
 		c = find(&w, &state);
 		if (c == NULL)
 			return SESSION_ABSENT;
-	} while (!cell_change(c, &state, flags & FLAGS_NOTED, home));
-	cell_touch(c, tick);
+	} while (!cell_change(c, &state, flags & SESSION_FLAGS_NOTED, home));
+	session_touch(c, tick);
 	return SESSION_FOUND;
 }
 
@@ -313,41 +344,7 @@ sessions_ended(struct sessions *s, const struct session_key *k)
 	struct session_where w = hash(s, k);
 	uint64_t state;
 
-	return find(&w, &state) != NULL && has_ended(STATE_FLAGS(state));
-}
-
-void
-sessions_locate(const struct sessions *s, const uint64_t key[2], struct session_where *w)
-{
-	locate(s, key, w);
-	rte_prefetch0(w->b);
-}
-
-void
-sessions_prefetch_cell(const struct session_where *w)
-{
-	for (uint32_t word = 0; word < TAG_WORDS; word++) {
-		uint64_t bits = with_tag(w->b, word, w->tag);
-
-		if (bits != 0) {
-			rte_prefetch0(&w->b->cell[cell_at(word, bits)]);
-			return;
-		}
-	}
-}
-
-enum session_result
-sessions_find_at(const struct session_where *w, uint32_t tick, rte_be32_t *home, uint8_t *flags)
-{
-	uint64_t state;
-	struct cell *c = find(w, &state);
-
-	if (c == NULL)
-		return SESSION_ABSENT;
-	*home = STATE_HOME(state);
-	*flags = STATE_FLAGS(state);
-	cell_touch(c, tick);
-	return SESSION_FOUND;
+	return find(&w, &state) != NULL && has_ended(SESSION_STATE_FLAGS(state));
 }
 
 /* ---- control thread ---- */
@@ -363,38 +360,63 @@ has_aged(uint32_t vni_proto, uint8_t flags, uint32_t idle)
 }
 
 static bool
-must_go(const struct sessions_walk *how, const struct cell *c, const uint64_t key[2], uint64_t state)
+must_go(const struct sessions_walk *how, const struct session_cell *c, const uint64_t key[2], uint64_t state)
 {
 	struct session_key k;
 
 	memcpy(&k, key, sizeof(k));
-	if (how->gone != NULL && how->gone(how->arg, &k, STATE_HOME(state)))
+	if (how->gone != NULL && how->gone(how->arg, &k, SESSION_STATE_HOME(state)))
 		return true;
-	return !how->young && has_aged(k.vni_proto, STATE_FLAGS(state), cell_idle(c, how->tick));
+	return !how->young && has_aged(k.vni_proto, SESSION_STATE_FLAGS(state), cell_idle(c, how->tick));
+}
+
+/* A session whose cell tells by itself that it is live. */
+static bool
+published(const struct session_cell *c, uint64_t key[2], uint64_t *state)
+{
+	return cell_read(c, key, state) && !is_claimed(*state);
+}
+
+/* False: it is no more what was seen. From the first step on it is nobody's session, from the second on it can be claimed. */
+static bool
+take_away(struct session_bucket *b, uint32_t i, uint64_t state)
+{
+	uint64_t head;
+
+	if (!cell_swap(&b->cell[i], &state, SESSION_STATE(0, SESSION_FLAG_BUSY, SESSION_STATE_GEN(state))))
+		return false;
+	head = head_load(b);
+	while (!head_swap(b, &head, head_with(head, i, FREE)))
+		;
+	return true;
+}
+
+/* True: it was freed. */
+static bool
+sweep_cell(struct session_bucket *b, uint32_t i, const struct sessions_walk *how)
+{
+	uint64_t key[2], state;
+
+	do {
+		if (!published(&b->cell[i], key, &state))
+			return false;
+		if (!must_go(how, &b->cell[i], key, state)) {
+			if (how->kept != NULL)
+				how->kept(how->arg, SESSION_STATE_HOME(state));
+			return false;
+		}
+	} while (!take_away(b, i, state));
+	return true;
 }
 
 static uint32_t
 sweep_bucket(struct session_bucket *b, const struct sessions_walk *how)
 {
-	uint64_t head = head_load(b), key[2], state;
-	uint32_t freed = 0, i = 0;
+	uint64_t head = head_load(b);
+	uint32_t freed = 0;
 
-	while (i < CELLS) {
-		const struct cell *c = &b->cell[i];
-
-		if (cell_of(head, i) != LIVE) {
-			i++;
-		} else if (!cell_read(c, key, &state)) {
-			head = head_load(b); /* it is another session now: look at this cell again */
-		} else if (!must_go(how, c, key, state)) {
-			if (how->kept != NULL)
-				how->kept(how->arg, STATE_HOME(state));
-			i++;
-		} else if (free_cell(b, &head, i)) {
-			freed++;
-			i++;
-		}
-	}
+	for (uint32_t i = 0; i < CELLS; i++)
+		freed += cell_of(head, i) == LIVE && sweep_cell(b, i, how);
 	return freed;
 }
 
@@ -424,14 +446,14 @@ static bool
 look(const struct sessions *s, uint32_t tick, uint32_t at, struct sessions_info *info)
 {
 	const struct session_bucket *b = &s->buckets[at / CELLS];
-	const struct cell *c = &b->cell[at % CELLS];
+	const struct session_cell *c = &b->cell[at % CELLS];
 	uint64_t key[2], state;
 
-	if (cell_of(head_load(b), at % CELLS) != LIVE || !cell_read(c, key, &state))
+	if (cell_of(head_load(b), at % CELLS) != LIVE || !published(c, key, &state))
 		return false;
 	memcpy(&info->key, key, sizeof(info->key));
-	info->home = STATE_HOME(state);
-	info->flags = STATE_FLAGS(state);
+	info->home = SESSION_STATE_HOME(state);
+	info->flags = SESSION_STATE_FLAGS(state);
 	info->idle_s = cell_idle(c, tick);
 	return true;
 }

@@ -4,17 +4,22 @@
  * A fixed array of buckets in a mapped, versioned file on tmpfs that a restarted process takes up. No pointers, no
  * locks: any worker inserts by compare-and-swap in the bucket and refreshes by plain stores.
  *
- *   bucket, 8 cache lines: | head, 14 tags | cell 0 | cell 1 | ... | cell 13 |   a look-up reads two lines
+ *   bucket, 8 cache lines: | head, 14 tags | cell 0 | cell 1 | ... | cell 13 |
  *   head, 64 bits:         | version 36 | 14 x (free, claimed, live) |
  *   cell, 32 bytes:        | key 16 | home 4, flags 1, generation 3 | tick 4 | 0 |
+ *
+ * A look-up reads the line of the cell that the key leads to; where that does not have it, the head and the cells whose tags fit.
  *
  * Readers and writers: workers. The control thread counts, frees and ages (sweeps) alongside.
  * Size:    fixed at creation: at least twice `entries` cells. A full bucket = SESSION_FULL: not noted (at `entries` sessions
  *          fewer than 2 in 1,000).
  * Order:   to insert: claim a cell (CAS of the head), write it, then publish it by a CAS from the very head under which
  *          the bucket was searched; when that fails somebody published or freed one, so search again. So a session
- *          never has two cells. A reader takes the head (acquire), compares the key between two looks at the
- *          generation, and starts again when it changed: a reused cell is never half read.
+ *          never has two cells. Only then the cell loses its mark of a claimed one, and tells by itself that it is live.
+ *          To free: first the cell becomes busy, a CAS from the state by which it was condemned, and is nobody's from then on;
+ *          then the head says that it can be claimed.
+ *          A reader compares the key between two looks at the state. What is marked as claimed is live if the head said so before
+ *          and is still the same. What the head calls live and is busy was freed, or written anew, since.
  * Ageing:  seconds ticks of the boot-time clock, compared modulo 2^32. TCP: 10 s of silence after both FINs (had one not been
  *          acknowledged, it would have come again), 240 s after a RST (RFC 5382 REQ-5; it may be forged: traffic goes on
  *          refreshing), else 2 h 4 min idle. Others: 5 min.
@@ -46,7 +51,6 @@ enum {
 #define SESSIONS_A_BUCKET 14 /* at most */
 
 struct sessions;
-struct session_bucket;
 
 struct sessions_info { /* one session, for show and sweeps */
 	struct session_key key;
@@ -79,21 +83,6 @@ enum session_result sessions_learn(
 	struct sessions *s, const struct session_key *k, uint32_t tick, uint8_t flags, rte_be32_t home);
 /* Tells whether an existing TCP session has ended (FIN both ways or RST), so that a new SYN may take its key. */
 bool sessions_ended(struct sessions *s, const struct session_key *k);
-
-/* A look-up in steps, which is cheap when its two lines of memory have come: a burst locates all its keys, then asks for all their cells,
- * then looks. */
-struct session_where { /* a key, hashed */
-	struct session_bucket *b;
-	uint64_t key[2]; /* as it stands in memory */
-	uint16_t tag;
-};
-
-/* `key`: a struct session_key's two words. */
-void sessions_locate(const struct sessions *s, const uint64_t key[2], struct session_where *w);
-void sessions_prefetch_cell(const struct session_where *w);
-/* As sessions_find(); its flags, too. */
-enum session_result sessions_find_at(
-	const struct session_where *w, uint32_t tick, rte_be32_t *home, uint8_t *flags);
 
 /* Control thread. */
 uint32_t sessions_count(const struct sessions *s, rte_be32_t home); /* those not aged out yet; home 0: all */

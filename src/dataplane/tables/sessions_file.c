@@ -37,12 +37,12 @@ is_double(const struct session_bucket *b, uint64_t head, uint32_t i)
 static bool
 makes_sense(const struct sessions *s, const struct session_bucket *b, uint32_t i)
 {
-	const struct cell *c = &b->cell[i];
+	const struct session_cell *c = &b->cell[i];
 	struct session_where w;
 
-	locate(s, c->key, &w);
-	return w.b == b && w.tag == b->tag[i] && STATE_HOME(c->state) != 0 &&
-	       (STATE_FLAGS(c->state) & ~FLAGS_NOTED) == 0;
+	sessions_hash(s, c->key, &w);
+	return w.b == b && w.tag == b->tag[i] && SESSION_STATE_HOME(c->state) != 0 &&
+	       (SESSION_STATE_FLAGS(c->state) & ~(SESSION_FLAGS_NOTED | SESSION_FLAG_CLAIMED)) == 0;
 }
 
 /* The file is input from outside: whatever stands in it, afterwards the bucket is one that we could have written. `old`:
@@ -53,12 +53,13 @@ take_up_bucket(const struct sessions *s, struct session_bucket *b, const uint32_
 	uint64_t head = 0;
 
 	for (uint32_t i = 0; i < CELLS; i++) {
-		struct cell *c = &b->cell[i];
+		struct session_cell *c = &b->cell[i];
 
 		if (cell_of(b->head, i) != LIVE || !makes_sense(s, b, i) || is_double(b, head, i)) {
 			memset(c, 0, sizeof(*c));
 			continue;
 		}
+		c->state &= ~SESSION_STATE(0, SESSION_FLAG_CLAIMED, 0);
 		c->zero = 0;
 		c->tick = now - (old != NULL ? cell_idle(c, *old) : 0);
 		head = head_with(head, i, LIVE);

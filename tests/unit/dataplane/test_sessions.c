@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tabtest.h"
 
-#include <dataplane/tables/sessions.h>
+#include <dataplane/tables/sessions_layout.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -347,6 +347,89 @@ hardly_any_session_is_refused_before_the_size_is_reached(void **state)
 	sessions_free(s);
 }
 
+/* ---- where a session stands ---- */
+
+static struct session_where
+where(const struct sessions *s, struct session_key k)
+{
+	struct session_where w;
+	uint64_t word[2];
+
+	memcpy(word, &k, sizeof(word));
+	sessions_locate(s, word, &w);
+	return w;
+}
+
+/* In the line that is read first. */
+static bool
+is_near(const struct sessions *s, struct session_key k)
+{
+	struct session_where w = where(s, k);
+	uint64_t state;
+
+	return session_near(&w, &state) != NULL;
+}
+
+static void
+a_full_table_has_most_sessions_in_the_line_that_is_read_first(void **state)
+{
+	const uint32_t entries = 57343; /* as above */
+	struct sessions *s = sessions_new(NULL, entries, "boot", NULL);
+	uint32_t near_full = 0, near_half = 0;
+	rte_be32_t got;
+
+	(void)state;
+	for (uint32_t i = 0; i < entries; i++) {
+		note(s, key(i, IPPROTO_TCP), 1, 0, 1, &got);
+		near_full += is_near(s, key(i, IPPROTO_TCP));
+		near_half += i < entries / 2 && is_near(s, key(i, IPPROTO_TCP));
+	}
+	printf("read first: %.3f, at half of that %.3f\n", near_full * 1.0 / entries,
+		near_half * 2.0 / entries);
+	assert_true(near_full > entries * 0.85);
+	assert_true(near_half > entries / 2 * 0.95);
+	sessions_free(s);
+}
+
+/* A bucket has 14 cells: most of its sessions stand elsewhere. */
+static void
+a_session_is_found_where_it_stands_and_nowhere_once_it_is_freed(void **state)
+{
+	struct sessions *s = sessions_new(NULL, 1, "boot", NULL);
+	uint32_t near = 0, far = 0;
+	rte_be32_t got;
+
+	(void)state;
+	for (uint32_t round = 0; round < 200; round++) {
+		for (uint32_t i = 0; i < 14; i++) {
+			note(s, key(i, IPPROTO_TCP), 1, 0, 1 + (i + round) % 2, &got);
+			near += is_near(s, key(i, IPPROTO_TCP));
+			far += !is_near(s, key(i, IPPROTO_TCP));
+		}
+		for (uint32_t i = 0; i < 14; i++) {
+			struct session_key k = key(i, IPPROTO_TCP);
+
+			assert_int_equal(sessions_find(s, &k, 1, 0, &got), SESSION_FOUND);
+			assert_int_equal(got, 1 + (i + round) % 2);
+		}
+		free_home(s, 2);
+		for (uint32_t i = 0; i < 14; i++) {
+			struct session_key k = key(i, IPPROTO_TCP);
+			bool freed = (i + round) % 2 == 1;
+			struct session_where w = where(s, k);
+			uint8_t flags;
+
+			assert_int_equal(sessions_find_at(&w, 1, &got, &flags),
+				freed ? SESSION_ABSENT : SESSION_FOUND);
+			assert_int_equal(sessions_peek(s, &k, &got), freed ? SESSION_ABSENT : SESSION_FOUND);
+			assert_false(freed && is_near(s, k));
+		}
+		free_home(s, 1);
+	}
+	assert_true(near > 14 * 50 && far > 14 * 20);
+	sessions_free(s);
+}
+
 /* ---- ageing ---- */
 
 /* C-56: by ticks of the boot clock, so what the wall clock does (C-54) is nothing to them. */
@@ -581,6 +664,66 @@ a_file_in_use_or_no_file_at_all_is_an_error(void **state)
 	unlink(link);
 }
 
+/* What the head of a bucket does not call live is none, whatever stands in the cell; what it does, the cell says, too, though the process
+ * was killed before it came to that. */
+static void
+after_a_restart_cells_say_what_the_head_says(void **state)
+{
+	struct session_key freed = key(1, IPPROTO_TCP), killed = key(2, IPPROTO_TCP);
+	struct session_where w;
+	struct sessions *s;
+	rte_be32_t got;
+
+	(void)state;
+	unlink(file);
+	s = open_file(1000, "boot", NULL);
+	note(s, freed, now(), 0, 1, &got);
+	note(s, killed, now(), SESSION_RST, 2, &got);
+	w = where(s, freed);
+	w.b->head = 0;
+	w = where(s, killed);
+	w.cell->state |= SESSION_STATE(0, SESSION_FLAG_CLAIMED, 0);
+	assert_false(is_near(s, killed));
+	assert_int_equal(sessions_peek(s, &killed, &got), SESSION_FOUND);
+	sessions_free(s);
+	s = open_file(1000, "boot", NULL);
+	assert_int_equal(sessions_peek(s, &freed, &got), SESSION_ABSENT);
+	assert_int_equal(sessions_count(s, 0), 1);
+	assert_true(is_near(s, killed));
+	assert_true(sessions_ended(s, &killed));
+	sessions_free(s);
+}
+
+/* As one has written it that put sessions in whichever cell was free. */
+static void
+a_file_whose_sessions_stand_anywhere_in_their_buckets_is_taken_up(void **state)
+{
+	struct session_key k = key(1, IPPROTO_TCP);
+	struct session_where w;
+	struct sessions *s;
+	rte_be32_t got;
+	uint32_t to;
+	bool fresh;
+
+	(void)state;
+	unlink(file);
+	s = open_file(1000, "boot", NULL);
+	note(s, k, now(), 0, 7, &got);
+	w = where(s, k);
+	to = (uint32_t)(w.cell - w.b->cell + 5) % SESSIONS_A_BUCKET;
+	w.b->cell[to] = *w.cell;
+	w.b->tag[to] = w.tag;
+	w.b->head = head_with(0, to, LIVE);
+	sessions_free(s);
+	s = open_file(1000, "boot", &fresh);
+	assert_false(fresh);
+	assert_int_equal(sessions_find(s, &k, now(), 0, &got), SESSION_FOUND);
+	assert_int_equal(got, 7);
+	assert_int_equal(free_home(s, 7), 1);
+	assert_int_equal(sessions_find(s, &k, now(), 0, &got), SESSION_ABSENT);
+	sessions_free(s);
+}
+
 /* Whatever stands in the file, what comes out of it can be found, is no double, has a home and can be changed. */
 static void
 check_all(struct sessions *s)
@@ -689,6 +832,8 @@ main(void)
 		cmocka_unit_test(random_operations_agree_with_a_plain_array),
 		cmocka_unit_test(a_bucket_holds_fourteen_sessions_however_often_they_change),
 		cmocka_unit_test(hardly_any_session_is_refused_before_the_size_is_reached),
+		cmocka_unit_test(a_full_table_has_most_sessions_in_the_line_that_is_read_first),
+		cmocka_unit_test(a_session_is_found_where_it_stands_and_nowhere_once_it_is_freed),
 		cmocka_unit_test(sessions_age_as_their_protocol_and_end_say),
 		cmocka_unit_test(a_tick_that_is_ahead_counts_as_not_idle),
 		cmocka_unit_test(a_new_session_under_an_ended_key_starts_without_its_flags),
@@ -697,6 +842,8 @@ main(void)
 		cmocka_unit_test(after_another_boot_what_was_idle_stays_so),
 		cmocka_unit_test(a_file_of_another_size_or_layout_is_replaced_by_an_empty_one),
 		cmocka_unit_test(a_file_in_use_or_no_file_at_all_is_an_error),
+		cmocka_unit_test(after_a_restart_cells_say_what_the_head_says),
+		cmocka_unit_test(a_file_whose_sessions_stand_anywhere_in_their_buckets_is_taken_up),
 		cmocka_unit_test(a_damaged_file_is_taken_up_without_harm),
 	};
 
