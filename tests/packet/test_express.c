@@ -113,6 +113,49 @@ packets_behind_one_that_stays_keep_their_order(void **state)
 		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 2, ROUTED));
 }
 
+/* One by a peer's, one by an address of ours, and a VM without homes between them; what comes first leaves first in each session. */
+static void
+sessions_of_both_homes_and_of_a_vm_without_leave_in_one_burst(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_here(6);
+	takes_stages(DC0, tcp(OUT)); /* by a guess */
+	takes_stages(DC0, udp(OUT));
+	net_forget();
+	burst(DC0, tcp(OUT, .id = 2), udp(OUT, .id = 3), udp(BY_VM(6), .dst = USER, .sport = 9, .dport = 53),
+		udp(OUT, .id = 4), tcp(OUT, .id = 5));
+	assert_int_equal(staged(), 2);
+	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(6), .dst = USER, .sport = 9, .dport = 53, ROUTED));
+	for (uint16_t id = 3; id <= 4; id++)
+		expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53,
+					   .id = id, ROUTED));
+	expect_tunnel(R_Y, SEG1, tcp(OUT, .id = 2));
+	expect_tunnel(R_Y, SEG1, tcp(OUT, .id = 5));
+}
+
+/* The first one is too big for the way, and is fragmented by the stages. */
+static void
+sessions_with_homes_behind_a_packet_that_stays_keep_their_order(void **state)
+{
+	struct frame out =
+		udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .size = 1200, ROUTED);
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	takes_stages(DC0, tcp(OUT));
+	takes_stages(DC0, udp(OUT));
+	net_forget();
+	net.topo->ports[WAN0].mtu = 1000;
+	burst(DC0, udp(OUT, .size = 1200), udp(OUT, .id = 2), tcp(OUT, .id = 3));
+	assert_int_equal(staged(), 5);
+	expect_frame(WAN0, fragment_of(&out, 0, 976, false));
+	expect_frame(WAN0, fragment_of(&out, 976, 232, true));
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 2, ROUTED));
+	expect_tunnel(R_Y, SEG1, tcp(OUT, .id = 3));
+}
+
 /* As a packet that was made or held: where it goes on stands in its metadata. */
 static void
 what_enters_anew_goes_on_where_it_was(void **state)
@@ -536,6 +579,8 @@ main(void)
 		net_test(vms_that_are_not_here_or_not_known_where_take_the_stages),
 		net_test(known_sessions_of_a_vm_that_drains_go_express),
 		net_test(packets_behind_one_that_stays_keep_their_order),
+		net_test(sessions_of_both_homes_and_of_a_vm_without_leave_in_one_burst),
+		net_test(sessions_with_homes_behind_a_packet_that_stays_keep_their_order),
 		net_test(what_enters_anew_goes_on_where_it_was),
 		net_test(while_a_vm_is_waited_for_others_send_express_and_are_sent_to_by_the_stages),
 		net_test(frames_between_vms_go_express_into_the_tunnel_out_of_it_and_beside_it),

@@ -74,7 +74,7 @@ static inline void
 lane_begin(struct lane *v)
 {
 	v->n = v->found = 0;
-	v->homes = false;
+	v->homes = 0;
 }
 
 /* True: so many have entered that the next one's VM is to be found. */

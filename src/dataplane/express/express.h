@@ -43,7 +43,7 @@ struct way { /* to VMs at one place, ready to be used */
 struct lane {
 	uint16_t n;
 	uint16_t found;			      /* of them, the VMs of the first so many are */
-	bool homes;			      /* some of these have homes */
+	uint64_t homes;			      /* bit i: the i-th one's has homes */
 	uint8_t at[BURST_MAX];		      /* in the burst */
 	uint8_t home[BURST_MAX];	      /* of a VM that has homes: which of burst.homes */
 	uint16_t place[BURST_MAX];	      /* where it came from */
@@ -58,6 +58,8 @@ struct lane {
 struct homes { /* sessions of packets that are to, or from, VMs that have homes */
 	uint16_t n;
 	struct session_where where[BURST_MAX];
+	rte_be32_t home[BURST_MAX];
+	uint8_t router[BURST_MAX]; /* that translates it */
 };
 
 struct burst {
@@ -87,6 +89,21 @@ static inline struct rte_ipv4_hdr *
 ip_of(struct rte_ether_hdr *eth)
 {
 	return (struct rte_ipv4_hdr *)(eth + 1);
+}
+
+/* ---- sets ---- */
+
+static inline uint64_t
+one(uint16_t i)
+{
+	return UINT64_C(1) << i;
+}
+
+/* The set is not empty. */
+static inline uint16_t
+first_of(uint64_t set)
+{
+	return (uint16_t)__builtin_ctzll(set);
 }
 
 /* ---- order ---- */
@@ -327,10 +344,21 @@ home_ends(rte_be32_t vm, rte_be32_t remote)
 	return vm | (uint64_t)remote << 32;
 }
 
+/* `ports`: the VM's and behind it the remote's, as they stand in memory. */
 static inline uint64_t
-home_ports(rte_be16_t vm, rte_be16_t remote, uint32_t vni, uint8_t proto)
+home_ports(uint32_t ports, uint32_t vni, uint8_t proto)
 {
-	return vm | (uint64_t)remote << 16 | (uint64_t)(vni << 8 | proto) << 32;
+	return ports | (uint64_t)(vni << 8 | proto) << 32;
+}
+
+/* Source and destination, as they stand in memory. */
+static inline uint32_t
+ports_of(const struct rte_ipv4_hdr *ip)
+{
+	uint32_t ports;
+
+	memcpy(&ports, ip + 1, sizeof(ports));
+	return ports;
 }
 
 _Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct session_key, vm_port) == 8 &&
@@ -347,21 +375,4 @@ home_time(struct worker *w, const struct vm_rec *vm, const struct rte_ipv4_hdr *
 
 	memcpy(&k, where->key, sizeof(k));
 	round_trip_plain(w, vm, ip, &k, to, home);
-}
-
-static inline bool
-has_homes(const struct plain_vm *vm)
-{
-	return vm != NULL && (vm->at & PLAIN_HOMES);
-}
-
-/* Once the records of a lane's VMs that have homes have come: their counters. */
-static inline void
-home_expect(struct worker *w, struct burst *b, const struct lane *v,
-	void (*expect)(const struct worker *w, uint32_t slot))
-{
-	for (uint16_t i = 0; b->homes.n != 0 && i < v->n; i++) {
-		if (has_homes(v->vm[i]))
-			expect(w, v->vm[i]->rec->slot);
-	}
 }

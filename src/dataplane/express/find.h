@@ -11,20 +11,18 @@
 
 #define EXPRESS_BEHIND 16 /* packets of a lane */
 
-/* By one address; `expect` asks for its counters. */
+/* By one address; `tallies` are those of its way. Which VMs have homes nobody can foretell: no branch. */
 static __rte_always_inline void
-found(struct worker *w, struct lane *v, uint16_t i, const struct plain_vm *vm,
-	void (*expect)(const struct worker *w, uint32_t slot))
+found(struct lane *v, uint16_t i, const struct plain_vm *vm, const struct tally *tallies)
 {
+	uint64_t homes;
+
 	v->vm[i] = vm;
 	if (unlikely(vm == NULL))
 		return;
-	if (likely(!(vm->at & PLAIN_HOMES))) {
-		expect(w, vm->slot);
-		return;
-	}
-	v->homes = true;
-	rte_prefetch0(vm->rec);
+	homes = vm->at / PLAIN_HOMES;
+	v->homes |= homes << i;
+	rte_prefetch0(homes != 0 ? (const void *)vm->rec : &tallies[vm->slot]);
 }
 
 static __rte_always_inline void
@@ -33,19 +31,18 @@ find_to_vm(struct worker *w, struct burst *b, uint16_t i)
 	struct lane *v = &b->to_vm;
 	rte_be32_t global = ip_of(v->eth[i])->dst_addr;
 
-	found(w, v, i, plain_by_global(b->vms, v->line[i], global), traffic_expect_to);
+	found(v, i, plain_by_global(b->vms, v->line[i], global), w->to_vm);
 }
 
-/* Of a VM that has homes the session is located at once: it is named by the packet alone. */
+/* The session of a VM that has homes is named by the packet alone. */
 static inline void
 locate_from_vm(struct worker *w, struct burst *b, uint16_t i)
 {
 	struct lane *v = &b->from_vm;
 	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
-	const struct rte_udp_hdr *l4 = (const struct rte_udp_hdr *)(ip + 1);
 	uint32_t vni = w->topo->segments[segment_of(w->topo, v->place[i])].vni;
-	const uint64_t key[] = {home_ends(ip->src_addr, ip->dst_addr),
-		home_ports(l4->src_port, l4->dst_port, vni, ip->next_proto_id)};
+	const uint64_t key[] = {
+		home_ends(ip->src_addr, ip->dst_addr), home_ports(ports_of(ip), vni, ip->next_proto_id)};
 
 	home_locate(w, b, v, i, key);
 }
@@ -56,9 +53,7 @@ find_from_vm(struct worker *w, struct burst *b, uint16_t i)
 	struct lane *v = &b->from_vm;
 	rte_be32_t ip = ip_of(v->eth[i])->src_addr;
 
-	found(w, v, i, plain_by_ip(b->vms, v->line[i], ip, v->place[i]), traffic_expect_from);
-	if (unlikely(has_homes(v->vm[i])))
-		locate_from_vm(w, b, i);
+	found(v, i, plain_by_ip(b->vms, v->line[i], ip, v->place[i]), w->from_vm);
 }
 
 static __rte_always_inline void

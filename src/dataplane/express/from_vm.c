@@ -81,53 +81,110 @@ give_world(struct rte_mbuf *m, struct rte_ether_hdr *eth, rte_be32_t global, con
 	return true;
 }
 
-/* The router that the packet of a known session goes to; VM_NO_HOME: the stages decide. *home is the address. */
-static int
-home_of(struct worker *w, const struct vm_rec *rec, const struct session_where *where,
-	const struct rte_ipv4_hdr *ip, rte_be32_t *home)
+/* The router that the packet of a known session goes to; VM_NO_HOME: the stages decide. Asks for the VM's counters. */
+static __rte_always_inline int
+find_home(struct worker *w, struct burst *b, uint16_t i)
 {
-	bool drains = vm_oldest_drain(rec, ip->src_addr) != NULL;
-	uint8_t flags;
+	const struct rte_ether_hdr *eth = b->from_vm.eth[i];
+	const struct rte_ipv4_hdr *ip = ip_of(b->from_vm.eth[i]);
+	const struct plain_vm *vm = b->from_vm.vm[i];
+	uint8_t k = b->from_vm.home[i], flags;
+	rte_be32_t home;
 	int router;
 
-	if (!(drains || (rec->flags & VM_REC_NOTES)) || ends(ip) || w->scratch ||
-		sessions_find_at(where, w->tick, home, &flags) != SESSION_FOUND)
+	if (mac_word(&vm->mac) != mac_word(&eth->src_addr) || ends(ip) ||
+		sessions_find_at(&b->homes.where[k], w->tick, &home, &flags) != SESSION_FOUND)
 		return VM_NO_HOME;
-	router = vm_home_router(rec, ip->src_addr, *home);
-	if (router > ROUTER_SELF && vm_sends_direct(rec, ip->src_addr, *home))
-		return ROUTER_SELF;
-	if (router > ROUTER_SELF && __atomic_load_n(&w->topo->peers[router - 1].away, __ATOMIC_RELAXED))
-		return VM_NO_HOME;
+	traffic_expect_from(w, vm->rec->slot);
+	router = vm_session_router(vm->rec, ip->src_addr, home);
+	b->homes.home[k] = home;
+	b->homes.router[k] = (uint8_t)router;
 	return router;
 }
 
-static bool
-give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m, const struct hop *h)
+static inline void
+count_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
 {
 	struct lane *v = &b->from_vm;
-	struct rte_ether_hdr *eth = v->eth[i];
-	const struct rte_ipv4_hdr *ip = ip_of(eth);
+	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
 	const struct vm_rec *rec = v->vm[i]->rec;
-	uint16_t total = rte_be_to_cpu_16(ip->total_length);
-	struct way *y = NULL;
-	rte_be32_t home;
-	int router = home_of(w, rec, &b->homes.where[v->home[i]], ip, &home);
+	uint8_t k = v->home[i];
 
-	if (router > ROUTER_SELF)
-		y = way_to(w, b, plain_peer((uint8_t)router, rec->seg));
-	if (router == VM_NO_HOME || (y != NULL ? total > y->mtu || !has_room(y, m, eth)
-					       : total > h->mtu || !is_good_global(w->topo, home)))
-		return false;
-	unwrap(b, m, eth);
+	unwrap(b, m, v->eth[i]);
 	count_from(w, b, v->place[i], m);
 	traffic_from_vm(w, rec->slot, m);
 	if (ip->next_proto_id == IPPROTO_TCP)
-		home_time(w, rec, ip, &b->homes.where[v->home[i]], RTT_REMOTE, home);
-	if (y == NULL)
-		return give_world(m, eth, home, h);
+		home_time(w, rec, ip, &b->homes.where[k], RTT_REMOTE, b->homes.home[k]);
+}
+
+/* By an address that is translated here. */
+static __rte_always_inline bool
+give_here(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m, const struct hop *h)
+{
+	struct rte_ether_hdr *eth = b->from_vm.eth[i];
+	rte_be32_t home = b->homes.home[b->from_vm.home[i]];
+
+	if (rte_be_to_cpu_16(ip_of(eth)->total_length) > h->mtu || !is_good_global(w->topo, home))
+		return false;
+	count_home(w, b, i, m);
+	return give_world(m, eth, home, h);
+}
+
+/* By one of a peer's. */
+static __rte_always_inline bool
+give_peer(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
+{
+	struct lane *v = &b->from_vm;
+	struct rte_ether_hdr *eth = v->eth[i];
+	uint16_t total = rte_be_to_cpu_16(ip_of(eth)->total_length);
+	uint8_t router = b->homes.router[v->home[i]];
+	struct way *y = way_to(w, b, plain_peer(router, v->vm[i]->rec->seg));
+
+	if (total > y->mtu || !has_room(y, m, eth) ||
+		__atomic_load_n(&w->topo->peers[router - 1].away, __ATOMIC_RELAXED))
+		return false;
+	count_home(w, b, i, m);
 	ip4_trim(m, total);
 	put(w, m, y);
 	return true;
+}
+
+/* Which of its VM's homes a session has nobody can foretell: first all are found, then what is translated here goes, then the rest. */
+static __rte_noinline void
+give_homes(struct worker *w, struct burst *b, const struct hops *h)
+{
+	struct lane *v = &b->from_vm;
+	uint64_t peers = 0, here = v->homes;
+
+	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
+		uint16_t i = first_of(set);
+		struct rte_mbuf *m = b->m[v->at[i]];
+		int router = must_stay(w, b, m) || w->scratch ? VM_NO_HOME : find_home(w, b, i);
+
+		peers |= (uint64_t)(router > ROUTER_SELF) << i;
+		if (unlikely(router == VM_NO_HOME)) {
+			here &= ~one(i);
+			express_stays(w, b, m);
+		}
+	}
+	for (here &= ~peers; here != 0; here &= here - 1) {
+		uint16_t i = first_of(here);
+		struct rte_mbuf *m = b->m[v->at[i]];
+
+		if (!must_stay(w, b, m) && give_here(w, b, i, m, &h->hop[h->of[i]]))
+			leaves(b, v->at[i]);
+		else
+			express_stays(w, b, m);
+	}
+	for (; peers != 0; peers &= peers - 1) {
+		uint16_t i = first_of(peers);
+		struct rte_mbuf *m = b->m[v->at[i]];
+
+		if (!must_stay(w, b, m) && give_peer(w, b, i, m))
+			leaves(b, v->at[i]);
+		else
+			express_stays(w, b, m);
+	}
 }
 
 static __rte_always_inline bool
@@ -139,8 +196,6 @@ try(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m, const str
 
 	if (vm == NULL || mac_word(&vm->mac) != mac_word(&eth->src_addr))
 		return false;
-	if (unlikely(vm->at & PLAIN_HOMES))
-		return give_home(w, b, i, m, h);
 	if (rte_be_to_cpu_16(ip_of(eth)->total_length) > h->mtu || !is_good_global(w->topo, vm->other))
 		return false;
 	unwrap(b, m, eth);
@@ -157,9 +212,11 @@ express_from_vm(struct worker *w, struct burst *b)
 
 	while (v->found < v->n)
 		find_from_vm(w, b, v->found++);
+	for (uint64_t set = v->homes; set != 0; set &= set - 1)
+		locate_from_vm(w, b, first_of(set));
 	find_hops(w, v, &h);
-	home_expect(w, b, v, traffic_expect_from);
-	for (uint16_t i = 0; i < v->n; i++) {
+	for (uint64_t set = RTE_LEN2MASK(v->n, uint64_t) & ~v->homes; set != 0; set &= set - 1) {
+		uint16_t i = first_of(set);
 		struct rte_mbuf *m = b->m[v->at[i]];
 
 		if (!must_stay(w, b, m) && try(w, b, i, m, &h.hop[h.of[i]]))
@@ -167,4 +224,6 @@ express_from_vm(struct worker *w, struct burst *b)
 		else
 			express_stays(w, b, m);
 	}
+	if (v->homes != 0)
+		give_homes(w, b, &h);
 }

@@ -9,31 +9,17 @@ locate(struct worker *w, struct burst *b, uint16_t i)
 {
 	struct lane *v = &b->to_vm;
 	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
-	const struct rte_udp_hdr *l4 = (const struct rte_udp_hdr *)(ip + 1);
+	uint32_t ports = ports_of(ip);
 	const struct vm_rec *rec = v->vm[i]->rec;
 	uint32_t vni = w->topo->segments[rec->seg].vni;
 	const uint64_t key[] = {home_ends(vm_private_here(rec, ip->dst_addr), ip->src_addr),
-		home_ports(l4->dst_port, l4->src_port, vni, ip->next_proto_id)};
+		home_ports(ports << 16 | ports >> 16, vni, ip->next_proto_id)};
 
 	home_locate(w, b, v, i, key);
 }
 
-/* Records have come by now: the sessions of those that have homes are located. */
-static void
-find(struct worker *w, struct burst *b)
-{
-	struct lane *v = &b->to_vm;
-
-	while (v->found < v->n)
-		find_to_vm(w, b, v->found++);
-	for (uint16_t i = 0; v->homes && i < v->n; i++)
-		if (has_homes(v->vm[i]))
-			locate(w, b, i);
-	home_expect(w, b, v, traffic_expect_to);
-}
-
 /* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
-static bool
+static inline bool
 is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_where *where,
 	const struct rte_ipv4_hdr *ip)
 {
@@ -69,21 +55,45 @@ give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const stru
 	put(w, m, y);
 }
 
-static bool
-give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m, struct way *y)
+static __rte_always_inline bool
+give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
 {
-	struct rte_ether_hdr *eth = b->to_vm.eth[i];
+	struct lane *v = &b->to_vm;
+	struct rte_ether_hdr *eth = v->eth[i];
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
-	const struct vm_rec *rec = b->to_vm.vm[i]->rec;
-	const struct session_where *where = &b->homes.where[b->to_vm.home[i]];
+	const struct vm_rec *rec = v->vm[i]->rec;
+	const struct session_where *where = &b->homes.where[v->home[i]];
 	const struct vm_end to = {&rec->mac, (rte_be32_t)where->key[0], rec->slot};
+	struct way *y = way_to(w, b, v->vm[i]->at & PLAIN_PLACE);
 
-	if (b->wan_stays || !is_at_home(w, rec, where, ip)) /* of UDP the latest one decides */
+	if (b->wan_stays || !takes(y, m, eth, rte_be_to_cpu_16(ip->total_length)) ||
+		!is_at_home(w, rec, where, ip)) /* of UDP the latest one decides */
 		return false;
 	if (ip->next_proto_id == IPPROTO_TCP)
 		home_time(w, rec, ip, where, RTT_VM, ip->dst_addr);
 	give(w, m, eth, &to, y);
 	return true;
+}
+
+/* Records have come by now. */
+static __rte_noinline void
+give_homes(struct worker *w, struct burst *b)
+{
+	struct lane *v = &b->to_vm;
+
+	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
+		locate(w, b, first_of(set));
+		traffic_expect_to(w, v->vm[first_of(set)]->rec->slot);
+	}
+	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
+		uint16_t i = first_of(set);
+		struct rte_mbuf *m = b->m[v->at[i]];
+
+		if (!must_stay(w, b, m) && give_home(w, b, i, m))
+			leaves(b, v->at[i]);
+		else
+			express_stays(w, b, m);
+	}
 }
 
 static __rte_always_inline bool
@@ -95,11 +105,9 @@ try(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
 
 	if (vm == NULL)
 		return false;
-	y = way_to(w, b, vm->at & PLAIN_PLACE);
+	y = way_to(w, b, vm->at);
 	if (!takes(y, m, v->eth[i], rte_be_to_cpu_16(ip_of(v->eth[i])->total_length)))
 		return false;
-	if (unlikely(vm->at & PLAIN_HOMES))
-		return give_home(w, b, i, m, y);
 	give(w, m, v->eth[i], &(const struct vm_end){&vm->mac, vm->other, vm->slot}, y);
 	return true;
 }
@@ -109,8 +117,10 @@ express_to_vm(struct worker *w, struct burst *b)
 {
 	struct lane *v = &b->to_vm;
 
-	find(w, b);
-	for (uint16_t i = 0; i < v->n; i++) {
+	while (v->found < v->n)
+		find_to_vm(w, b, v->found++);
+	for (uint64_t set = RTE_LEN2MASK(v->n, uint64_t) & ~v->homes; set != 0; set &= set - 1) {
+		uint16_t i = first_of(set);
 		struct rte_mbuf *m = b->m[v->at[i]];
 
 		if (!must_stay(w, b, m) && try(w, b, i, m))
@@ -118,4 +128,6 @@ express_to_vm(struct worker *w, struct burst *b)
 		else
 			express_stays(w, b, m);
 	}
+	if (v->homes != 0)
+		give_homes(w, b);
 }

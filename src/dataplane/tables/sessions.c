@@ -142,19 +142,20 @@ cell_at(uint32_t word, uint64_t bits)
 static inline int
 search(const struct session_where *w, uint64_t head, uint64_t *state)
 {
+	struct session_bucket *b = session_bucket(w);
+	uint16_t tag = session_tag(w);
 	uint64_t key[2];
 
 	for (uint32_t word = 0; word < SESSION_TAG_WORDS; word++) {
-		for (uint64_t bits = with_tag(w->b, word, w->tag); bits != 0; bits &= bits - 1) {
+		for (uint64_t bits = with_tag(b, word, tag); bits != 0; bits &= bits - 1) {
 			uint32_t i = cell_at(word, bits);
 
-			if (i >= CELLS || cell_of(head, i) != LIVE ||
-				!cell_read(&w->b->cell[i], key, state) || key[0] != w->key[0] ||
-				key[1] != w->key[1])
+			if (i >= CELLS || cell_of(head, i) != LIVE || !cell_read(&b->cell[i], key, state) ||
+				key[0] != w->key[0] || key[1] != w->key[1])
 				continue;
 			/* Another one's, if the cell was freed and claimed since, may never be published. */
 			__atomic_thread_fence(__ATOMIC_ACQUIRE);
-			return unlikely(is_claimed(*state) && head_load(w->b) != head) ? CHANGED : (int)i;
+			return unlikely(is_claimed(*state) && head_load(b) != head) ? CHANGED : (int)i;
 		}
 	}
 	return ABSENT;
@@ -163,12 +164,13 @@ search(const struct session_where *w, uint64_t head, uint64_t *state)
 struct session_cell *
 session_far(const struct session_where *w, uint64_t *state)
 {
+	struct session_bucket *b = session_bucket(w);
 	int i;
 
 	do
-		i = search(w, head_load(w->b), state);
+		i = search(w, head_load(b), state);
 	while (unlikely(i == CHANGED));
-	return i == ABSENT ? NULL : &w->b->cell[i];
+	return i == ABSENT ? NULL : &b->cell[i];
 }
 
 static inline struct session_cell *
@@ -183,7 +185,7 @@ find(const struct session_where *w, uint64_t *state)
 static int
 free_cell(const struct session_where *w, uint64_t head)
 {
-	uint32_t first = (uint32_t)(w->cell - w->b->cell);
+	uint32_t first = (uint32_t)(w->cell - session_bucket(w)->cell);
 
 	if (cell_of(head, first) == FREE)
 		return (int)first;
@@ -209,7 +211,7 @@ static enum session_result
 find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_be32_t home,
 	struct session_cell **cell, uint64_t *state)
 {
-	struct session_bucket *b = w->b;
+	struct session_bucket *b = session_bucket(w);
 	uint64_t head = head_load(b), written = 0;
 	int claimed = -1, i;
 
@@ -230,7 +232,7 @@ find_or_insert(const struct session_where *w, uint32_t tick, uint8_t flags, rte_
 			if (!head_swap(b, &head, head_with(head, (uint32_t)c, CLAIMED)))
 				continue;
 			claimed = c;
-			__atomic_store_n(&b->tag[c], w->tag, __ATOMIC_RELAXED);
+			__atomic_store_n(&b->tag[c], session_tag(w), __ATOMIC_RELAXED);
 			written = cell_write(&b->cell[c], w->key, tick, flags, home);
 		}
 		if (head_swap(b, &head, head_with(head, (uint32_t)claimed, LIVE))) {

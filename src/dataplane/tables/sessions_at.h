@@ -57,11 +57,10 @@ struct sessions {
 	int fd; /* keeps the lock; -1: anonymous */
 };
 
-struct session_where { /* a key, hashed */
-	struct session_bucket *b;
+struct session_where {		   /* a key, hashed */
 	struct session_cell *cell; /* where it stands if that was free */
 	uint64_t key[2];	   /* as it stands in memory */
-	uint16_t tag;
+	uint64_t hash;
 };
 
 /* `key`: a struct session_key's two words. */
@@ -71,9 +70,8 @@ sessions_hash(const struct sessions *s, const uint64_t key[2], struct session_wh
 	uint64_t h = fold(key[0] ^ s->seed[0], key[1] ^ s->seed[1]);
 
 	h = fold(h ^ UINT64_C(0xa0761d6478bd642f), UINT64_C(0xe7037ed1a0b428db));
-	w->b = &s->buckets[h & s->mask];
-	w->cell = &w->b->cell[(h >> 32 & UINT16_MAX) * SESSIONS_A_BUCKET >> 16];
-	w->tag = (uint16_t)(h >> 48);
+	w->cell = &s->buckets[h & s->mask].cell[(h >> 32) * SESSIONS_A_BUCKET >> 32];
+	w->hash = h;
 	w->key[0] = key[0];
 	w->key[1] = key[1];
 }
@@ -85,11 +83,18 @@ sessions_locate(const struct sessions *s, const uint64_t key[2], struct session_
 	rte_prefetch0(w->cell);
 }
 
+/* Buckets lie at multiples of their size. */
+static inline struct session_bucket *
+session_bucket(const struct session_where *w)
+{
+	return (struct session_bucket *)((uintptr_t)w->cell & ~(sizeof(struct session_bucket) - 1));
+}
+
 /* Of one that is likely not to be known: what tells so, and is written when it is noted, is asked for, too. */
 static inline void
 sessions_expect_new(const struct session_where *w)
 {
-	rte_prefetch0(w->b);
+	rte_prefetch0(session_bucket(w));
 }
 
 /* The other one of its cache line. */

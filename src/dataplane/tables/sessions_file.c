@@ -41,7 +41,7 @@ makes_sense(const struct sessions *s, const struct session_bucket *b, uint32_t i
 	struct session_where w;
 
 	sessions_hash(s, c->key, &w);
-	return w.b == b && w.tag == b->tag[i] && SESSION_STATE_HOME(c->state) != 0 &&
+	return session_bucket(&w) == b && session_tag(&w) == b->tag[i] && SESSION_STATE_HOME(c->state) != 0 &&
 	       (SESSION_STATE_FLAGS(c->state) & ~(SESSION_FLAGS_NOTED | SESSION_FLAG_CLAIMED)) == 0;
 }
 

@@ -36,6 +36,12 @@ head_with(uint64_t head, uint32_t i, uint64_t what)
 	return ((head & ~(UINT64_C(3) << (2 * i))) | what << (2 * i)) + HEAD_VERSION;
 }
 
+static inline uint16_t
+session_tag(const struct session_where *w)
+{
+	return (uint16_t)(w->hash >> 48);
+}
+
 static inline uint32_t
 cell_idle(const struct session_cell *c, uint32_t tick)
 {

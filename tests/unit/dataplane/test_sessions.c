@@ -680,7 +680,7 @@ after_a_restart_cells_say_what_the_head_says(void **state)
 	note(s, freed, now(), 0, 1, &got);
 	note(s, killed, now(), SESSION_RST, 2, &got);
 	w = where(s, freed);
-	w.b->head = 0;
+	session_bucket(&w)->head = 0;
 	w = where(s, killed);
 	w.cell->state |= SESSION_STATE(0, SESSION_FLAG_CLAIMED, 0);
 	assert_false(is_near(s, killed));
@@ -710,10 +710,10 @@ a_file_whose_sessions_stand_anywhere_in_their_buckets_is_taken_up(void **state)
 	s = open_file(1000, "boot", NULL);
 	note(s, k, now(), 0, 7, &got);
 	w = where(s, k);
-	to = (uint32_t)(w.cell - w.b->cell + 5) % SESSIONS_A_BUCKET;
-	w.b->cell[to] = *w.cell;
-	w.b->tag[to] = w.tag;
-	w.b->head = head_with(0, to, LIVE);
+	to = (uint32_t)(w.cell - session_bucket(&w)->cell + 5) % SESSIONS_A_BUCKET;
+	session_bucket(&w)->cell[to] = *w.cell;
+	session_bucket(&w)->tag[to] = session_tag(&w);
+	session_bucket(&w)->head = head_with(0, to, LIVE);
 	sessions_free(s);
 	s = open_file(1000, "boot", &fresh);
 	assert_false(fresh);
