@@ -19,7 +19,7 @@ locate(struct worker *w, struct burst *b, uint16_t i)
 }
 
 /* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
-static inline bool
+static bool
 is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_where *where,
 	const struct rte_ipv4_hdr *ip)
 {
@@ -55,7 +55,7 @@ give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const stru
 	put(w, m, y);
 }
 
-static __rte_always_inline bool
+static bool
 give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
 {
 	struct lane *v = &b->to_vm;
@@ -75,16 +75,17 @@ give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
 	return true;
 }
 
-/* Records have come by now. */
+/* Records have come by now. Counters are asked for behind all sessions: one after the other cost 25 cycles a packet of VMs that all have
+ * homes. */
 static __rte_noinline void
 give_homes(struct worker *w, struct burst *b)
 {
 	struct lane *v = &b->to_vm;
 
-	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
+	for (uint64_t set = v->homes; set != 0; set &= set - 1)
 		locate(w, b, first_of(set));
+	for (uint64_t set = v->homes; set != 0; set &= set - 1)
 		traffic_expect_to(w, v->vm[first_of(set)]->rec->slot);
-	}
 	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
 		uint16_t i = first_of(set);
 		struct rte_mbuf *m = b->m[v->at[i]];
