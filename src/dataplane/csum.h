@@ -21,26 +21,33 @@ csum_delta32(uint32_t from, uint32_t to)
 	return (uint64_t)(uint32_t)~from + to;
 }
 
-/* The same sums in 32 bits, with the carry brought round: two instructions an addition, and a fold is a rotation. */
+/* The same of a 32-bit word that changed, in 32 bits: up to 4 * 0xffff. */
 static inline uint32_t
-csum_add(uint32_t a, uint32_t b)
+csum_change32(uint32_t from, uint32_t to)
 {
-	uint32_t sum = a + b;
-
-	return sum + (sum < b);
+	return 2 * 0xffff - (from & 0xffff) - (from >> 16) + (to & 0xffff) + (to >> 16);
 }
 
+/* To 16 bits, zero only of zero: the sum of both halves, whose carry comes round, is the upper half of the sum with them exchanged. */
 static inline uint16_t
 csum_fold(uint32_t sum)
 {
 	return (uint16_t)((sum + (sum << 16 | sum >> 16)) >> 16);
 }
 
-/* As csum_apply(), of a delta in 32 bits. */
+/* As csum_apply(), of a delta below 2^31. */
 static inline uint16_t
 csum_apply32(uint16_t csum, uint32_t delta)
 {
-	return (uint16_t)~csum_fold(csum_add(delta, (uint16_t)~csum));
+	return (uint16_t)~csum_fold((csum ^ 0xffffu) + delta);
+}
+
+/* Of one csum_change32(), to a checksum of UDP, which is there and therefore never zero (RFC 768): by RFC 1624, equation 4, which has
+ * 0xffff for it. */
+static inline uint16_t
+csum_apply_udp(uint16_t csum, uint32_t delta)
+{
+	return csum_fold(csum + (4 * 0xffff - delta));
 }
 
 /* The delta is the sum of at most eight of the above. */

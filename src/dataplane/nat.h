@@ -74,19 +74,17 @@ nat_header(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 static inline void
 nat_plain(struct rte_ipv4_hdr *ip, enum nat_side side, rte_be32_t to)
 {
-	uint32_t delta = csum_add(~nat_address(ip, side), to);
+	uint32_t delta = csum_change32(nat_address(ip, side), to);
 	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(ip + 1);
 	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)(ip + 1);
 
 	nat_put(ip, side, to);
 	ip->time_to_live--;
-	ip->hdr_checksum = csum_apply32(ip->hdr_checksum, csum_add(delta, (uint32_t)IP4_TTL_DELTA));
+	ip->hdr_checksum = csum_apply32(ip->hdr_checksum, delta + (uint32_t)IP4_TTL_DELTA);
 	if (ip->next_proto_id != IPPROTO_UDP) {
 		tcp->cksum = csum_apply32(tcp->cksum, delta);
 	} else if (udp->dgram_cksum != 0) {
-		uint16_t sum = csum_apply32(udp->dgram_cksum, delta);
-
-		udp->dgram_cksum = sum != 0 ? sum : 0xffff;
+		udp->dgram_cksum = csum_apply_udp(udp->dgram_cksum, delta);
 	}
 }
 

@@ -12,6 +12,7 @@
 #include <rte_byteorder.h>
 #include <rte_ether.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define TOPO_PORTS	 32
 #define TOPO_SEGMENTS	 256
@@ -173,5 +174,8 @@ enum {
 static inline bool
 topo_may_be(const struct topology *t, rte_be32_t ip, uint8_t what)
 {
-	return t->index.first[rte_be_to_cpu_32(ip) >> 24] & what;
+	uint8_t first;
+
+	memcpy(&first, &ip, sizeof(first));
+	return t->index.first[first] & what;
 }

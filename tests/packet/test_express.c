@@ -175,17 +175,31 @@ what_enters_anew_goes_on_where_it_was(void **state)
 	expect_frame(DC0, f);
 }
 
+/* From VM 5 of SEG4 by its gateway. */
+#define OUT4 .smac = MAC_VM(5), .dmac = MAC_GW, .src = PRIVATE4(5), .dst = USER, .sport = 9, .dport = 53
+
+static void
+vm_in(uint8_t n, uint16_t seg, uint8_t location, uint16_t att)
+{
+	vm(.mac = MAC_VM(n), .seg = seg, .location = location, .att = att, .n_addresses = 1,
+		.addresses = {{seg == SEG4 ? PRIVATE4(n) : PRIVATE(n), GLOBAL(n)}});
+}
+
 static void
 while_a_vm_is_waited_for_others_send_express_and_are_sent_to_by_the_stages(void **state)
 {
 	(void)state;
 	vm_here(5);
+	vm_in(15, SEG4, R_X, ATT_4A);
 	vm(.mac = MAC_VM(6), .seg = SEG1, .att = ATT_1, .n_addresses = 1,
 		.addresses = {{PRIVATE(6), GLOBAL(6)}}, .flags = VM_REC_HOLDS);
 	net.w->express = true;
 	burst(WAN0, udp(IN, .dst = GLOBAL(6)));
 	assert_int_equal(net.w->vm_hold.packets, 1);
 	goes_express(DC0, udp(OUT));
+	goes_express(
+		WAN0, from_tunnel(T_A, SEG4,
+			      udp(.smac = MAC_VM(15), .dmac = MAC_GW, .src = PRIVATE4(15), .dst = USER)));
 	takes_stages(WAN0, udp(IN)); /* it may be behind one that waits */
 	vm_here(6);
 	net_idle();
@@ -200,16 +214,6 @@ while_a_vm_is_waited_for_others_send_express_and_are_sent_to_by_the_stages(void 
 #define BRIDGED(a, b, ...)                                                                          \
 	udp(.smac = MAC_VM(a), .dmac = MAC_VM(b), .src = PRIVATE(a), .dst = PRIVATE(b), .sport = 9, \
 		.dport = 53, ##__VA_ARGS__)
-/* From VM 5 of SEG4 by its gateway. */
-#define OUT4 .smac = MAC_VM(5), .dmac = MAC_GW, .src = PRIVATE4(5), .dst = USER, .sport = 9, .dport = 53
-
-static void
-vm_in(uint8_t n, uint16_t seg, uint8_t location, uint16_t att)
-{
-	vm(.mac = MAC_VM(n), .seg = seg, .location = location, .att = att, .n_addresses = 1,
-		.addresses = {{seg == SEG4 ? PRIVATE4(n) : PRIVATE(n), GLOBAL(n)}});
-}
-
 static void
 vms_of_seg1(void)
 {

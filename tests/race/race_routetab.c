@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Readers look up destinations that are always routed while the writer replaces their host routes, takes them away and
- * gives them back over a covering prefix, and fills and empties the rest of the table, so that entries move about. */
+ * gives them back over a covering prefix, or the default route alone, and fills and empties the rest of the table, so that
+ * entries move about. */
 #include "race.h"
 
 #include <dataplane/tables/routetab.h>
@@ -9,7 +10,7 @@
 #define HOSTS	64   /* a host route that is only ever replaced */
 #define COVERED 64   /* a host route that comes and goes over a /24 */
 #define OTHERS	3000 /* come and go */
-#define ROUTES	(HOSTS + COVERED + 1 + OTHERS / 2)
+#define ROUTES	(HOSTS + COVERED + 4 + OTHERS / 2)
 
 static struct rcu *rcu;
 static struct routetab *table;
@@ -49,6 +50,27 @@ is_of(const struct nexthop *nh, rte_be32_t prefix)
 	return nh->kind == NH_VIA && nh->via == (prefix ^ nh->port) && nh->seg == (uint16_t)(nh->port * 3);
 }
 
+/* Where at times no route is longer than the default one. */
+static rte_be32_t
+lonely(uint32_t i)
+{
+	return rte_cpu_to_be_32(0x64000000 + i);
+}
+
+static void
+ask_by_default(struct rng *rng)
+{
+	struct nexthop nh[8];
+	rte_be32_t dst[8];
+
+	for (uint32_t i = 0; i < RTE_DIM(dst); i++)
+		dst[i] = lonely(rng_below(rng, 2));
+	routetab_find(table, 0, dst, RTE_DIM(dst), nh);
+	for (uint32_t i = 0; i < RTE_DIM(dst); i++)
+		must(is_of(&nh[i], dst[i]) || is_of(&nh[i], 0), "%08x has the next hop of another, or none",
+			rte_be_to_cpu_32(dst[i]));
+}
+
 struct reader {
 	pthread_t thread;
 	uint32_t id;
@@ -71,6 +93,7 @@ read_all(void *arg)
 			dst[i] = i % 2 ? host(rng_below(&rng, HOSTS)) : covered(rng_below(&rng, COVERED));
 		dst[1] = host(0);
 		routetab_find(table, 0, dst, 64, nh);
+		ask_by_default(&rng);
 		for (uint32_t i = 0; i < 64; i++) {
 			must(nh[i].kind != NH_NONE, "%08x has no route", rte_be_to_cpu_32(dst[i]));
 			must(is_of(&nh[i], dst[i]) || (i % 2 == 0 && is_of(&nh[i], covered(0))),
@@ -111,6 +134,10 @@ write_for(double length)
 			routetab_del(table, 0, covered(random % COVERED), 32);
 		else
 			put(covered(random % COVERED), 32, random >> 8);
+		if (rng_below(&rng, 2))
+			routetab_del(table, 0, lonely(random % 2), 32);
+		else
+			put(lonely(random % 2), 32, random >> 8);
 		if (in[i])
 			must(routetab_del(table, 0, other(i), 30) == 0, "other %u", i);
 		else if (n_in < OTHERS / 2)
@@ -136,6 +163,7 @@ main(int argc, char **argv)
 	cpus_place(1);
 	rcu = rcu_new(READERS);
 	table = routetab_new(ROUTES, rcu);
+	put(0, 0, 1);
 	put(covered(0), 24, 1);
 	for (uint32_t i = 0; i < HOSTS; i++)
 		put(host(i), 32, i);

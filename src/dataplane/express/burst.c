@@ -68,7 +68,7 @@ open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
 	struct neigh_key key;
 	struct nexthop nh;
 	struct neigh n;
-	uint16_t most;
+	uint16_t mtu;
 
 	if (end == 0)
 		return false;
@@ -77,8 +77,8 @@ open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
 		return false;
 	key = (struct neigh_key){.ip = nh.kind == NH_VIA ? nh.via : end, .port = nh.port};
 	neightab_find(w->tables->neighbours, &key, 1, &n);
-	most = t->ports[nh.port].mtu;
-	if (n.state != NEIGH_REACHABLE || most < sizeof(struct tunnel_hdr))
+	mtu = t->ports[nh.port].mtu;
+	if (n.state != NEIGH_REACHABLE || mtu < sizeof(struct tunnel_hdr))
 		return false;
 	y->hdr = w->tunnel[tunnel];
 	y->hdr.eth.dst_addr = n.mac;
@@ -86,9 +86,9 @@ open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
 	y->hdr.vxlan.vx_vni = rte_cpu_to_be_32(t->segments[y->seg].vni << 8);
 	y->out = &w->tx[nh.port];
 	y->tunnel = true;
-	most -= sizeof(struct tunnel_hdr);
-	y->mtu = RTE_MIN(RTE_MIN(y->mtu, t->segments[y->seg].tunnel_mtu), most);
-	y->most = y->mtu + sizeof(struct rte_ether_hdr);
+	mtu = RTE_MIN((uint16_t)(mtu - sizeof(struct tunnel_hdr)), t->segments[y->seg].tunnel_mtu);
+	y->routed = RTE_MIN(y->routed, frame_of(mtu));
+	y->bridged = y->routed;
 	return true;
 }
 
@@ -102,21 +102,23 @@ open_way(struct worker *w, uint16_t place, struct way *y)
 	uint16_t tunnel = a == NULL ? (place >> 8 & (TOPO_PEERS - 1)) + 1 : a->tunnel;
 
 	y->place = place;
-	y->packets = y->bytes = 0;
+	y->went = 0;
 	y->seg = seg;
 	y->vlan = 0;
 	y->tunnel = false;
+	y->out = &w->tx[0]; /* somewhere, if none goes this way */
 	y->bare = tunnel == 0 && a->vlan == 0;
 	y->from = a == NULL ? t->router_mac : s->gw_mac;
 	y->type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
-	y->mtu = a == NULL ? s->tunnel_mtu : s->att_mtu;
+	y->routed = frame_of(a == NULL ? s->tunnel_mtu : s->att_mtu);
 	if (tunnel == 0) {
 		y->out = &w->tx[a->port];
 		y->vlan = a->vlan;
-		y->most = t->ports[a->port].mtu + sizeof(struct rte_ether_hdr);
+		y->bridged = frame_of(t->ports[a->port].mtu);
 	}
 	if ((tunnel != 0 && !open_tunnel(w, tunnel, y)) || y->out->n > VEC_MAX - BURST_MAX)
-		y->mtu = y->most = 0;
+		y->routed = y->bridged = 0;
+	y->plain = y->bare ? y->routed : 0;
 }
 
 __rte_noinline struct way *
@@ -150,8 +152,8 @@ express_tag(struct worker *w, struct rte_mbuf *m, uint16_t vlan)
 void
 express_count_to(struct worker *w, const struct way *y)
 {
-	w->seg_traffic[y->seg].to_packets += y->packets;
-	w->seg_traffic[y->seg].to_bytes += y->bytes;
+	w->seg_traffic[y->seg].to_packets += y->went >> 32;
+	w->seg_traffic[y->seg].to_bytes += (uint32_t)y->went;
 }
 
 void
@@ -160,9 +162,9 @@ express_count_from(struct worker *w, struct burst *b, uint16_t next)
 	if (b->from.place != NO_PLACE) {
 		struct traffic *t = &w->seg_traffic[segment_of(w->topo, b->from.place)];
 
-		t->from_packets += b->from.packets;
-		t->from_bytes += b->from.bytes;
+		t->from_packets += b->from.frames >> 32;
+		t->from_bytes += (uint32_t)b->from.frames;
 	}
 	b->from.place = next;
-	b->from.packets = b->from.bytes = 0;
+	b->from.frames = 0;
 }

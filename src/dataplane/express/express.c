@@ -10,22 +10,23 @@
  * that is not plain in every respect stays in the burst for them, and so do those behind it of the same VM, which therefore keep
  * their order. The packet tests run with this stage and without.
  */
-#include "find.h"
+#include "express.h"
 
-#define AHEAD 8 /* packets whose headers are asked for before they are read */
+#define STEP 16 /* packets */
 
 /* ---- gates ---- */
 
 static void
-open_segment(const struct topology *t, uint16_t place, struct gate *g)
+open_segment(const struct worker *w, uint16_t place, struct gate *g)
 {
+	const struct topology *t = w->topo;
 	const struct topo_segment *s = &t->segments[segment_of(t, place)];
 	bool plain = !s->external && !s->per_site;
 
 	g->place = place;
 	g->seg = segment_of(t, place);
-	g->mac = plain_bits_mac(&s->gw_mac, 0);
-	g->bridges = plain;
+	g->mac = gate_mac(&s->gw_mac);
+	g->bridges = plain && w->vm_hold.n_queues == 0;
 	g->routes = plain && s->nat && !is_peer(place);
 }
 
@@ -36,27 +37,30 @@ open_gate(const struct worker *w, const struct meta *md, struct gate *g)
 	const struct topo_port *p = &w->topo->ports[md->in_port];
 	uint16_t att = p->attachment[md->vlan & 0xfff];
 
+	g->key = md->came;
 	g->wan = p->role == TOPO_WAN;
-	g->mac = 0;
+	g->mac = GATE_SHUT;
 	g->routes = g->bridges = false;
 	if (md->enter != ENTER_RX)
 		return;
-	if (g->wan) {
-		g->routes = md->vlan == 0;
-		g->mac = plain_bits_mac(&p->mac, 0);
-	} else if (att != TOPO_NONE) {
-		open_segment(w->topo, att, g);
+	if (g->wan && md->vlan == 0) {
+		g->routes = w->vm_hold.n_queues == 0;
+		g->mac = gate_mac(&p->mac);
+	} else if (!g->wan && att != TOPO_NONE) {
+		open_segment(w, att, g);
 	}
 }
 
 /* Where a tunnelled frame comes from. */
 static __rte_noinline void
-open_tunnel(const struct topology *t, rte_be32_t vtep, rte_be32_t vni, struct gate *g)
+open_tunnel(const struct worker *w, rte_be32_t vtep, rte_be32_t vni, struct gate *g)
 {
+	const struct topology *t = w->topo;
 	uint16_t tunnel = topo_tunnel_by_vtep(t, vtep),
 		 seg = topo_segment_by_vni(t, rte_be_to_cpu_32(vni) >> 8);
 	uint16_t place = NO_PLACE;
 
+	g->mac = GATE_SHUT;
 	g->wan = g->routes = g->bridges = false;
 	if (tunnel == 0 || seg == TOPO_NONE)
 		return;
@@ -65,62 +69,47 @@ open_tunnel(const struct topology *t, rte_be32_t vtep, rte_be32_t vni, struct ga
 	else if (t->vteps[tunnel - TOPO_VTEP_TUNNEL].attachment[seg] != TOPO_NONE)
 		place = t->vteps[tunnel - TOPO_VTEP_TUNNEL].attachment[seg];
 	if (place != NO_PLACE)
-		open_segment(t, place, g);
+		open_segment(w, place, g);
 }
 
 /* ---- which way ---- */
 
-static inline void
-lane_begin(struct lane *v)
-{
-	v->n = v->found = 0;
-	v->homes = 0;
-}
-
-/* True: so many have entered that the next one's VM is to be found. */
-static inline bool
-enter(struct lane *v, uint16_t i, struct rte_ether_hdr *eth)
-{
-	v->eth[v->n] = eth;
-	v->at[v->n++] = (uint8_t)i;
-	return v->n > v->found + EXPRESS_BEHIND;
-}
-
 /* A frame of a segment: to its gateway and from there to the world, or to another VM. */
 static __rte_always_inline bool
-look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, struct rte_ether_hdr *eth,
-	uint16_t len)
+look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, uint64_t bit,
+	struct rte_ether_hdr *eth, uint16_t len)
 {
+	const struct topology *t = w->topo;
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
-	struct lane *v;
+	bool padded = false;
 
-	if (mac_word(&eth->dst_addr) == g->mac) {
-		v = &b->from_vm;
-		if (!g->routes || !is_routable(eth, len) ||
-			topo_may_be(w->topo, ip->src_addr, TOPO_MARTIAN) ||
-			!is_outside(w->topo, ip->dst_addr))
+	if (is_mac(&eth->dst_addr, g->mac)) {
+		if (!g->routes || !is_routable(eth, len, &padded))
 			return false;
-		v->line[v->n] = plain_line_by_ip(b->vms, ip->src_addr, g->place);
-		v->place[v->n] = g->place;
-		if (enter(v, i, eth))
-			find_from_vm(w, b, v->found++);
+		if (unlikely((int)topo_may_be(t, ip->src_addr, TOPO_MARTIAN) |
+			     topo_may_be(t, ip->dst_addr, TOPO_OURS)) &&
+			(topo_may_be(t, ip->src_addr, TOPO_MARTIAN) || !is_outside(t, ip->dst_addr)))
+			return false;
+		b->line[i] = plain_line_by_ip(b->vms, ip->src_addr, g->place);
+		b->from_vm |= bit;
+		if (unlikely(padded))
+			b->odd |= bit;
 	} else {
 		uint64_t seg = (uint64_t)g->seg << 48;
 
-		v = &b->bridged;
-		if (!g->bridges || !is_whole(eth, len) || w->vm_hold.n_queues != 0)
+		if (!g->bridges || !is_whole(eth, len, &padded))
 			return false;
-		v->line[v->n] = plain_line_by_mac(b->vms, mac_word(&eth->src_addr) | seg);
-		v->to_line[v->n] = plain_line_by_mac(b->vms, mac_word(&eth->dst_addr) | seg);
-		v->place[v->n] = g->place;
-		if (enter(v, i, eth))
-			find_bridged(w, b, v->found++);
+		b->line[i] = plain_line_by_mac(b->vms, mac_word(&eth->src_addr) | seg);
+		b->to_line[i] = plain_line_by_mac(b->vms, mac_word(&eth->dst_addr) | seg);
+		b->bridged |= bit;
 	}
+	b->eth[i] = eth;
+	b->place[i] = g->place;
 	return true;
 }
 
 /* To our VTEP: whole, VXLAN, without an outer UDP checksum. */
-static inline bool
+static __rte_noinline bool
 look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 {
 	struct rte_mbuf *m = b->m[i];
@@ -133,20 +122,22 @@ look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 		return false;
 	key = h->ip.src_addr | (uint64_t)h->vxlan.vx_vni << 32;
 	if (unlikely(b->tunnel.key != key)) {
-		open_tunnel(w->topo, h->ip.src_addr, h->vxlan.vx_vni, &b->tunnel);
+		open_tunnel(w, h->ip.src_addr, h->vxlan.vx_vni, &b->tunnel);
 		b->tunnel.key = key;
 	}
 	ip4_trim(m, total);
 	b->unwraps = true;
-	return look_frame(w, b, &b->tunnel, i, (struct rte_ether_hdr *)(h + 1),
+	b->odd |= one(i);
+	return look_frame(w, b, &b->tunnel, i, one(i), (struct rte_ether_hdr *)(h + 1),
 		(uint16_t)(total + IP4_OFF - sizeof(*h)));
 }
 
 /* Addresses of which something may have to be said, by their first bytes; most have none. */
-static inline bool
+static inline int
 may_be_odd(const struct topology *t, const struct rte_ipv4_hdr *ip)
 {
-	return topo_may_be(t, ip->src_addr, TOPO_OURS) || topo_may_be(t, ip->dst_addr, TOPO_ODD | TOPO_PORT);
+	return (int)topo_may_be(t, ip->src_addr, TOPO_OURS) |
+	       topo_may_be(t, ip->dst_addr, TOPO_ODD | TOPO_PORT);
 }
 
 static inline bool
@@ -155,67 +146,104 @@ is_port(const struct topology *t, rte_be32_t a)
 	return topo_may_be(t, a, TOPO_PORT) && topo_port_by_ip(t, a) != TOPO_NONE;
 }
 
-static inline bool
-look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, struct rte_ether_hdr *eth,
-	uint16_t len)
+static __rte_always_inline bool
+look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, uint64_t bit,
+	struct rte_ether_hdr *eth, uint16_t len)
 {
-	struct rte_mbuf *m = b->m[i];
 	const struct topology *t = w->topo;
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
-	struct lane *v = &b->to_vm;
+	bool padded = false;
 
-	if (!g->routes || mac_word(&eth->dst_addr) != g->mac || !is_routable(eth, len))
+	if (!is_mac(&eth->dst_addr, g->mac) || !is_routable(eth, len, &padded))
 		return false;
-	if (unlikely(may_be_odd(t, ip))) {
+	if (unlikely(may_be_odd(t, ip) | !g->routes)) {
 		const struct tunnel_hdr *h = (const struct tunnel_hdr *)eth;
 
 		if (ip->dst_addr == t->vtep && ip->next_proto_id == IPPROTO_UDP &&
 			h->udp.dst_port == RTE_BE16(VXLAN_PORT))
 			return look_tunnel(w, b, i, (struct tunnel_hdr *)eth);
-		if (!is_outside(t, ip->src_addr) || !is_good_global(t, ip->dst_addr) ||
+		if (!g->routes || !is_outside(t, ip->src_addr) || !is_good_global(t, ip->dst_addr) ||
 			is_port(t, ip->dst_addr))
 			return false;
 	}
-	if (w->vm_hold.n_queues != 0)
-		return false;
-	ip4_trim(m, rte_be_to_cpu_16(ip->total_length));
-	v->line[v->n] = plain_line_by_global(b->vms, ip->dst_addr);
-	if (enter(v, i, eth))
-		find_to_vm(w, b, v->found++);
+	if (unlikely(padded))
+		ip4_trim(b->m[i], ip4_total(ip));
+	b->line[i] = plain_line_by_global(b->vms, ip->dst_addr);
+	b->eth[i] = eth;
+	b->to_vm |= bit;
 	return true;
 }
 
-/* Nothing is known of a packet but where it came in. */
-static inline void
-look(struct worker *w, struct burst *b, uint16_t i)
+/* Packets from i on that came in where this one did, before `end`; returns the next one. Nothing is known of them but where that was. */
+static __rte_always_inline uint16_t
+look_run(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
 {
-	struct rte_mbuf *m = b->m[i];
-	const struct meta *md = meta(m);
-	struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
-	uint16_t len = rte_pktmbuf_data_len(m);
-	struct gate *g = &b->gate;
+	const struct gate g = b->gate;
+	const uint32_t came = (uint32_t)g.key;
+	uint64_t bit = one(i);
+	bool stays = b->some_stay;
 
-	if (unlikely(g->key != md->came)) {
-		open_gate(w, md, g);
-		g->key = md->came;
+	for (; i < end; i++, bit <<= 1) {
+		struct rte_mbuf *m = b->m[i];
+		struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+		uint16_t len = rte_pktmbuf_data_len(m);
+		uint32_t odd = (m->nb_segs ^ 1u) | (uint32_t)(len - FRAME_MIN) >> 31;
+
+		if (unlikely(((meta(m)->came ^ came) | odd | stays) != 0)) {
+			if (meta(m)->came != came)
+				break;
+			if (odd || must_stay(w, b, m)) {
+				express_stays(w, b, m);
+				stays = true;
+				continue;
+			}
+		}
+		if (unlikely(!(wan ? look_wan(w, b, &g, i, bit, eth, len)
+				   : look_frame(w, b, &g, i, bit, eth, len)))) {
+			express_stays(w, b, m);
+			stays = true;
+		}
 	}
-	if (m->nb_segs != 1 || len < FRAME_MIN || must_stay(w, b, m) ||
-		!(g->wan ? look_wan(w, b, g, i, eth, len) : look_frame(w, b, g, i, eth, len)))
-		express_stays(w, b, m);
+	return i;
 }
 
 static inline void
+look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
+{
+	while (i < end) {
+		const struct meta *md = meta(b->m[i]);
+
+		if (unlikely(b->gate.key != md->came))
+			open_gate(w, md, &b->gate);
+		i = b->gate.wan ? look_run(w, b, i, end, true) : look_run(w, b, i, end, false);
+	}
+}
+
+static inline void
+ask(const struct vec *in, uint16_t i, uint16_t end)
+{
+	for (; i < end; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(in->m[i], void *));
+}
+
+/* A step at a time: while some packets are looked at, headers of the next ones come, and lines of the ones before. */
+static inline void
 look_all(struct worker *w, struct burst *b, const struct vec *in)
 {
-	uint16_t i;
+	uint64_t found = 0;
+	uint16_t end;
 
-	for (i = 0; i < RTE_MIN(AHEAD, in->n); i++)
-		rte_prefetch0(rte_pktmbuf_mtod(in->m[i], void *));
-	for (i = 0; i < in->n; i++) {
-		if (i + AHEAD < in->n)
-			rte_prefetch0(rte_pktmbuf_mtod(in->m[i + AHEAD], void *));
-		look(w, b, i);
+	ask(in, 0, RTE_MIN(STEP, in->n));
+	for (uint16_t i = 0; i < in->n; i = end) {
+		uint64_t before = lanes(b);
+
+		end = RTE_MIN((uint16_t)(i + STEP), in->n);
+		ask(in, end, RTE_MIN((uint16_t)(end + STEP), in->n));
+		look(w, b, i, end);
+		express_find(w, b, before & ~found);
+		found = before;
 	}
+	express_find(w, b, lanes(b) & ~found);
 }
 
 static void
@@ -235,27 +263,25 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	b.gate.key = UINT64_MAX; /* nobody's */
 	b.tunnel = (struct gate){.key = UINT64_MAX};
 	b.ways = 0;
-	b.way[0].place = NO_PLACE;
+	b.way[0] = (struct way){.place = NO_PLACE, .out = &w->tx[0]};
 	b.last = &b.way[0];
 	b.from.place = NO_PLACE;
 	b.m = in->m;
+	b.left = b.odd = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
 	b.some_stay = b.wan_stays = b.unwraps = false;
 	memset(b.stay, 0, sizeof(b.stay));
 	b.homes.n = 0;
-	lane_begin(&b.to_vm);
-	lane_begin(&b.from_vm);
-	lane_begin(&b.bridged);
 	look_all(w, &b, in);
-	if (b.to_vm.n != 0)
+	if (b.to_vm != 0)
 		express_to_vm(w, &b);
-	if (b.from_vm.n != 0)
+	if (b.from_vm != 0)
 		express_from_vm(w, &b);
-	if (b.bridged.n != 0)
+	if (b.bridged != 0)
 		express_bridged(w, &b);
 	count(w, &b);
 	if (likely(!b.some_stay))
 		return;
 	for (uint16_t i = 0; i < in->n; i++)
-		if (in->m[i] != NULL)
+		if (!(b.left >> i & 1))
 			vec_add(rest, in->m[i]);
 }

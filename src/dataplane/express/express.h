@@ -2,11 +2,11 @@
 /* express.h - what the parts of the express stage share: a burst, in lanes; order; ways to places; plain headers. */
 #pragma once
 
-#include <dataplane/ip4.h>
+#include "plain.h"
+
 #include <dataplane/pipeline.h>
 #include <dataplane/round_trip.h>
 #include <dataplane/tables/plaintab.h>
-#include <dataplane/tables/sessions_at.h>
 #include <dataplane/traffic.h>
 #include <dataplane/tunnel.h>
 #include <dataplane/tx.h>
@@ -16,43 +16,31 @@
 #define EXPRESS_WAYS 8	 /* that are kept ready in a burst */
 #define NO_PLACE     UINT16_MAX
 
-struct gate {		/* where packets come in, ready to be used */
-	uint64_t key;	/* whose it is */
-	uint64_t mac;	/* to which packets are routed: that of the port, or of the gateway; six bytes */
+struct gate {	      /* where packets come in, ready to be used */
+	uint64_t key; /* whose it is */
+	uint64_t
+		mac; /* to which packets are routed: that of the port, or of the gateway (gate_mac); or GATE_SHUT */
 	uint16_t place; /* from a segment: attachment, or peer (plaintab.h) */
 	uint16_t seg;
 	bool wan, routes, bridges; /* what may go express that comes in here */
 };
+
+#define GATE_SHUT 1 /* no MAC, so shifted */
 
 struct way { /* to VMs at one place, ready to be used */
 	uint16_t place;
 	uint16_t seg, vlan;
 	bool bare; /* neither tag nor tunnel comes in front of a frame */
 	bool tunnel;
-	uint32_t packets, bytes; /* that went there, not counted for the segment yet */
-	struct vec *out;	 /* of its port, with room for a burst */
+	uint64_t went;	 /* what went there, not counted for the segment yet (one_frame) */
+	struct vec *out; /* of its port, with room for a burst */
 	/* Source MAC and ethertype of what is routed, as they stand in the frame: written as one word. */
 	struct rte_ether_addr from;
 	rte_be16_t type;
 	struct tunnel_hdr hdr; /* when `tunnel` */
-	uint16_t mtu;	       /* bytes of IP, routed; 0: none goes this way */
-	uint16_t most;	       /* bytes of a bridged frame */
-};
-
-/* Packets of a burst that take the same steps, side by side. */
-struct lane {
-	uint16_t n;
-	uint16_t found;			      /* of them, the VMs of the first so many are */
-	uint64_t homes;			      /* bit i: the i-th one's has homes */
-	uint8_t at[BURST_MAX];		      /* in the burst */
-	uint8_t home[BURST_MAX];	      /* of a VM that has homes: which of burst.homes */
-	uint16_t place[BURST_MAX];	      /* where it came from */
-	struct rte_ether_hdr *eth[BURST_MAX]; /* in a tunnelled packet: the inner one */
-	const struct plain_line *line[BURST_MAX];
-	const struct plain_vm *vm[BURST_MAX];
-	/* bridged: of the VM that it is to */
-	const struct plain_line *to_line[BURST_MAX];
-	const struct plain_vm *to[BURST_MAX];
+	/* Bytes of a frame, at most; 0: none goes this way. */
+	uint16_t routed, bridged;
+	uint16_t plain; /* as `routed`, when `bare`; else 0 */
 };
 
 struct homes { /* sessions of packets that are to, or from, VMs that have homes */
@@ -62,25 +50,47 @@ struct homes { /* sessions of packets that are to, or from, VMs that have homes 
 	uint8_t router[BURST_MAX]; /* that translates it */
 };
 
+/* Packets are named by their place in the burst, 0 to 63; sets of them are words, bit i for packet i. A lane is the set of those that take
+ * the same steps. */
 struct burst {
 	const struct plaintab *vms;
-	struct rte_mbuf **m;		 /* NULL: it has left */
+	struct rte_mbuf **m;
+	uint64_t left;			 /* those that have left the burst */
 	uint64_t stay[EXPRESS_VMS / 64]; /* VMs of packets that stay: what is behind these stays, too */
 	bool some_stay;
 	bool wan_stays;		  /* one that came by a WAN port, and may tell another home of a session */
 	bool unwraps;		  /* some packets are tunnelled */
 	struct gate gate, tunnel; /* the last ones used */
-	struct {		  /* packets that came from there, not counted for its segment yet */
+	struct {		  /* what came from there, not counted for its segment yet */
 		uint16_t place;
-		uint32_t packets, bytes;
+		uint64_t frames; /* (one_frame) */
 	} from;
 	uint32_t ways;	  /* bit k: way[k] is open */
 	struct way *last; /* the last one used */
 	struct way way[EXPRESS_WAYS];
-	struct lane to_vm, from_vm, bridged;
+	uint64_t to_vm, from_vm, bridged; /* the lanes */
+	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
+	uint64_t homes_of;		  /* those whose VMs have homes */
+	/* of packet i, when it is in a lane: */
+	struct rte_ether_hdr *eth[BURST_MAX]; /* in a tunnelled packet: the inner one */
+	const struct plain_line *line[BURST_MAX];
+	const struct plain_vm *vm[BURST_MAX];
+	uint16_t place[BURST_MAX]; /* from a segment: where it came from */
+	uint8_t home[BURST_MAX];   /* of a VM that has homes: which of burst.homes */
+	/* bridged: of the VM that it is to */
+	const struct plain_line *to_line[BURST_MAX];
+	const struct plain_vm *to[BURST_MAX];
 	struct homes homes;
 };
 
+_Static_assert(BURST_MAX <= 64, "a set of packets is a word");
+
+/* In burst.vm[] for who is not found: at no place, so that it is told where places are compared. NULL in bridged packets. */
+extern const struct plain_vm express_nobody;
+#define NOBODY (&express_nobody)
+
+/* Of packets in lanes, the VMs; asks for what is read of these. */
+void express_find(struct worker *w, struct burst *b, uint64_t set);
 void express_to_vm(struct worker *w, struct burst *b);
 void express_from_vm(struct worker *w, struct burst *b);
 void express_bridged(struct worker *w, struct burst *b);
@@ -94,17 +104,36 @@ ip_of(struct rte_ether_hdr *eth)
 /* ---- sets ---- */
 
 static inline uint64_t
-one(uint16_t i)
+one(uint32_t i)
 {
 	return UINT64_C(1) << i;
 }
 
-/* The set is not empty. */
-static inline uint16_t
+static inline uint64_t
+lanes(const struct burst *b)
+{
+	return b->to_vm | b->from_vm | b->bridged;
+}
+
+/* The set is not empty. Without BMI the instruction keeps its result register when there is no bit, and so waits for what that held before:
+ * here the last packet's checksum, which cost a quarter of all. It waits for nothing after a zero. */
+static inline uint32_t
 first_of(uint64_t set)
 {
-	return (uint16_t)__builtin_ctzll(set);
+#if defined(__x86_64__) && !defined(__BMI__)
+	uint64_t i = 0;
+
+	__asm__("bsf %1, %0" : "+r"(i) : "r"(set) : "cc");
+	return (uint32_t)i;
+#else
+	return (uint32_t)__builtin_ctzll(set);
+#endif
 }
+
+/* For each i of a set. Not by a look at each bit, which nobody can foretell when the set is half of a burst. */
+#define EACH(i, set)                                       \
+	for (uint32_t i, once_ = 1; once_ != 0; once_ = 0) \
+		for (uint64_t left_ = (set); left_ != 0 && (i = first_of(left_), true); left_ &= left_ - 1)
 
 /* ---- order ---- */
 
@@ -125,13 +154,32 @@ must_stay(const struct worker *w, const struct burst *b, struct rte_mbuf *m)
 	return b->stay[vm / 64] >> (vm % 64) & 1;
 }
 
-static inline void
-leaves(struct burst *b, uint8_t at)
+/* Of a lane the packets that leave as try() wants; others stay, with all of their VMs behind them. */
+static __rte_always_inline void
+express_each(struct worker *w, struct burst *b, uint64_t lane,
+	bool (*try)(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with),
+	void *with)
 {
-	b->m[at] = NULL;
+	uint64_t stay = 0;
+
+	EACH (i, lane) {
+		struct rte_mbuf *m = b->m[i];
+
+		if (likely(!must_stay(w, b, m) && try(w, b, i, m, with)))
+			continue;
+		stay |= one(i);
+		express_stays(w, b, m);
+	}
+	b->left |= lane & ~stay;
 }
 
 /* ---- places, and ways to them ---- */
+
+static inline uint16_t
+frame_of(uint16_t mtu)
+{
+	return (uint16_t)(mtu + sizeof(struct rte_ether_hdr));
+}
 
 static inline bool
 is_peer(uint16_t place)
@@ -153,25 +201,32 @@ way_to(struct worker *w, struct burst *b, uint16_t place)
 	return likely(b->last->place == place) ? b->last : express_way(w, b, place);
 }
 
+/* Of a burst's frames to one place, or from it, bytes in the lower half of a word, packets in the upper: one addition. */
+static inline uint64_t
+one_frame(const struct rte_mbuf *m)
+{
+	return UINT64_C(1) << 32 | rte_pktmbuf_pkt_len(m);
+}
+
 /* False: it was dropped, for there is no room in front of the frame. */
 bool express_tag(struct worker *w, struct rte_mbuf *m, uint16_t vlan);
 /* A segment's counters are one line that each packet would add to: a burst adds once. */
 void express_count_to(struct worker *w, const struct way *y);
 void express_count_from(struct worker *w, struct burst *b, uint16_t next);
 
+/* `frames`: one_frame() of each. */
 static inline void
-count_from(struct worker *w, struct burst *b, uint16_t place, const struct rte_mbuf *m)
+count_from(struct worker *w, struct burst *b, uint16_t place, uint64_t frames)
 {
 	if (unlikely(b->from.place != place))
 		express_count_from(w, b, place);
-	b->from.packets++;
-	b->from.bytes += rte_pktmbuf_pkt_len(m);
+	b->from.frames += frames;
 }
 
 static inline bool
 has_room(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr *eth)
 {
-	return y->bare ||
+	return likely(y->bare) ||
 	       (size_t)((const char *)eth - (const char *)m->buf_addr) >= sizeof(struct tunnel_hdr);
 }
 
@@ -188,7 +243,7 @@ unwrap(const struct burst *b, struct rte_mbuf *m, const struct rte_ether_hdr *et
 {
 	uint16_t off = wrapping(b, m, eth);
 
-	if (off == 0)
+	if (likely(off == 0))
 		return;
 	m->data_off += off;
 	m->data_len -= off;
@@ -209,19 +264,23 @@ wrap(struct rte_mbuf *m, const struct way *y)
 	tunnel_write(rte_pktmbuf_mtod(m, struct tunnel_hdr *), &y->hdr, len, tunnel_entropy_ip4(ip, ports));
 }
 
+/* Of a way that is not bare what it needs in front of a frame. False: it was dropped. */
+static __rte_always_inline bool
+wrap_or_tag(struct worker *w, struct rte_mbuf *m, const struct way *y)
+{
+	if (!y->tunnel)
+		return express_tag(w, m, y->vlan);
+	wrap(m, y);
+	return true;
+}
+
 /* A frame leaves: `y` takes it, there is room. */
 static __rte_always_inline void
 put(struct worker *w, struct rte_mbuf *m, struct way *y)
 {
-	y->packets++;
-	y->bytes += rte_pktmbuf_pkt_len(m);
-	if (!y->bare) {
-		if (y->tunnel)
-			wrap(m, y);
-		else if (!express_tag(w, m, y->vlan))
-			return;
-	}
-	vec_add(y->out, m);
+	y->went += one_frame(m);
+	if (y->bare || wrap_or_tag(w, m, y))
+		vec_add(y->out, m);
 }
 
 /* The Ethernet header of a packet that is routed to `mac`, behind which two bytes can be read. Two words, the second over the first. */
@@ -236,65 +295,6 @@ write_ether(struct rte_ether_hdr *eth, const struct rte_ether_addr *mac, const s
 	memcpy(&eth->src_addr, &from, sizeof(from));
 }
 
-/* ---- plain headers ---- */
-
-#define TOTAL_MIN ((uint16_t)(sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr)))
-#define FRAME_MIN ((uint16_t)(IP4_OFF + TOTAL_MIN))
-
-/* TCP that neither opens nor answers an opening, whose MSS may have to be clamped. */
-static inline bool
-is_plain_tcp(const struct rte_ipv4_hdr *ip)
-{
-	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
-
-	return ip->next_proto_id == IPPROTO_TCP &&
-	       rte_be_to_cpu_16(ip->total_length) >= sizeof(*ip) + sizeof(*tcp) &&
-	       (tcp->tcp_flags & TCP_SYN) == 0;
-}
-
-/* Ethertype, version and header length, which stand side by side. */
-static inline bool
-is_ip4(const struct rte_ether_hdr *eth)
-{
-	static const uint8_t plain[4] = {0x08, 0x00, RTE_IPV4_VHL_DEF, 0}, mask[4] = {0xff, 0xff, 0xff, 0};
-	uint32_t is, want, of;
-
-	memcpy(&is, &eth->ether_type, sizeof(is));
-	memcpy(&want, plain, sizeof(want));
-	memcpy(&of, mask, sizeof(of));
-	return (is & of) == want;
-}
-
-/* IPv4 in one piece without options, whose transport header is whole in these `len` bytes of a frame: FRAME_MIN or more. */
-static inline bool
-is_whole(const struct rte_ether_hdr *eth, uint16_t len)
-{
-	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
-	uint16_t total = rte_be_to_cpu_16(ip->total_length);
-
-	/* TOTAL_MIN <= total <= len - IP4_OFF */
-	return is_ip4(eth) && (uint16_t)(total - TOTAL_MIN) <= (uint16_t)(len - FRAME_MIN) &&
-	       (ip->fragment_offset & RTE_BE16(~RTE_IPV4_HDR_DF_FLAG)) == 0 &&
-	       (likely(ip->next_proto_id == IPPROTO_UDP) || is_plain_tcp(ip));
-}
-
-/* That, and it lives another hop, and its checksum is right. */
-static inline bool
-is_routable(const struct rte_ether_hdr *eth, uint16_t len)
-{
-	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(eth + 1);
-
-	return is_whole(eth, len) && ip->time_to_live > 1 && ip4_sum_is_right(ip);
-}
-
-/* TCP that ends. */
-static inline bool
-ends(const struct rte_ipv4_hdr *ip)
-{
-	return ip->next_proto_id == IPPROTO_TCP &&
-	       (((const struct rte_tcp_hdr *)(ip + 1))->tcp_flags & (TCP_FIN | TCP_RST)) != 0;
-}
-
 /* ---- addresses ---- */
 
 /* A MAC as a word: both in a frame, and all others here, are followed by two bytes that can be read. */
@@ -305,6 +305,23 @@ mac_word(const struct rte_ether_addr *mac)
 
 	memcpy(&word, mac, sizeof(word));
 	return word & RTE_LEN2MASK(48, uint64_t);
+}
+
+/* A MAC in the upper six bytes of a word, for is_mac(). */
+static inline uint64_t
+gate_mac(const struct rte_ether_addr *mac)
+{
+	return plain_bits_mac(mac, 0) << 16;
+}
+
+/* The MAC, behind which two bytes can be read, against one from gate_mac(). */
+static inline bool
+is_mac(const struct rte_ether_addr *mac, uint64_t shifted)
+{
+	uint64_t word;
+
+	memcpy(&word, mac, sizeof(word));
+	return word << 16 == shifted;
 }
 
 /* An address of the world: of no segment, pool or port, and that a packet may carry. */
@@ -330,11 +347,11 @@ is_good_global(const struct topology *t, rte_be32_t a)
 /* Names the session and asks for its memory. Words are put together in registers: read from a structure that was just written in parts
  * they cost a dozen cycles each. */
 static inline void
-home_locate(struct worker *w, struct burst *b, struct lane *v, uint16_t i, const uint64_t key[2])
+home_locate(struct worker *w, struct burst *b, uint32_t i, const uint64_t key[2])
 {
 	struct homes *h = &b->homes;
 
-	v->home[i] = (uint8_t)h->n;
+	b->home[i] = (uint8_t)h->n;
 	sessions_locate(w->tables->sessions, key, &h->where[h->n++]);
 }
 

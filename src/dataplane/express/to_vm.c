@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* From the world to VMs by their global addresses: to an attachment, or through the tunnel. */
-#include "find.h"
+#include "express.h"
 
 #include <dataplane/nat.h>
 
 static void
-locate(struct worker *w, struct burst *b, uint16_t i)
+locate(struct worker *w, struct burst *b, uint32_t i)
 {
-	struct lane *v = &b->to_vm;
-	const struct rte_ipv4_hdr *ip = ip_of(v->eth[i]);
+	const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
 	uint32_t ports = ports_of(ip);
-	const struct vm_rec *rec = v->vm[i]->rec;
+	const struct vm_rec *rec = b->vm[i]->rec;
 	uint32_t vni = w->topo->segments[rec->seg].vni;
 	const uint64_t key[] = {home_ends(vm_private_here(rec, ip->dst_addr), ip->src_addr),
 		home_ports(ports << 16 | ports >> 16, vni, ip->next_proto_id)};
 
-	home_locate(w, b, v, i, key);
+	home_locate(w, b, i, key);
 }
 
 /* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
@@ -33,102 +32,122 @@ is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_wher
 }
 
 static inline bool
-takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr *eth, uint16_t total)
+takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr *eth)
 {
-	return total <= y->mtu && has_room(y, m, eth);
+	return rte_pktmbuf_data_len(m) <= y->routed && has_room(y, m, eth);
 }
 
-struct vm_end {
-	const struct rte_ether_addr *mac;
-	rte_be32_t ip;
-	uint32_t slot;
-};
-
+/* All but the way: its addresses, its VM's counters. */
 static __rte_always_inline void
-give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct vm_end *to, struct way *y)
+give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *to,
+	const struct way *y)
 {
-	struct rte_ipv4_hdr *ip = ip_of(eth);
-
-	nat_plain(ip, NAT_DST, to->ip);
-	write_ether(eth, to->mac, y);
+	nat_plain(ip_of(eth), NAT_DST, to->other);
+	write_ether(eth, &to->mac, y);
 	traffic_to_vm(w, to->slot, m);
-	put(w, m, y);
 }
 
-static bool
-give_home(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
+static __rte_always_inline bool
+give_home(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct lane *v = &b->to_vm;
-	struct rte_ether_hdr *eth = v->eth[i];
+	struct way *y = way_to(w, b, b->vm[i]->at & PLAIN_PLACE);
+	struct rte_ether_hdr *eth = b->eth[i];
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
-	const struct vm_rec *rec = v->vm[i]->rec;
-	const struct session_where *where = &b->homes.where[v->home[i]];
-	const struct vm_end to = {&rec->mac, (rte_be32_t)where->key[0], rec->slot};
-	struct way *y = way_to(w, b, v->vm[i]->at & PLAIN_PLACE);
+	const struct vm_rec *rec = b->vm[i]->rec;
+	const struct session_where *where = &b->homes.where[b->home[i]];
+	const struct plain_vm to = {.mac = rec->mac, .other = (rte_be32_t)where->key[0], .slot = rec->slot};
 
-	if (b->wan_stays || !takes(y, m, eth, rte_be_to_cpu_16(ip->total_length)) ||
+	(void)with;
+	if (b->wan_stays || !takes(y, m, eth) ||
 		!is_at_home(w, rec, where, ip)) /* of UDP the latest one decides */
 		return false;
 	if (ip->next_proto_id == IPPROTO_TCP)
 		home_time(w, rec, ip, where, RTT_VM, ip->dst_addr);
 	give(w, m, eth, &to, y);
+	put(w, m, y);
 	return true;
 }
 
 /* Records have come by now. Counters are asked for behind all sessions: one after the other cost 25 cycles a packet of VMs that all have
  * homes. */
 static __rte_noinline void
-give_homes(struct worker *w, struct burst *b)
+give_homes(struct worker *w, struct burst *b, uint64_t set)
 {
-	struct lane *v = &b->to_vm;
+	EACH (i, set)
+		locate(w, b, i);
+	EACH (i, set)
+		traffic_expect_to(w, b->vm[i]->rec->slot);
+	express_each(w, b, set, give_home, NULL);
+}
 
-	for (uint64_t set = v->homes; set != 0; set &= set - 1)
-		locate(w, b, first_of(set));
-	for (uint64_t set = v->homes; set != 0; set &= set - 1)
-		traffic_expect_to(w, v->vm[first_of(set)]->rec->slot);
-	for (uint64_t set = v->homes; set != 0; set &= set - 1) {
-		uint16_t i = first_of(set);
-		struct rte_mbuf *m = b->m[v->at[i]];
+/* To another place than the one before. */
+static __rte_noinline bool
+give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
+{
+	const struct plain_vm *vm = b->vm[i];
+	struct way *y;
 
-		if (!must_stay(w, b, m) && give_home(w, b, i, m))
-			leaves(b, v->at[i]);
-		else
-			express_stays(w, b, m);
-	}
+	if (vm == NOBODY)
+		return false;
+	y = way_to(w, b, vm->at);
+	if (!takes(y, m, b->eth[i]))
+		return false;
+	give(w, m, b->eth[i], vm, y);
+	put(w, m, y);
+	return true;
+}
+
+/* Packets to one place, one after the other. What each of them would count up in memory is kept in registers: a packet had waited
+ * for the one before it, which cost 6 cycles. */
+struct run {
+	struct way *y;
+	struct rte_mbuf **out; /* where y->out ends */
+	uint64_t went;
+};
+
+static inline struct run
+run_begin(struct way *y)
+{
+	return (struct run){.y = y, .out = y->out->m + y->out->n};
+}
+
+static inline void
+run_end(const struct run *r)
+{
+	r->y->went += r->went;
+	r->y->out->n = (uint16_t)(r->out - r->y->out->m);
 }
 
 static __rte_always_inline bool
-try(struct worker *w, struct burst *b, uint16_t i, struct rte_mbuf *m)
+try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct lane *v = &b->to_vm;
-	const struct plain_vm *vm = v->vm[i];
-	struct way *y;
+	struct run *r = with;
+	const struct plain_vm *vm = b->vm[i];
+	bool left;
 
-	if (vm == NULL)
+	if (unlikely(vm->at != r->y->place)) {
+		run_end(r);
+		left = give_other(w, b, i, m);
+		*r = run_begin(b->last);
+		return left;
+	}
+	if (unlikely(rte_pktmbuf_data_len(m) > r->y->plain) && !takes(r->y, m, b->eth[i]))
 		return false;
-	y = way_to(w, b, vm->at);
-	if (!takes(y, m, v->eth[i], rte_be_to_cpu_16(ip_of(v->eth[i])->total_length)))
-		return false;
-	give(w, m, v->eth[i], &(const struct vm_end){&vm->mac, vm->other, vm->slot}, y);
+	give(w, m, b->eth[i], vm, r->y);
+	r->went += one_frame(m);
+	if (unlikely(!r->y->bare) && !wrap_or_tag(w, m, r->y))
+		return true;
+	*r->out++ = m;
 	return true;
 }
 
 void
 express_to_vm(struct worker *w, struct burst *b)
 {
-	struct lane *v = &b->to_vm;
+	struct run r = run_begin(b->last);
 
-	while (v->found < v->n)
-		find_to_vm(w, b, v->found++);
-	for (uint64_t set = RTE_LEN2MASK(v->n, uint64_t) & ~v->homes; set != 0; set &= set - 1) {
-		uint16_t i = first_of(set);
-		struct rte_mbuf *m = b->m[v->at[i]];
-
-		if (!must_stay(w, b, m) && try(w, b, i, m))
-			leaves(b, v->at[i]);
-		else
-			express_stays(w, b, m);
-	}
-	if (v->homes != 0)
-		give_homes(w, b);
+	express_each(w, b, b->to_vm & ~b->homes_of, try, &r);
+	run_end(&r);
+	if (b->to_vm & b->homes_of)
+		give_homes(w, b, b->to_vm & b->homes_of);
 }

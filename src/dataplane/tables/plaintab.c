@@ -26,7 +26,7 @@ struct entry {
 static int
 index_init(struct plain_index *x, uint32_t vms)
 {
-	x->n_lines = (uint32_t)((uint64_t)vms * 10 / PER_LINE_X10) + PLAIN_REACH;
+	x->n_lines = (uint64_t)vms * 10 / PER_LINE_X10 + PLAIN_REACH;
 	x->lines = rte_zmalloc("plain VMs", x->n_lines * sizeof(*x->lines), RTE_CACHE_LINE_SIZE);
 	x->passed = calloc(x->n_lines, sizeof(*x->passed));
 	return x->lines != NULL && x->passed != NULL &&

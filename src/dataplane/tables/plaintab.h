@@ -69,7 +69,7 @@ _Static_assert(sizeof(struct plain_vm) == 16 && sizeof(struct plain_line) == 64,
 
 struct plain_index { /* by one kind of key */
 	struct plain_line *lines;
-	uint32_t n_lines;
+	uint64_t n_lines;
 	uint64_t seed;
 	uint16_t *passed; /* writer: by line, entries that stand farther on because it was full */
 };
@@ -95,7 +95,7 @@ static inline const struct plain_line *
 plain_line(const struct plain_index *x, uint64_t bits)
 {
 	uint64_t h = fold(bits ^ x->seed, UINT64_C(0xe7037ed1a0b428db));
-	const struct plain_line *l = &x->lines[(h >> 32) * x->n_lines >> 32];
+	const struct plain_line *l = &x->lines[(uint64_t)((fold_u128)h * x->n_lines >> 64)];
 
 	rte_prefetch0(l);
 	return l;

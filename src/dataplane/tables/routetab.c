@@ -24,6 +24,9 @@ struct routetab {
 	uint64_t lengths; /* bit l: there are routes of length l */
 	rte_be32_t mask[33];
 	uint64_t filter[33][FILTER_BITS / 64];
+	/* By first byte of a destination: prefixes longer than the default route's that begin so. Where there are none for a whole burst, which
+	 * is so of most bursts of a router with few routes, no length is asked: 14 instructions a packet and length. As `filter`. */
+	uint32_t longer[256];
 	/* writer only */
 	uint32_t count[33]; /* by length */
 	uint32_t filter_count[33][FILTER_BITS];
@@ -57,6 +60,15 @@ routetab_free(struct routetab *t)
 		return;
 	lfhash_free(t->hash);
 	free(t);
+}
+
+static inline uint8_t
+first_byte(rte_be32_t ip)
+{
+	uint8_t first;
+
+	memcpy(&first, &ip, sizeof(first));
+	return first;
 }
 
 static inline uint32_t
@@ -135,6 +147,16 @@ find_default(struct asked *a)
 		memcpy(&a->nh[0], &value, sizeof(a->nh[0]));
 }
 
+static inline bool
+any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
+{
+	uint32_t any = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		any |= __atomic_load_n(&t->longer[first_byte(dst[i])], __ATOMIC_RELAXED);
+	return any != 0;
+}
+
 uint32_t
 routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n,
 	struct nexthop *nh, uint8_t *of)
@@ -145,6 +167,8 @@ routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *d
 
 	nh[0] = (struct nexthop){.kind = NH_NONE};
 	memset(of, 0, n);
+	if (!any_longer(t, dst, n))
+		lengths &= 1;
 	while (lengths > 1 && a.todo != 0) {
 		uint8_t len = (uint8_t)(63 - __builtin_clzll(lengths));
 
@@ -174,10 +198,23 @@ key(const struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len)
 }
 
 static void
+count_longer(struct routetab *t, const struct key *k, int by)
+{
+	uint32_t first = first_byte(k->prefix), n = k->len >= 8 ? 1 : 256 >> k->len;
+
+	if (k->len == 0)
+		return;
+	for (uint32_t i = first; i < first + n; i++)
+		__atomic_store_n(&t->longer[i], t->longer[i] + (uint32_t)by, __ATOMIC_RELEASE);
+}
+
+static void
 filter_add(struct routetab *t, const struct key *k)
 {
 	uint32_t bit = filter_bit(k->prefix);
 	uint64_t *word = &t->filter[k->len][bit / 64];
+
+	count_longer(t, k, 1);
 
 	if (t->filter_count[k->len][bit]++ == 0)
 		__atomic_store_n(word, *word | UINT64_C(1) << (bit % 64), __ATOMIC_RELEASE);
@@ -189,6 +226,7 @@ filter_remove(struct routetab *t, const struct key *k)
 	uint32_t bit = filter_bit(k->prefix);
 	uint64_t *word = &t->filter[k->len][bit / 64];
 
+	count_longer(t, k, -1);
 	if (--t->filter_count[k->len][bit] == 0)
 		__atomic_store_n(word, *word & ~(UINT64_C(1) << (bit % 64)), __ATOMIC_RELEASE);
 }

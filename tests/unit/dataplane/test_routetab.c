@@ -133,6 +133,42 @@ the_longest_prefix_wins_and_a_default_route_takes_the_rest(void **state)
 	routetab_free(t);
 }
 
+/* Few routes, so that most bursts meet none that is longer than the default one, and each prefix is the only one of its bytes. */
+static void
+few_routes_that_come_and_go_match_as_a_linear_search_does(void **state)
+{
+	struct routetab *t = routetab_new(8, rcu);
+	struct model m = {0};
+	struct rng rng = {22};
+
+	(void)state;
+	for (int op = 0; op < 100000; op++) {
+		uint8_t len = (uint8_t)rng_below(&rng, 12);
+		uint32_t prefix = (uint32_t)rng_next(&rng) & mask(len), i = rng_below(&rng, 3);
+		struct nexthop nh = {.kind = NH_VIA, .via = (uint32_t)rng_next(&rng)}, got[32];
+		rte_be32_t dst[32];
+
+		if (i < m.n) {
+			assert_int_equal(routetab_del(t, 0, rte_cpu_to_be_32(m.r[i].prefix), m.r[i].len), 0);
+			m.r[i] = m.r[--m.n];
+		} else if (model_index(&m, 0, prefix, len) == m.n) {
+			assert_int_equal(routetab_put(t, 0, rte_cpu_to_be_32(prefix), len, &nh), 0);
+			m.r[m.n].prefix = prefix;
+			m.r[m.n].len = len;
+			m.r[m.n++].nh = nh;
+		}
+		for (i = 0; i < RTE_DIM(dst); i++)
+			dst[i] = rte_cpu_to_be_32((uint32_t)rng_next(&rng));
+		routetab_find(t, 0, dst, op % 4 == 0 ? 1 : RTE_DIM(dst), got);
+		for (i = 0; i < (op % 4 == 0 ? 1 : RTE_DIM(dst)); i++) {
+			struct nexthop want = model_find(&m, 0, rte_be_to_cpu_32(dst[i]));
+
+			assert_memory_equal(&got[i], &want, sizeof(want));
+		}
+	}
+	routetab_free(t);
+}
+
 static void
 host_bits_of_a_prefix_do_not_count(void **state)
 {
@@ -177,6 +213,7 @@ main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_routes_match_as_a_linear_search_does),
+		cmocka_unit_test(few_routes_that_come_and_go_match_as_a_linear_search_does),
 		cmocka_unit_test(the_longest_prefix_wins_and_a_default_route_takes_the_rest),
 		cmocka_unit_test(host_bits_of_a_prefix_do_not_count),
 		cmocka_unit_test(reserved_routes_can_be_put),
