@@ -113,7 +113,7 @@ static __rte_noinline bool
 look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 {
 	struct rte_mbuf *m = b->m[i];
-	uint16_t total = rte_be_to_cpu_16(h->ip.total_length);
+	uint16_t total = ip4_total(&h->ip);
 	uint64_t key;
 
 	if (total < sizeof(*h) - IP4_OFF + FRAME_MIN || h->udp.dgram_cksum != 0 ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* express.h - what the parts of the express stage share: a burst, in lanes; order; ways to places; plain headers. */
+/* express.h - what the parts of the express stage share: a burst, in lanes; sets; order; ways to places; addresses; homes. */
 #pragma once
 
 #include "plain.h"
@@ -99,6 +99,16 @@ static inline struct rte_ipv4_hdr *
 ip_of(struct rte_ether_hdr *eth)
 {
 	return (struct rte_ipv4_hdr *)(eth + 1);
+}
+
+/* The ports of TCP and UDP, source and destination, as they stand in memory. */
+static inline uint32_t
+ports_of(const struct rte_ipv4_hdr *ip)
+{
+	uint32_t ports;
+
+	memcpy(&ports, ip + 1, sizeof(ports));
+	return ports;
 }
 
 /* ---- sets ---- */
@@ -255,9 +265,8 @@ wrap(struct rte_mbuf *m, const struct way *y)
 {
 	const struct rte_ipv4_hdr *ip = ip4_hdr(m);
 	uint16_t len = rte_pktmbuf_data_len(m);
-	uint32_t ports;
+	uint32_t ports = ports_of(ip);
 
-	memcpy(&ports, ip + 1, sizeof(ports));
 	m->data_off -= sizeof(struct tunnel_hdr);
 	m->data_len += sizeof(struct tunnel_hdr);
 	m->pkt_len += sizeof(struct tunnel_hdr);
@@ -366,16 +375,6 @@ static inline uint64_t
 home_ports(uint32_t ports, uint32_t vni, uint8_t proto)
 {
 	return ports | (uint64_t)(vni << 8 | proto) << 32;
-}
-
-/* Source and destination, as they stand in memory. */
-static inline uint32_t
-ports_of(const struct rte_ipv4_hdr *ip)
-{
-	uint32_t ports;
-
-	memcpy(&ports, ip + 1, sizeof(ports));
-	return ports;
 }
 
 _Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct session_key, vm_port) == 8 &&

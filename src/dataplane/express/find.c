@@ -27,9 +27,8 @@ find_to_vm(struct worker *w, struct burst *b, uint64_t set)
 	const struct plaintab *vms = b->vms;
 	const struct tally *to = w->to_vm;
 
-	EACH (i, set) {
+	EACH (i, set)
 		found(b, i, plain_by_global(vms, b->line[i], ip_of(b->eth[i])->dst_addr), to);
-	}
 }
 
 static inline void

@@ -215,7 +215,6 @@ filter_add(struct routetab *t, const struct key *k)
 	uint64_t *word = &t->filter[k->len][bit / 64];
 
 	count_longer(t, k, 1);
-
 	if (t->filter_count[k->len][bit]++ == 0)
 		__atomic_store_n(word, *word | UINT64_C(1) << (bit % 64), __ATOMIC_RELEASE);
 }
