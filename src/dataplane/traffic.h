@@ -22,6 +22,23 @@ traffic_expect_to(const struct worker *w, uint32_t slot)
 	rte_prefetch0(&w->to_vm[slot]);
 }
 
+/* Packets, to what stands `at` bytes behind the first one. */
+static inline void
+tally_add_some(struct tally *tallies, uint32_t at, uint32_t packets, uint32_t bytes)
+{
+	struct tally *t = (struct tally *)((char *)tallies + at);
+
+	t->packets += packets;
+	t->bytes += bytes;
+}
+
+/* One packet. */
+static inline void
+tally_add(struct tally *tallies, uint32_t at, uint32_t bytes)
+{
+	tally_add_some(tallies, at, 1, bytes);
+}
+
 static inline void
 traffic_from_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {

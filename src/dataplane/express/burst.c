@@ -39,7 +39,7 @@ express_vm(const struct worker *w, struct rte_mbuf *m)
 	const struct rte_ipv4_hdr *ip = addresses(w, m);
 	rte_be32_t vm = ip == NULL ? 0 : came_by_wan(w, m) ? ip->dst_addr : ip->src_addr;
 
-	return vm * UINT32_C(0x9e3779b1) / (UINT32_MAX / EXPRESS_VMS + 1);
+	return express_hash(vm);
 }
 
 void
@@ -99,7 +99,7 @@ open_way(struct worker *w, uint16_t place, struct way *y)
 	uint16_t seg = segment_of(t, place);
 	const struct topo_segment *s = &t->segments[seg];
 	const struct topo_attachment *a = is_peer(place) ? NULL : &t->attachments[place];
-	uint16_t tunnel = a == NULL ? (place >> 8 & (TOPO_PEERS - 1)) + 1 : a->tunnel;
+	uint16_t tunnel = a == NULL ? plain_router(place) : a->tunnel;
 
 	y->place = place;
 	y->went = 0;
@@ -167,4 +167,19 @@ express_count_from(struct worker *w, struct burst *b, uint16_t next)
 	}
 	b->from.place = next;
 	b->from.frames = 0;
+}
+
+/* ---- round trips ---- */
+
+void
+express_time(struct worker *w, const struct burst *b, uint64_t set)
+{
+	EACH (i, set) {
+		bool to_vm = b->to_vm >> i & 1;
+		struct session_key k;
+
+		memcpy(&k, home_where(b, i)->key, sizeof(k));
+		round_trip_plain(w, b->vm[i]->rec, ip_of(b->eth[i]), &k, to_vm ? RTT_VM : RTT_REMOTE,
+			to_vm ? b->dst[i] : b->other[i]);
+	}
 }

@@ -72,6 +72,36 @@ open_tunnel(const struct worker *w, rte_be32_t vtep, rte_be32_t vni, struct gate
 		open_segment(w, place, g);
 }
 
+/* ---- addresses ---- */
+
+/* Something may have to be said of the addresses of a packet, by their first bytes; of most there is nothing. */
+static inline int
+may_be_odd_from_wan(const struct topology *t, const struct rte_ipv4_hdr *ip)
+{
+	return (int)topo_may_be(t, ip->src_addr, TOPO_OURS) |
+	       topo_may_be(t, ip->dst_addr, TOPO_ODD | TOPO_PORT);
+}
+
+static inline int
+may_be_odd_from_vm(const struct topology *t, const struct rte_ipv4_hdr *ip)
+{
+	return (int)topo_may_be(t, ip->src_addr, TOPO_MARTIAN) | topo_may_be(t, ip->dst_addr, TOPO_OURS);
+}
+
+/* When it may: of the addresses themselves nothing. */
+static __rte_noinline bool
+are_good_from_wan(const struct topology *t, const struct rte_ipv4_hdr *ip)
+{
+	return is_outside(t, ip->src_addr) && is_good_global(t, ip->dst_addr) &&
+	       topo_port_by_ip(t, ip->dst_addr) == TOPO_NONE;
+}
+
+static __rte_noinline bool
+are_good_from_vm(const struct topology *t, const struct rte_ipv4_hdr *ip)
+{
+	return !topo_may_be(t, ip->src_addr, TOPO_MARTIAN) && is_outside(t, ip->dst_addr);
+}
+
 /* ---- which way ---- */
 
 /* A frame of a segment: to its gateway and from there to the world, or to another VM. */
@@ -86,10 +116,10 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 	if (is_mac(&eth->dst_addr, g->mac)) {
 		if (!g->routes || !is_routable(eth, len, &padded))
 			return false;
-		if (unlikely((int)topo_may_be(t, ip->src_addr, TOPO_MARTIAN) |
-			     topo_may_be(t, ip->dst_addr, TOPO_OURS)) &&
-			(topo_may_be(t, ip->src_addr, TOPO_MARTIAN) || !is_outside(t, ip->dst_addr)))
+		if (unlikely(may_be_odd_from_vm(t, ip)) && !are_good_from_vm(t, ip))
 			return false;
+		b->src[i] = ip->src_addr;
+		b->dst[i] = ip->dst_addr;
 		b->line[i] = plain_line_by_ip(b->vms, ip->src_addr, g->place);
 		b->from_vm |= bit;
 		if (unlikely(padded))
@@ -132,20 +162,6 @@ look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 		(uint16_t)(total + IP4_OFF - sizeof(*h)));
 }
 
-/* Addresses of which something may have to be said, by their first bytes; most have none. */
-static inline int
-may_be_odd(const struct topology *t, const struct rte_ipv4_hdr *ip)
-{
-	return (int)topo_may_be(t, ip->src_addr, TOPO_OURS) |
-	       topo_may_be(t, ip->dst_addr, TOPO_ODD | TOPO_PORT);
-}
-
-static inline bool
-is_port(const struct topology *t, rte_be32_t a)
-{
-	return topo_may_be(t, a, TOPO_PORT) && topo_port_by_ip(t, a) != TOPO_NONE;
-}
-
 static __rte_always_inline bool
 look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, uint64_t bit,
 	struct rte_ether_hdr *eth, uint16_t len)
@@ -156,20 +172,19 @@ look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, ui
 
 	if (!is_mac(&eth->dst_addr, g->mac) || !is_routable(eth, len, &padded))
 		return false;
-	if (unlikely(may_be_odd(t, ip) | !g->routes)) {
+	if (unlikely(may_be_odd_from_wan(t, ip) | !g->routes)) {
 		const struct tunnel_hdr *h = (const struct tunnel_hdr *)eth;
 
 		if (ip->dst_addr == t->vtep && ip->next_proto_id == IPPROTO_UDP &&
 			h->udp.dst_port == RTE_BE16(VXLAN_PORT))
 			return look_tunnel(w, b, i, (struct tunnel_hdr *)eth);
-		if (!g->routes || !is_outside(t, ip->src_addr) || !is_good_global(t, ip->dst_addr) ||
-			is_port(t, ip->dst_addr))
+		if (!g->routes || !are_good_from_wan(t, ip))
 			return false;
 	}
 	if (unlikely(padded))
 		ip4_trim(b->m[i], ip4_total(ip));
+	b->dst[i] = ip->dst_addr;
 	b->line[i] = plain_line_by_global(b->vms, ip->dst_addr);
-	b->eth[i] = eth;
 	b->to_vm |= bit;
 	return true;
 }
@@ -185,7 +200,7 @@ look_run(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
 
 	for (; i < end; i++, bit <<= 1) {
 		struct rte_mbuf *m = b->m[i];
-		struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+		struct rte_ether_hdr *eth = b->eth[i];
 		uint16_t len = rte_pktmbuf_data_len(m);
 		uint32_t odd = (m->nb_segs ^ 1u) | (uint32_t)(len - FRAME_MIN) >> 31;
 
@@ -207,38 +222,112 @@ look_run(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
 	return i;
 }
 
+/* Packets i to i + 3, when all came in by this gate and are to be routed: as look_wan() and look_frame(), of four of which nothing
+ * more has to be said. False: they are not, or not all; nothing was done. */
+static __rte_always_inline bool
+look_four(struct burst *b, const struct topology *t, const struct gate *g, uint16_t i, u32x4 front, bool wan)
+{
+	struct rte_ether_hdr *const *eth = &b->eth[i];
+	struct rte_mbuf *const *m = &b->m[i];
+	const u32x4 len = {m[0]->pkt_len, m[1]->pkt_len, m[2]->pkt_len, m[3]->pkt_len};
+	uint32_t came = 0, segs = 0;
+	struct four f;
+	int may = 0;
+
+	EACH_OF_FOUR (k) {
+		came |= meta(m[k])->came ^ (uint32_t)g->key;
+		segs |= m[k]->nb_segs;
+	}
+	if ((came | four_signs(len - FOUR_LEN_MIN)) != 0 || segs != 1)
+		return false;
+	f = four_read(eth, len);
+	if (four_any(four_other_front(eth, front) | four_not_routable(&f)))
+		return false;
+	EACH_OF_FOUR (k)
+		may |= (wan ? may_be_odd_from_wan : may_be_odd_from_vm)(t, ip_of(eth[k]));
+	if (unlikely(may != 0))
+		EACH_OF_FOUR (k)
+			if (!(wan ? are_good_from_wan : are_good_from_vm)(t, ip_of(eth[k])))
+				return false;
+	four_store(&b->src[i], f.ip[3]);
+	four_store(&b->dst[i], f.ip[4]);
+	four_store(&b->ttl[i], f.ip[2]);
+	four_store(&b->len[i], f.len);
+	b->longest = four_longest(b->longest, f.len);
+	EACH_OF_FOUR (k)
+		b->line[i + k] = wan ? plain_line_by_global(b->vms, f.ip[4][k])
+				     : plain_line_by_ip(b->vms, f.ip[3][k], g->place);
+	EACH_OF_FOUR (k)
+		b->place[i + k] = g->place;
+	b->simple |= FOUR << i;
+	*(wan ? &b->to_vm : &b->from_vm) |= FOUR << i;
+	return true;
+}
+
+/* As many as there are one after the other. Returns where there is none. */
+static __rte_always_inline uint16_t
+look_fours(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
+{
+	const struct gate g = b->gate;
+	u32x4 front = four_front(g.mac >> 16);
+
+	while (i + 4 <= end && look_four(b, w->topo, &g, i, front, wan))
+		i += 4;
+	return i;
+}
+
+/* Is it worth a look at four? From a segment most frames may be for other VMs, from the world most may be tunnelled. */
+static inline bool
+is_routed(const struct topology *t, const struct burst *b, uint16_t i)
+{
+	return b->gate.routes && rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
+	       (b->gate.wan ? ip_of(b->eth[i])->dst_addr != t->vtep
+			    : is_mac(&b->eth[i]->dst_addr, b->gate.mac));
+}
+
 static inline void
 look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
 {
 	while (i < end) {
 		const struct meta *md = meta(b->m[i]);
+		uint16_t next, till = end;
 
 		if (unlikely(b->gate.key != md->came))
 			open_gate(w, md, &b->gate);
-		i = b->gate.wan ? look_run(w, b, i, end, true) : look_run(w, b, i, end, false);
+		if (i % 4 == 0 && is_routed(w->topo, b, i)) {
+			next = b->gate.wan ? look_fours(w, b, i, end, true) : look_fours(w, b, i, end, false);
+			if (next != i) {
+				i = next;
+				continue;
+			}
+			till = RTE_MIN(end, (uint16_t)(i + 4));
+		}
+		i = b->gate.wan ? look_run(w, b, i, till, true) : look_run(w, b, i, till, false);
 	}
 }
 
 static inline void
-ask(const struct vec *in, uint16_t i, uint16_t end)
+ask(struct burst *b, uint16_t i, uint16_t end)
 {
-	for (; i < end; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(in->m[i], void *));
+	for (; i < end; i++) {
+		b->eth[i] = rte_pktmbuf_mtod(b->m[i], struct rte_ether_hdr *);
+		rte_prefetch0(b->eth[i]);
+	}
 }
 
 /* A step at a time: while some packets are looked at, headers of the next ones come, and lines of the ones before. */
 static inline void
-look_all(struct worker *w, struct burst *b, const struct vec *in)
+look_all(struct worker *w, struct burst *b, uint16_t n)
 {
 	uint64_t found = 0;
 	uint16_t end;
 
-	ask(in, 0, RTE_MIN(STEP, in->n));
-	for (uint16_t i = 0; i < in->n; i = end) {
+	ask(b, 0, RTE_MIN(STEP, n));
+	for (uint16_t i = 0; i < n; i = end) {
 		uint64_t before = lanes(b);
 
-		end = RTE_MIN((uint16_t)(i + STEP), in->n);
-		ask(in, end, RTE_MIN((uint16_t)(end + STEP), in->n));
+		end = RTE_MIN((uint16_t)(i + STEP), n);
+		ask(b, end, RTE_MIN((uint16_t)(end + STEP), n));
 		look(w, b, i, end);
 		express_find(w, b, before & ~found);
 		found = before;
@@ -267,11 +356,12 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	b.last = &b.way[0];
 	b.from.place = NO_PLACE;
 	b.m = in->m;
-	b.left = b.odd = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
+	b.left = b.odd = b.simple = b.timed = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
 	b.some_stay = b.wan_stays = b.unwraps = false;
 	memset(b.stay, 0, sizeof(b.stay));
-	b.homes.n = 0;
-	look_all(w, &b, in);
+	b.n_where = 0;
+	b.longest = (u32x4){0};
+	look_all(w, &b, in->n);
 	if (b.to_vm != 0)
 		express_to_vm(w, &b);
 	if (b.from_vm != 0)
@@ -279,6 +369,8 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	if (b.bridged != 0)
 		express_bridged(w, &b);
 	count(w, &b);
+	if (unlikely(b.timed & b.left))
+		express_time(w, &b, b.timed & b.left);
 	if (likely(!b.some_stay))
 		return;
 	for (uint16_t i = 0; i < in->n; i++)

@@ -2,7 +2,7 @@
 /* express.h - what the parts of the express stage share: a burst, in lanes; sets; order; ways to places; addresses; homes. */
 #pragma once
 
-#include "plain.h"
+#include "four.h"
 
 #include <dataplane/pipeline.h>
 #include <dataplane/round_trip.h>
@@ -43,13 +43,6 @@ struct way { /* to VMs at one place, ready to be used */
 	uint16_t plain; /* as `routed`, when `bare`; else 0 */
 };
 
-struct homes { /* sessions of packets that are to, or from, VMs that have homes */
-	uint16_t n;
-	struct session_where where[BURST_MAX];
-	rte_be32_t home[BURST_MAX];
-	uint8_t router[BURST_MAX]; /* that translates it */
-};
-
 /* Packets are named by their place in the burst, 0 to 63; sets of them are words, bit i for packet i. A lane is the set of those that take
  * the same steps. */
 struct burst {
@@ -71,16 +64,25 @@ struct burst {
 	uint64_t to_vm, from_vm, bridged; /* the lanes */
 	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
 	uint64_t homes_of;		  /* those whose VMs have homes */
+	uint64_t simple; /* those whose words below are known, and of which nothing more is to be said */
+	uint64_t timed;	 /* those whose round trips are measured, once they have left */
 	/* of packet i, when it is in a lane: */
 	struct rte_ether_hdr *eth[BURST_MAX]; /* in a tunnelled packet: the inner one */
 	const struct plain_line *line[BURST_MAX];
 	const struct plain_vm *vm[BURST_MAX];
-	uint16_t place[BURST_MAX]; /* from a segment: where it came from */
-	uint8_t home[BURST_MAX];   /* of a VM that has homes: which of burst.homes */
+	uint16_t place[BURST_MAX];		   /* from a segment: where it came from */
+	rte_be32_t src[BURST_MAX], dst[BURST_MAX]; /* of what is routed */
+	/* of a four: the third word of its IPv4 header; bytes */
+	uint32_t ttl[BURST_MAX], len[BURST_MAX];
+	/* of their VMs (plaintab.h): of `at` the upper half; tally: bytes from the first one on */
+	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
+	u32x4 longest;		 /* of all fours, in each lane */
+	uint8_t home[BURST_MAX]; /* of a VM that has homes: which of burst.where */
 	/* bridged: of the VM that it is to */
 	const struct plain_line *to_line[BURST_MAX];
 	const struct plain_vm *to[BURST_MAX];
-	struct homes homes;
+	struct session_where where[BURST_MAX];
+	uint16_t n_where;
 };
 
 _Static_assert(BURST_MAX <= 64, "a set of packets is a word");
@@ -95,12 +97,6 @@ void express_to_vm(struct worker *w, struct burst *b);
 void express_from_vm(struct worker *w, struct burst *b);
 void express_bridged(struct worker *w, struct burst *b);
 
-static inline struct rte_ipv4_hdr *
-ip_of(struct rte_ether_hdr *eth)
-{
-	return (struct rte_ipv4_hdr *)(eth + 1);
-}
-
 /* The ports of TCP and UDP, source and destination, as they stand in memory. */
 static inline uint32_t
 ports_of(const struct rte_ipv4_hdr *ip)
@@ -112,6 +108,9 @@ ports_of(const struct rte_ipv4_hdr *ip)
 }
 
 /* ---- sets ---- */
+
+/* Fours begin at every fourth packet. */
+#define FIRSTS UINT64_C(0x1111111111111111)
 
 static inline uint64_t
 one(uint32_t i)
@@ -147,6 +146,12 @@ first_of(uint64_t set)
 
 /* ---- order ---- */
 
+static inline uint32_t
+express_hash(rte_be32_t vm)
+{
+	return vm * UINT32_C(0x9e3779b1) / (UINT32_MAX / EXPRESS_VMS + 1);
+}
+
 /* A number below EXPRESS_VMS for the VM that the packet is to, when it came by a WAN port, or from. */
 uint32_t express_vm(const struct worker *w, struct rte_mbuf *m);
 /* A packet stays, and so do those behind it of the same VM; what is too short to have addresses keeps nobody. What waited for its next hop
@@ -164,11 +169,13 @@ must_stay(const struct worker *w, const struct burst *b, struct rte_mbuf *m)
 	return b->stay[vm / 64] >> (vm % 64) & 1;
 }
 
-/* Of a lane the packets that leave as try() wants; others stay, with all of their VMs behind them. */
-static __rte_always_inline void
-express_each(struct worker *w, struct burst *b, uint64_t lane,
-	bool (*try)(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with),
-	void *with)
+typedef bool express_try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with);
+/* Of four simple ones, i to i + 3. False: nothing was done. */
+typedef bool express_try_four(struct worker *w, struct burst *b, uint32_t i, void *with);
+
+/* Of a lane the packets that leave as try() wants; others stay, with all of their VMs behind them. Returns these. */
+static __rte_always_inline uint64_t
+express_some(struct worker *w, struct burst *b, uint64_t lane, express_try *try, void *with)
 {
 	uint64_t stay = 0;
 
@@ -179,6 +186,54 @@ express_each(struct worker *w, struct burst *b, uint64_t lane,
 			continue;
 		stay |= one(i);
 		express_stays(w, b, m);
+	}
+	return stay;
+}
+
+static __rte_always_inline void
+express_each(struct worker *w, struct burst *b, uint64_t lane, express_try *try, void *with)
+{
+	b->left |= lane & ~express_some(w, b, lane, try, with);
+}
+
+/* Must one of four stay? By their VMs' addresses, as express_vm() has it. */
+static inline bool
+some_must_stay(const struct burst *b, const rte_be32_t addr[4])
+{
+	uint64_t any = 0;
+
+	if (likely(!b->some_stay))
+		return false;
+	EACH_OF_FOUR (k) {
+		uint32_t vm = express_hash(addr[k]);
+
+		any |= b->stay[vm / 64] >> (vm % 64);
+	}
+	return any & 1;
+}
+
+/* As express_each(), by fours where these go on as four() wants. `addr`: of packets their VMs' addresses. */
+static __rte_always_inline void
+express_fours(struct worker *w, struct burst *b, uint64_t lane, const rte_be32_t *addr, express_try *try,
+	express_try_four *four, void *with)
+{
+	uint64_t left = lane, stay = 0, fours = lane & b->simple;
+
+	fours &= fours >> 1;
+	fours &= fours >> 2 & FIRSTS;
+	for (;; fours &= fours - 1) {
+		uint64_t before = left & ((fours & -fours) - 1);
+		uint32_t i;
+
+		if (before != 0) {
+			stay |= express_some(w, b, before, try, with);
+			left &= ~before;
+		}
+		if (fours == 0)
+			break;
+		i = first_of(fours);
+		if (likely(!some_must_stay(b, addr + i) && four(w, b, i, with)))
+			left &= ~(FOUR << i);
 	}
 	b->left |= lane & ~stay;
 }
@@ -195,6 +250,13 @@ static inline bool
 is_peer(uint16_t place)
 {
 	return place & PLAIN_PEER;
+}
+
+/* As the upper half of burst.at[]. */
+static inline uint32_t
+at_place(uint16_t place)
+{
+	return (uint32_t)place << 16;
 }
 
 static inline uint16_t
@@ -283,7 +345,7 @@ wrap_or_tag(struct worker *w, struct rte_mbuf *m, const struct way *y)
 	return true;
 }
 
-/* A frame leaves: `y` takes it, there is room. */
+/* A frame leaves as it is: `y` takes it, there is room. */
 static __rte_always_inline void
 put(struct worker *w, struct rte_mbuf *m, struct way *y)
 {
@@ -305,6 +367,16 @@ write_ether(struct rte_ether_hdr *eth, const struct rte_ether_addr *mac, const s
 }
 
 /* ---- addresses ---- */
+
+/* Eight bytes from a MAC on. */
+static inline uint64_t
+mac_bits(const struct rte_ether_addr *mac)
+{
+	uint64_t word;
+
+	memcpy(&word, mac, sizeof(word));
+	return word;
+}
 
 /* A MAC as a word: both in a frame, and all others here, are followed by two bytes that can be read. */
 static inline uint64_t
@@ -358,10 +430,9 @@ is_good_global(const struct topology *t, rte_be32_t a)
 static inline void
 home_locate(struct worker *w, struct burst *b, uint32_t i, const uint64_t key[2])
 {
-	struct homes *h = &b->homes;
-
-	b->home[i] = (uint8_t)h->n;
-	sessions_locate(w->tables->sessions, key, &h->where[h->n++]);
+	b->timed |= (uint64_t)(ip_of(b->eth[i])->next_proto_id == IPPROTO_TCP) << i;
+	b->home[i] = (uint8_t)b->n_where;
+	sessions_locate(w->tables->sessions, key, &b->where[b->n_where++]);
 }
 
 static inline uint64_t
@@ -382,13 +453,19 @@ _Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct sess
 		       offsetof(struct session_key, vni_proto) == 12 && RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN,
 	"the words of a session's key");
 
-/* A TCP packet of the session goes on towards `to`. */
-static inline void
-home_time(struct worker *w, const struct vm_rec *vm, const struct rte_ipv4_hdr *ip,
-	const struct session_where *where, enum rtt_half to, rte_be32_t home)
+static inline const struct session_where *
+home_where(const struct burst *b, uint32_t i)
 {
-	struct session_key k;
-
-	memcpy(&k, where->key, sizeof(k));
-	round_trip_plain(w, vm, ip, &k, to, home);
+	return &b->where[b->home[i]];
 }
+
+/* Of a VM that has homes. Asks for it. */
+static inline void
+home_tally(struct burst *b, uint32_t i, const struct tally *tallies)
+{
+	b->tally[i] = b->vm[i]->rec->slot * (uint32_t)sizeof(*tallies);
+	rte_prefetch0((const char *)tallies + b->tally[i]);
+}
+
+/* Of packets that have left, their sessions' round trips. */
+void express_time(struct worker *w, const struct burst *b, uint64_t set);

@@ -7,7 +7,8 @@ const struct plain_vm express_nobody = {.at = PLAIN_PLACE};
 
 _Static_assert((PLAIN_PEER | (TOPO_PEERS - 1) << 8 | (TOPO_SEGMENTS - 1)) < PLAIN_PLACE, "nobody is there");
 
-/* By one address; `tallies` are those of its way. Which VMs have homes nobody can foretell: no branch. */
+/* By one address; `tallies` are those of its way. Which VMs have homes nobody can foretell: no branch. What is noted of those that have some
+ * their sessions tell (express.h). */
 static __rte_always_inline void
 found(struct burst *b, uint32_t i, const struct plain_vm *vm, const struct tally *tallies)
 {
@@ -16,9 +17,37 @@ found(struct burst *b, uint32_t i, const struct plain_vm *vm, const struct tally
 	if (unlikely(vm == NULL))
 		vm = NOBODY;
 	b->vm[i] = vm;
+	b->other[i] = vm->other;
+	b->tally[i] = vm->slot * (uint32_t)sizeof(*tallies);
+	b->at[i] = at_place(vm->at);
 	homes = vm->at / PLAIN_HOMES;
 	b->homes_of |= homes << i;
-	rte_prefetch0(homes != 0 ? (const void *)vm->rec : &tallies[vm->slot]);
+	rte_prefetch0(homes != 0 ? (const void *)vm->rec : (const char *)tallies + b->tally[i]);
+}
+
+/* As found(), of four, in lanes: what is read of them is noted, too. */
+static __rte_always_inline void
+found_four(struct burst *b, uint32_t i, const struct plain_vm *const vm[4], const struct tally *tallies)
+{
+	u32x4 v[4], tally;
+	uint32_t homes;
+
+	EACH_OF_FOUR (k)
+		v[k] = four_load(vm[k]);
+	four_turn(v);
+	tally = v[1] * (uint32_t)sizeof(*tallies);
+	four_store(&b->other[i], v[0]);
+	four_store(&b->tally[i], tally);
+	four_store(&b->at[i], v[3]);
+	homes = four_signs(v[3]);
+	b->homes_of |= (uint64_t)homes << i;
+	if (likely(homes == 0)) {
+		EACH_OF_FOUR (k)
+			rte_prefetch0((const char *)tallies + tally[k]);
+		return;
+	}
+	EACH_OF_FOUR (k)
+		rte_prefetch0((homes >> k & 1) ? (const void *)vm[k]->rec : (const char *)tallies + tally[k]);
 }
 
 static inline void
@@ -27,8 +56,28 @@ find_to_vm(struct worker *w, struct burst *b, uint64_t set)
 	const struct plaintab *vms = b->vms;
 	const struct tally *to = w->to_vm;
 
-	EACH (i, set)
-		found(b, i, plain_by_global(vms, b->line[i], ip_of(b->eth[i])->dst_addr), to);
+	EACH (i, set & b->simple & FIRSTS) {
+		const struct plain_line *const *line = &b->line[i];
+		const rte_be32_t *dst = &b->dst[i];
+		const struct plain_vm **vm = &b->vm[i];
+
+		EACH_OF_FOUR (k)
+			vm[k] = plain_first_by_global(vms, line[k], dst[k]) ?: NOBODY;
+		found_four(b, i, vm, to);
+	}
+	EACH (i, set & ~b->simple)
+		found(b, i, plain_by_global(vms, b->line[i], b->dst[i]), to);
+}
+
+/* Are all four where they came from, with the MACs that they came from? */
+static __rte_always_inline bool
+are_from(const struct burst *b, uint32_t i)
+{
+	uint64_t macs = 0;
+
+	for (uint32_t k = i; k < i + 4; k++)
+		macs |= mac_bits(&b->eth[k]->src_addr) ^ mac_bits(&b->vm[k]->mac);
+	return macs << 16 == 0 && !four_any((four_load(&b->at[i]) >> 16 & PLAIN_PLACE) ^ b->place[i]);
 }
 
 static inline void
@@ -36,9 +85,23 @@ find_from_vm(struct worker *w, struct burst *b, uint64_t set)
 {
 	const struct plaintab *vms = b->vms;
 	const struct tally *from = w->from_vm;
+	uint64_t apart = 0; /* fours to be looked at one by one */
 
-	EACH (i, set)
-		found(b, i, plain_by_ip(vms, b->line[i], ip_of(b->eth[i])->src_addr, b->place[i]), from);
+	EACH (i, set & b->simple & FIRSTS) {
+		const struct plain_line *const *line = &b->line[i];
+		const rte_be32_t *src = &b->src[i];
+		const struct plain_vm **vm = &b->vm[i];
+
+		EACH_OF_FOUR (k)
+			vm[k] = plain_first_by_ip(vms, line[k], src[k], b->place[i]) ?: NOBODY;
+		found_four(b, i, vm, from);
+		if (unlikely(!are_from(b, i)))
+			apart |= one(i);
+	}
+	b->simple &= ~(apart * FOUR);
+	b->homes_of &= ~(apart * FOUR);
+	EACH (i, set & ~b->simple)
+		found(b, i, plain_by_ip(vms, b->line[i], b->src[i], b->place[i]), from);
 }
 
 static inline void

@@ -51,6 +51,23 @@ tell_apart(const struct nexthop *on_link, uint32_t n, const rte_be32_t *dst, uin
 	return n;
 }
 
+/* Of the lane, one after the other; `some` has room for them. */
+static inline const rte_be32_t *
+destinations(const struct burst *b, rte_be32_t *some, uint16_t *n)
+{
+	uint32_t first = first_of(b->from_vm);
+	uint64_t run = b->from_vm >> first;
+
+	*n = 0;
+	if ((run & (run + 1)) == 0) {
+		*n = (uint16_t)__builtin_popcountll(run);
+		return &b->dst[first];
+	}
+	EACH (i, b->from_vm)
+		some[(*n)++] = b->dst[i];
+	return some;
+}
+
 /* Most packets of a burst leave by the same next hop, which is asked for once. */
 static void
 find_hops(struct worker *w, const struct burst *b, struct hops *h)
@@ -59,13 +76,13 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 	struct nexthop route[HOPS];
 	struct neigh neigh[HOPS];
 	uint8_t of[BURST_MAX], *next = of; /* as dst[] */
-	rte_be32_t dst[BURST_MAX];
+	rte_be32_t some[BURST_MAX];
+	const rte_be32_t *dst;
 	bool on_link = false;
-	uint16_t packets = 0;
+	uint16_t packets;
 	uint32_t n;
 
-	EACH (i, b->from_vm)
-		dst[packets++] = ip_of(b->eth[i])->dst_addr;
+	dst = destinations(b, some, &packets);
 	n = routetab_find_shared(w->tables->routes, 0, dst, packets, route, of);
 	for (uint32_t k = 0; k < n; k++) {
 		key[k] = (struct neigh_key){.ip = route[k].via, .port = route[k].port};
@@ -87,28 +104,15 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 		h->of[i] |= HOP_ODD;
 }
 
+/* ---- sessions of VMs that have homes ---- */
+
 static inline bool
 is_from(const struct plain_vm *vm, const struct rte_ether_hdr *eth)
 {
-	return mac_word(&vm->mac) == mac_word(&eth->src_addr);
+	return (mac_bits(&vm->mac) ^ mac_bits(&eth->src_addr)) << 16 == 0;
 }
 
-static __rte_always_inline void
-translate(struct rte_ether_hdr *eth, rte_be32_t global, const struct hop *h)
-{
-	nat_plain(ip_of(eth), NAT_SRC, global);
-	memcpy(eth, h, 2 * sizeof(h->dst));
-}
-
-static void
-give_world(struct rte_mbuf *m, struct rte_ether_hdr *eth, rte_be32_t global, const struct hop *h)
-{
-	ip4_trim(m, ip4_total(ip_of(eth)));
-	translate(eth, global, h);
-	vec_add(h->out, m);
-}
-
-/* The session of a VM that has homes is named by the packet alone. */
+/* The session is named by the packet alone. */
 static inline void
 locate(struct worker *w, struct burst *b, uint32_t i)
 {
@@ -120,39 +124,31 @@ locate(struct worker *w, struct burst *b, uint32_t i)
 	home_locate(w, b, i, key);
 }
 
-/* The router that the packet of a known session goes to; VM_NO_HOME: the stages decide. Asks for the VM's counters. */
-static __rte_always_inline int
-find_home(struct worker *w, struct burst *b, uint32_t i)
+/* The packet of a known session goes to where its home is translated: here, or by a peer, `peers`. Which of both nobody can foretell. */
+static __rte_always_inline bool
+decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	const struct rte_ether_hdr *eth = b->eth[i];
-	const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
+	uint64_t *peers = with;
 	const struct plain_vm *vm = b->vm[i];
-	uint8_t k = b->home[i], flags;
+	uint16_t place, peer;
 	rte_be32_t home;
+	uint8_t flags;
 	int router;
 
-	if (!is_from(vm, eth) || ends(ip) ||
-		sessions_find_at(&b->homes.where[k], w->tick, &home, &flags) != SESSION_FOUND)
-		return VM_NO_HOME;
-	traffic_expect_from(w, vm->rec->slot);
-	router = vm_session_router(vm->rec, ip->src_addr, home);
-	b->homes.home[k] = home;
-	b->homes.router[k] = (uint8_t)router;
-	return router;
-}
-
-static inline void
-count_home(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
-{
-	const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
-	const struct vm_rec *rec = b->vm[i]->rec;
-	uint8_t k = b->home[i];
-
-	unwrap(b, m, b->eth[i]);
-	count_from(w, b, b->place[i], one_frame(m));
-	traffic_from_vm(w, rec->slot, m);
-	if (ip->next_proto_id == IPPROTO_TCP)
-		home_time(w, rec, ip, &b->homes.where[k], RTT_REMOTE, b->homes.home[k]);
+	(void)m;
+	if (!is_from(vm, b->eth[i]) || ends(ip_of(b->eth[i])) ||
+		sessions_find_at(home_where(b, i), w->tick, &home, &flags) != SESSION_FOUND)
+		return false;
+	home_tally(b, i, w->from_vm);
+	router = vm_session_router(vm->rec, b->src[i], home);
+	if (unlikely(router == VM_NO_HOME))
+		return false;
+	peer = plain_peer((uint8_t)router, vm->rec->seg);
+	place = b->place[i];
+	b->other[i] = home;
+	b->at[i] = at_place(router == ROUTER_SELF ? place : peer);
+	*peers |= (uint64_t)(router != ROUTER_SELF) << i;
+	return true;
 }
 
 static inline uint16_t
@@ -161,71 +157,46 @@ frame_len(const struct burst *b, uint32_t i, const struct rte_mbuf *m)
 	return rte_pktmbuf_data_len(m) - wrapping(b, m, b->eth[i]);
 }
 
-/* By an address that is translated here. */
-static __rte_always_inline bool
-give_here(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+static inline void
+count_it(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
 {
-	const struct hops *hops = with;
-	const struct hop *h = hop_of(hops, i);
-	rte_be32_t home = b->homes.home[b->home[i]];
-
-	if (frame_len(b, i, m) > h->most || !is_good_global(w->topo, home))
-		return false;
-	count_home(w, b, i, m);
-	give_world(m, b->eth[i], home, h);
-	return true;
+	unwrap(b, m, b->eth[i]);
+	count_from(w, b, b->place[i], one_frame(m));
+	tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
 }
 
-/* By one of a peer's. */
 static __rte_always_inline bool
 give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	uint8_t router = b->homes.router[b->home[i]];
-	struct way *y = way_to(w, b, plain_peer(router, b->vm[i]->rec->seg));
+	uint16_t place = (uint16_t)(b->at[i] >> 16);
+	struct way *y = way_to(w, b, place);
 
 	(void)with;
 	if (frame_len(b, i, m) > y->routed || !has_room(y, m, b->eth[i]) ||
-		__atomic_load_n(&w->topo->peers[router - 1].away, __ATOMIC_RELAXED))
+		__atomic_load_n(&w->topo->peers[plain_router(place) - 1].away, __ATOMIC_RELAXED))
 		return false;
-	count_home(w, b, i, m);
+	count_it(w, b, i, m);
 	ip4_trim(m, ip4_total(ip_of(b->eth[i])));
 	put(w, m, y);
 	return true;
 }
 
-/* Which of its VM's homes a session has nobody can foretell: first all are found, then what is translated here goes, then the rest. */
-static __rte_noinline void
-give_homes(struct worker *w, struct burst *b, uint64_t set, struct hops *h)
-{
-	uint64_t peers = 0, none = 0;
-
-	EACH (i, set) {
-		struct rte_mbuf *m = b->m[i];
-		int router = must_stay(w, b, m) || w->scratch ? VM_NO_HOME : find_home(w, b, i);
-
-		peers |= (uint64_t)(router > ROUTER_SELF) << i;
-		if (unlikely(router == VM_NO_HOME)) {
-			none |= one(i);
-			express_stays(w, b, m);
-		}
-	}
-	express_each(w, b, set & ~peers & ~none, give_here, h);
-	express_each(w, b, peers, give_peer, NULL);
-}
+/* ---- packets leave ---- */
 
 /* By another next hop than the one before, or from another place; or wrapped, or padded. */
 static __rte_noinline bool
 give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, const struct hop *h)
 {
-	const struct plain_vm *vm = b->vm[i];
+	struct rte_ether_hdr *eth = b->eth[i];
 
-	if (vm == NOBODY || !is_from(vm, b->eth[i]) || frame_len(b, i, m) > h->most ||
-		!is_good_global(w->topo, vm->other))
+	if (b->vm[i] == NOBODY || !is_from(b->vm[i], eth) || frame_len(b, i, m) > h->most ||
+		!is_good_global(w->topo, b->other[i]))
 		return false;
-	unwrap(b, m, b->eth[i]);
-	count_from(w, b, b->place[i], one_frame(m));
-	traffic_from_vm(w, vm->slot, m);
-	give_world(m, b->eth[i], vm->other, h);
+	count_it(w, b, i, m);
+	ip4_trim(m, ip4_total(ip_of(eth)));
+	nat_plain(ip_of(eth), NAT_SRC, b->other[i]);
+	memcpy(eth, h, 2 * sizeof(h->dst));
+	vec_add(h->out, m);
 	return true;
 }
 
@@ -235,8 +206,8 @@ struct run {
 	const struct hop *h;
 	struct rte_mbuf **out; /* where h->out ends */
 	uint64_t frames;
-	/* A VM's MAC and place, together with source and ethertype of its frames, as they stand in memory: the difference of both. */
-	uint64_t differs;
+	u32x4 bytes; /* of fours, not in `frames` */
+	bool fours;  /* go there, as far as their lengths tell */
 	uint16_t place;
 	uint16_t of;
 };
@@ -244,24 +215,19 @@ struct run {
 static inline void
 run_begin(struct run *r, const struct burst *b, uint32_t i)
 {
-	const struct plain_vm vm = {.at = b->place[i]};
-	const struct rte_ether_hdr eth = {.ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4)};
-	uint64_t is, has;
-
-	memcpy(&is, &vm.mac, sizeof(is));
-	memcpy(&has, &eth.src_addr, sizeof(has));
-	r->differs = is ^ has;
 	r->of = r->hops->of[i] & ~HOP_ODD;
 	r->h = hop_of(r->hops, i);
 	r->out = r->h->out->m + r->h->out->n;
 	r->place = b->place[i];
+	r->fours = four_fit(b->longest, r->h->most);
 }
 
 static inline void
 run_end(struct worker *w, struct burst *b, struct run *r)
 {
-	count_from(w, b, r->place, r->frames);
+	count_from(w, b, r->place, r->frames + four_sum(r->bytes));
 	r->frames = 0;
+	r->bytes = (u32x4){0};
 	r->h->out->n = (uint16_t)(r->out - r->h->out->m);
 }
 
@@ -270,17 +236,14 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 {
 	struct run *r = with;
 	struct rte_ether_hdr *eth = b->eth[i];
-	const struct plain_vm *vm = b->vm[i];
-	uint64_t is, has;
 	bool left;
 
-	memcpy(&is, &vm->mac, sizeof(is));
-	memcpy(&has, &eth->src_addr, sizeof(has));
-	if (likely((is ^ has) == r->differs && r->hops->of[i] == r->of &&
-		    rte_pktmbuf_data_len(m) <= r->h->most && is_good_global(w->topo, vm->other))) {
+	if (likely(b->at[i] >> 16 == r->place && is_from(b->vm[i], eth) && r->hops->of[i] == r->of &&
+		    rte_pktmbuf_data_len(m) <= r->h->most && is_good_global(w->topo, b->other[i]))) {
 		r->frames += one_frame(m);
-		traffic_from_vm(w, vm->slot, m);
-		translate(eth, vm->other, r->h);
+		tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
+		nat_plain(ip_of(eth), NAT_SRC, b->other[i]);
+		memcpy(eth, r->h, 2 * sizeof(r->h->dst));
 		*r->out++ = m;
 		return true;
 	}
@@ -290,27 +253,63 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 	return left;
 }
 
-static void
-give_all(struct worker *w, struct burst *b, uint64_t set, const struct hops *h)
+static __rte_always_inline bool
+try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
+{
+	struct run *r = with;
+	struct tally *from_vm = w->from_vm;
+	u32x4 other = four_load(&b->other[i]);
+	struct rte_ether_hdr *eth[4];
+	struct rte_ether_addr macs[2];
+	bool odd = false;
+	uint64_t of;
+
+	EACH_OF_FOUR (k)
+		odd |= !is_good_global(w->topo, other[k]);
+	memcpy(&of, &r->hops->of[i], sizeof(of));
+	if (unlikely(!r->fours || odd || of != r->of * UINT64_C(0x0001000100010001) ||
+		     b->place[i] != r->place || four_any(four_load(&b->at[i]) >> 16 ^ r->place)))
+		return false;
+	memcpy(eth, &b->eth[i], sizeof(eth));
+	memcpy(macs, r->h, sizeof(macs));
+	four_nat(eth, NAT_SRC, four_load(&b->src[i]), other, four_load(&b->ttl[i]));
+	EACH_OF_FOUR (k) {
+		memcpy(eth[k], macs, sizeof(macs));
+		tally_add(from_vm, b->tally[i + k], b->len[i + k]);
+	}
+	memcpy(r->out, &b->m[i], 4 * sizeof(*r->out));
+	r->out += 4;
+	r->frames += UINT64_C(4) << 32;
+	r->bytes += four_load(&b->len[i]);
+	return true;
+}
+
+static __rte_always_inline void
+give(struct worker *w, struct burst *b, uint64_t set, const struct hops *h)
 {
 	struct run r = {.hops = h};
 
+	if (set == 0)
+		return;
 	run_begin(&r, b, first_of(set));
-	express_each(w, b, set, try, &r);
+	express_fours(w, b, set, b->src, try, try_four, &r);
 	run_end(w, b, &r);
 }
 
+/* While those that have no homes leave, sessions come. */
 void
 express_from_vm(struct worker *w, struct burst *b)
 {
-	uint64_t homes = b->from_vm & b->homes_of;
+	uint64_t homes = b->from_vm & b->homes_of, peers = 0;
 	struct hops h;
 
 	EACH (i, homes)
 		locate(w, b, i);
 	find_hops(w, b, &h);
-	if (b->from_vm != homes)
-		give_all(w, b, b->from_vm & ~homes, &h);
-	if (homes != 0)
-		give_homes(w, b, homes, &h);
+	give(w, b, b->from_vm & ~homes, &h);
+	if (homes == 0)
+		return;
+	homes &= ~express_some(w, b, homes, decide, &peers);
+	give(w, b, homes & ~peers, &h);
+	express_each(w, b, peers, give_peer, NULL);
 }

@@ -7,6 +7,12 @@
 #define TOTAL_MIN ((uint16_t)(sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr)))
 #define FRAME_MIN ((uint16_t)(IP4_OFF + TOTAL_MIN))
 
+static inline struct rte_ipv4_hdr *
+ip_of(struct rte_ether_hdr *eth)
+{
+	return (struct rte_ipv4_hdr *)(eth + 1);
+}
+
 /* TCP that neither opens nor answers an opening, whose MSS may have to be clamped. */
 static inline bool
 is_plain_tcp(const struct rte_ipv4_hdr *ip)

@@ -2,7 +2,7 @@
 /* From the world to VMs by their global addresses: to an attachment, or through the tunnel. */
 #include "express.h"
 
-#include <dataplane/nat.h>
+/* ---- sessions of VMs that have homes ---- */
 
 static void
 locate(struct worker *w, struct burst *b, uint32_t i)
@@ -26,9 +26,58 @@ is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_wher
 	rte_be32_t home;
 	uint8_t flags;
 
-	return (drains || (rec->flags & VM_REC_NOTES)) && !ends(ip) && !w->scratch &&
+	return (drains || (rec->flags & VM_REC_NOTES)) && !ends(ip) &&
 	       sessions_find_at(where, w->tick, &home, &flags) == SESSION_FOUND && home == ip->dst_addr &&
 	       !(flags & SESSION_GUESSED);
+}
+
+static __rte_always_inline bool
+decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+{
+	const struct session_where *where = home_where(b, i);
+
+	(void)m;
+	(void)with;
+	if (!is_at_home(w, b->vm[i]->rec, where, ip_of(b->eth[i])))
+		return false;
+	b->other[i] = (rte_be32_t)where->key[0];
+	b->at[i] = at_place(b->vm[i]->at & PLAIN_PLACE);
+	return true;
+}
+
+/* ---- packets leave ---- */
+
+/* Packets to one place, one after the other. What each of them would count up in memory is kept in registers: a packet had waited
+ * for the one before it, which cost 6 cycles. */
+struct run {
+	struct way *y;
+	struct rte_mbuf **out; /* where y->out ends */
+	uint64_t went;
+	u32x4 bytes; /* of fours, not in `went` */
+	bool fours;  /* go there, as far as their lengths tell */
+};
+
+static inline struct run
+run_begin(const struct burst *b, struct way *y)
+{
+	return (struct run){.y = y,
+		.out = y->out->m + y->out->n,
+		.fours = (y->bare || y->tunnel) && four_fit(b->longest, y->routed)};
+}
+
+static inline void
+run_end(const struct run *r)
+{
+	r->y->went += r->went + four_sum(r->bytes);
+	r->y->out->n = (uint16_t)(r->out - r->y->out->m);
+}
+
+/* Packets to another place. */
+static __rte_noinline void
+run_to(struct worker *w, struct burst *b, struct run *r, uint16_t place)
+{
+	run_end(r);
+	*r = run_begin(b, express_way(w, b, place));
 }
 
 static inline bool
@@ -37,117 +86,103 @@ takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr 
 	return rte_pktmbuf_data_len(m) <= y->routed && has_room(y, m, eth);
 }
 
-/* All but the way: its addresses, its VM's counters. */
-static __rte_always_inline void
-give(struct worker *w, struct rte_mbuf *m, struct rte_ether_hdr *eth, const struct plain_vm *to,
-	const struct way *y)
+static inline bool
+have_room(const struct way *y, struct rte_mbuf *const m[4], struct rte_ether_hdr *const eth[4])
 {
-	nat_plain(ip_of(eth), NAT_DST, to->other);
-	write_ether(eth, &to->mac, y);
-	traffic_to_vm(w, to->slot, m);
-}
-
-static __rte_always_inline bool
-give_home(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
-{
-	struct way *y = way_to(w, b, b->vm[i]->at & PLAIN_PLACE);
-	struct rte_ether_hdr *eth = b->eth[i];
-	const struct rte_ipv4_hdr *ip = ip_of(eth);
-	const struct vm_rec *rec = b->vm[i]->rec;
-	const struct session_where *where = &b->homes.where[b->home[i]];
-	const struct plain_vm to = {.mac = rec->mac, .other = (rte_be32_t)where->key[0], .slot = rec->slot};
-
-	(void)with;
-	if (b->wan_stays || !takes(y, m, eth) ||
-		!is_at_home(w, rec, where, ip)) /* of UDP the latest one decides */
-		return false;
-	if (ip->next_proto_id == IPPROTO_TCP)
-		home_time(w, rec, ip, where, RTT_VM, ip->dst_addr);
-	give(w, m, eth, &to, y);
-	put(w, m, y);
+	EACH_OF_FOUR (k)
+		if (!has_room(y, m[k], eth[k]))
+			return false;
 	return true;
-}
-
-/* Records have come by now. Counters are asked for behind all sessions: one after the other cost 25 cycles a packet of VMs that all have
- * homes. */
-static __rte_noinline void
-give_homes(struct worker *w, struct burst *b, uint64_t set)
-{
-	EACH (i, set)
-		locate(w, b, i);
-	EACH (i, set)
-		traffic_expect_to(w, b->vm[i]->rec->slot);
-	express_each(w, b, set, give_home, NULL);
-}
-
-/* To another place than the one before. */
-static __rte_noinline bool
-give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
-{
-	const struct plain_vm *vm = b->vm[i];
-	struct way *y;
-
-	if (vm == NOBODY)
-		return false;
-	y = way_to(w, b, vm->at);
-	if (!takes(y, m, b->eth[i]))
-		return false;
-	give(w, m, b->eth[i], vm, y);
-	put(w, m, y);
-	return true;
-}
-
-/* Packets to one place, one after the other. What each of them would count up in memory is kept in registers: a packet had waited
- * for the one before it, which cost 6 cycles. */
-struct run {
-	struct way *y;
-	struct rte_mbuf **out; /* where y->out ends */
-	uint64_t went;
-};
-
-static inline struct run
-run_begin(struct way *y)
-{
-	return (struct run){.y = y, .out = y->out->m + y->out->n};
-}
-
-static inline void
-run_end(const struct run *r)
-{
-	r->y->went += r->went;
-	r->y->out->n = (uint16_t)(r->out - r->y->out->m);
 }
 
 static __rte_always_inline bool
 try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
 	struct run *r = with;
-	const struct plain_vm *vm = b->vm[i];
-	bool left;
+	struct rte_ether_hdr *eth = b->eth[i];
+	uint16_t place = (uint16_t)(b->at[i] >> 16);
 
-	if (unlikely(vm->at != r->y->place)) {
-		run_end(r);
-		left = give_other(w, b, i, m);
-		*r = run_begin(b->last);
-		return left;
-	}
-	if (unlikely(rte_pktmbuf_data_len(m) > r->y->plain) && !takes(r->y, m, b->eth[i]))
+	if (unlikely(b->vm[i] == NOBODY) || (unlikely(b->wan_stays) && (b->homes_of >> i & 1)))
+		return false; /* of UDP the latest one decides */
+	if (unlikely(place != r->y->place))
+		run_to(w, b, r, place);
+	if (unlikely(rte_pktmbuf_data_len(m) > r->y->plain) && !takes(r->y, m, eth))
 		return false;
-	give(w, m, b->eth[i], vm, r->y);
+	nat_plain(ip_of(eth), NAT_DST, b->other[i]);
+	write_ether(eth, &b->vm[i]->mac, r->y);
+	tally_add(w->to_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
 	r->went += one_frame(m);
-	if (unlikely(!r->y->bare) && !wrap_or_tag(w, m, r->y))
+	if (unlikely(!r->y->bare) && !wrap_or_tag(w, m, r->y)) {
+		b->timed &= ~one(i);
 		return true;
+	}
 	*r->out++ = m;
 	return true;
 }
 
+/* All but the way of four: their addresses, their VMs' counters. */
+static __rte_always_inline void
+give_four(struct worker *w, struct burst *b, uint32_t i, struct rte_ether_hdr *const eth[4],
+	const struct way *y)
+{
+	struct tally *to_vm = w->to_vm;
+	uint64_t from = mac_bits(&y->from); /* and ethertype */
+
+	four_nat(eth, NAT_DST, four_load(&b->dst[i]), four_load(&b->other[i]), four_load(&b->ttl[i]));
+	EACH_OF_FOUR (k) {
+		uint64_t to = mac_bits(&b->vm[i + k]->mac);
+
+		memcpy(eth[k], &to, sizeof(to));
+		memcpy(&eth[k]->src_addr, &from, sizeof(from));
+		tally_add(to_vm, b->tally[i + k], b->len[i + k]);
+	}
+}
+
+static __rte_always_inline bool
+try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
+{
+	struct run *r = with;
+	struct rte_mbuf *const *m = &b->m[i];
+	u32x4 at = four_load(&b->at[i]) >> 16;
+	struct rte_ether_hdr *eth[4];
+
+	if (unlikely(at[0] != r->y->place) && b->vm[i] != NOBODY)
+		run_to(w, b, r, (uint16_t)at[0]);
+	if (unlikely(!r->fours || four_any(at ^ r->y->place) || (b->wan_stays && (b->homes_of >> i & FOUR))))
+		return false;
+	memcpy(eth, &b->eth[i], sizeof(eth));
+	if (r->y->bare) {
+		give_four(w, b, i, eth, r->y);
+	} else {
+		if (unlikely(!have_room(r->y, m, eth)))
+			return false;
+		give_four(w, b, i, eth, r->y);
+		EACH_OF_FOUR (k)
+			wrap(m[k], r->y);
+	}
+	r->went += UINT64_C(4) << 32;
+	r->bytes += four_load(&b->len[i]);
+	memcpy(r->out, m, 4 * sizeof(*r->out));
+	r->out += 4;
+	return true;
+}
+
+/* While those that have no homes leave, sessions come, and counters behind all of them: one after the other cost 25 cycles a packet of VMs
+ * that all have homes. */
 void
 express_to_vm(struct worker *w, struct burst *b)
 {
-	struct run r = run_begin(b->last);
+	uint64_t homes = b->to_vm & b->homes_of;
+	struct run r = run_begin(b, b->last);
 
-	express_each(w, b, b->to_vm & ~b->homes_of, try, &r);
+	EACH (i, homes)
+		locate(w, b, i);
+	EACH (i, homes)
+		home_tally(b, i, w->to_vm);
+	express_fours(w, b, b->to_vm & ~homes, b->dst, try, try_four, &r);
+	if (homes != 0) {
+		homes &= ~express_some(w, b, homes, decide, NULL);
+		express_fours(w, b, homes, b->dst, try, try_four, &r);
+	}
 	run_end(&r);
-	if (b->to_vm & b->homes_of)
-		give_homes(w, b, b->to_vm & b->homes_of);
 }
