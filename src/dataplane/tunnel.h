@@ -5,6 +5,7 @@
 #include "tables/fold.h"
 #include "worker.h"
 
+#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -40,15 +41,16 @@ tunnel_checksum(rte_be16_t checksum, rte_be16_t length)
 	return (uint16_t)~sum;
 }
 
-/* All in front of a frame of `len` bytes; the template has all but lengths and source port. */
+/* All in front of a frame of `len` bytes; the template has all but lengths and source port. (DPDK's byte swaps exchange half registers, which takes
+ * three times as long.) */
 static inline void
 tunnel_write(struct tunnel_hdr *h, const struct tunnel_hdr *template, uint16_t len, uint16_t sport)
 {
 	uint16_t udp_len = (uint16_t)(sizeof(h->udp) + sizeof(h->vxlan) + len);
 
 	*h = *template;
-	h->ip.total_length = rte_cpu_to_be_16((uint16_t)(sizeof(h->ip) + udp_len));
+	h->ip.total_length = htobe16((uint16_t)(sizeof(h->ip) + udp_len));
 	h->ip.hdr_checksum = tunnel_checksum(template->ip.hdr_checksum, h->ip.total_length);
-	h->udp.src_port = rte_cpu_to_be_16(sport);
-	h->udp.dgram_len = rte_cpu_to_be_16(udp_len);
+	h->udp.src_port = htobe16(sport);
+	h->udp.dgram_len = htobe16(udp_len);
 }

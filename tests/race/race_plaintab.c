@@ -91,7 +91,7 @@ look(const struct plaintab *t, uint32_t vm, uint8_t version, uint32_t how)
 	} else {
 		e = plain_by_mac(t, plain_line_by_mac(t, bits), bits);
 		if (e != NULL)
-			check(e, vm, 0, e->at);
+			check(e, vm, (uint32_t)bits, e->at);
 	}
 	return e;
 }

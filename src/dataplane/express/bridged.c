@@ -12,29 +12,59 @@ may_go(const struct topology *t, uint16_t from, uint16_t to)
 	       (t->attachments[from].tunnel == 0 || t->attachments[to].tunnel == 0);
 }
 
+/* Frames from one place to another, one after the other. */
+struct run_between {
+	struct run_to to;
+	uint16_t from;
+	uint64_t counted; /* of to.went */
+};
+
+/* What went to a segment came from one, too. */
+static inline void
+between_end(struct worker *w, struct burst *b, struct run_between *r)
+{
+	if (r->to.went != r->counted)
+		count_from(w, b, r->from, r->to.went - r->counted);
+	r->counted = r->to.went;
+}
+
+static __rte_noinline void
+between_turn(struct worker *w, struct burst *b, struct run_between *r, uint16_t from, uint16_t to)
+{
+	between_end(w, b, r);
+	run_turn(w, b, &r->to, to);
+	r->counted = 0;
+	r->from = from;
+}
+
 static __rte_always_inline bool
 try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
+	struct run_between *r = with;
 	const struct plain_vm *from = b->vm[i], *to = b->to[i];
 	struct rte_ether_hdr *eth = b->eth[i];
-	struct way *y;
+	const struct way *y;
 
-	(void)with;
 	if (from == NULL || to == NULL || from->at != b->place[i] || !may_go(w->topo, from->at, to->at))
 		return false;
-	y = way_to(w, b, to->at);
+	if (unlikely(to->at != r->to.y->place || from->at != r->from))
+		between_turn(w, b, r, from->at, to->at);
+	y = r->to.y;
 	if (rte_pktmbuf_data_len(m) - wrapping(b, m, eth) > y->bridged || !has_room(y, m, eth))
 		return false;
 	unwrap(b, m, eth);
-	count_from(w, b, b->place[i], one_frame(m));
 	traffic_from_vm(w, from->slot, m);
 	traffic_to_vm(w, to->slot, m);
-	put(w, m, y);
+	run_put(w, &r->to, m);
 	return true;
 }
 
 void
 express_bridged(struct worker *w, struct burst *b)
 {
-	express_each(w, b, b->bridged, try, NULL);
+	struct run_between r = {.to = run_begin(b, b->last), .from = NO_PLACE};
+
+	express_each(w, b, b->bridged, try, &r);
+	between_end(w, b, &r);
+	run_end(&r.to);
 }

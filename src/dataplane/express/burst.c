@@ -137,6 +137,13 @@ express_way(struct worker *w, struct burst *b, uint16_t place)
 	return y;
 }
 
+__rte_noinline void
+run_turn(struct worker *w, struct burst *b, struct run_to *r, uint16_t place)
+{
+	run_end(r);
+	*r = run_begin(b, express_way(w, b, place));
+}
+
 bool
 express_tag(struct worker *w, struct rte_mbuf *m, uint16_t vlan)
 {

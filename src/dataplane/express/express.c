@@ -25,7 +25,7 @@ open_segment(const struct worker *w, uint16_t place, struct gate *g)
 
 	g->place = place;
 	g->seg = segment_of(t, place);
-	g->mac = gate_mac(&s->gw_mac);
+	g->mac = plain_bits_mac(&s->gw_mac, 0);
 	g->bridges = plain && w->vm_hold.n_queues == 0;
 	g->routes = plain && s->nat && !is_peer(place);
 }
@@ -45,7 +45,7 @@ open_gate(const struct worker *w, const struct meta *md, struct gate *g)
 		return;
 	if (g->wan && md->vlan == 0) {
 		g->routes = w->vm_hold.n_queues == 0;
-		g->mac = gate_mac(&p->mac);
+		g->mac = plain_bits_mac(&p->mac, 0);
 	} else if (!g->wan && att != TOPO_NONE) {
 		open_segment(w, att, g);
 	}
@@ -125,12 +125,10 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 		if (unlikely(padded))
 			b->odd |= bit;
 	} else {
-		uint64_t seg = (uint64_t)g->seg << 48;
-
 		if (!g->bridges || !is_whole(eth, len, &padded))
 			return false;
-		b->line[i] = plain_line_by_mac(b->vms, mac_word(&eth->src_addr) | seg);
-		b->to_line[i] = plain_line_by_mac(b->vms, mac_word(&eth->dst_addr) | seg);
+		b->line[i] = plain_line_by_mac(b->vms, mac_in(&eth->src_addr, g->seg));
+		b->to_line[i] = plain_line_by_mac(b->vms, mac_in(&eth->dst_addr, g->seg));
 		b->bridged |= bit;
 	}
 	b->eth[i] = eth;

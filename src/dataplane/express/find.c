@@ -109,10 +109,10 @@ find_bridged(struct worker *w, struct burst *b, uint64_t set)
 {
 	EACH (i, set) {
 		const struct rte_ether_hdr *eth = b->eth[i];
-		uint64_t seg = (uint64_t)segment_of(w->topo, b->place[i]) << 48;
+		uint16_t seg = segment_of(w->topo, b->place[i]);
 
-		b->vm[i] = plain_by_mac(b->vms, b->line[i], mac_word(&eth->src_addr) | seg);
-		b->to[i] = plain_by_mac(b->vms, b->to_line[i], mac_word(&eth->dst_addr) | seg);
+		b->vm[i] = plain_by_mac(b->vms, b->line[i], mac_in(&eth->src_addr, seg));
+		b->to[i] = plain_by_mac(b->vms, b->to_line[i], mac_in(&eth->dst_addr, seg));
 		if (likely(b->vm[i] != NULL))
 			traffic_expect_from(w, b->vm[i]->slot);
 		if (likely(b->to[i] != NULL))

@@ -168,17 +168,27 @@ count_it(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
 static __rte_always_inline bool
 give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
+	struct run_to *r = with;
 	uint16_t place = (uint16_t)(b->at[i] >> 16);
-	struct way *y = way_to(w, b, place);
 
-	(void)with;
-	if (frame_len(b, i, m) > y->routed || !has_room(y, m, b->eth[i]) ||
+	if (unlikely(place != r->y->place))
+		run_turn(w, b, r, place);
+	if (frame_len(b, i, m) > r->y->routed || !has_room(r->y, m, b->eth[i]) ||
 		__atomic_load_n(&w->topo->peers[plain_router(place) - 1].away, __ATOMIC_RELAXED))
 		return false;
 	count_it(w, b, i, m);
 	ip4_trim(m, ip4_total(ip_of(b->eth[i])));
-	put(w, m, y);
+	run_put(w, r, m);
 	return true;
+}
+
+static void
+give_peers(struct worker *w, struct burst *b, uint64_t set)
+{
+	struct run_to r = run_begin(b, b->last);
+
+	express_each(w, b, set, give_peer, &r);
+	run_end(&r);
 }
 
 /* ---- packets leave ---- */
@@ -200,8 +210,8 @@ give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, co
 	return true;
 }
 
-/* Packets from one place to one next hop, one after the other: as in to_vm.c. */
-struct run {
+/* Packets from one place to one next hop, one after the other: as run_to has it. */
+struct run_hop {
 	const struct hops *hops;
 	const struct hop *h;
 	struct rte_mbuf **out; /* where h->out ends */
@@ -213,7 +223,7 @@ struct run {
 };
 
 static inline void
-run_begin(struct run *r, const struct burst *b, uint32_t i)
+hop_begin(struct run_hop *r, const struct burst *b, uint32_t i)
 {
 	r->of = r->hops->of[i] & ~HOP_ODD;
 	r->h = hop_of(r->hops, i);
@@ -223,7 +233,7 @@ run_begin(struct run *r, const struct burst *b, uint32_t i)
 }
 
 static inline void
-run_end(struct worker *w, struct burst *b, struct run *r)
+hop_end(struct worker *w, struct burst *b, struct run_hop *r)
 {
 	count_from(w, b, r->place, r->frames + four_sum(r->bytes));
 	r->frames = 0;
@@ -234,7 +244,7 @@ run_end(struct worker *w, struct burst *b, struct run *r)
 static __rte_always_inline bool
 try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct run *r = with;
+	struct run_hop *r = with;
 	struct rte_ether_hdr *eth = b->eth[i];
 	bool left;
 
@@ -247,16 +257,16 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 		*r->out++ = m;
 		return true;
 	}
-	run_end(w, b, r);
+	hop_end(w, b, r);
 	left = give_other(w, b, i, m, hop_of(r->hops, i));
-	run_begin(r, b, i);
+	hop_begin(r, b, i);
 	return left;
 }
 
 static __rte_always_inline bool
 try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 {
-	struct run *r = with;
+	struct run_hop *r = with;
 	struct tally *from_vm = w->from_vm;
 	u32x4 other = four_load(&b->other[i]);
 	struct rte_ether_hdr *eth[4];
@@ -287,13 +297,13 @@ try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 static __rte_always_inline void
 give(struct worker *w, struct burst *b, uint64_t set, const struct hops *h)
 {
-	struct run r = {.hops = h};
+	struct run_hop r = {.hops = h};
 
 	if (set == 0)
 		return;
-	run_begin(&r, b, first_of(set));
+	hop_begin(&r, b, first_of(set));
 	express_fours(w, b, set, b->src, try, try_four, &r);
-	run_end(w, b, &r);
+	hop_end(w, b, &r);
 }
 
 /* While those that have no homes leave, sessions come. */
@@ -311,5 +321,5 @@ express_from_vm(struct worker *w, struct burst *b)
 		return;
 	homes &= ~express_some(w, b, homes, decide, &peers);
 	give(w, b, homes & ~peers, &h);
-	express_each(w, b, peers, give_peer, NULL);
+	give_peers(w, b, peers);
 }

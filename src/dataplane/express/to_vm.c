@@ -47,39 +47,6 @@ decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *
 
 /* ---- packets leave ---- */
 
-/* Packets to one place, one after the other. What each of them would count up in memory is kept in registers: a packet had waited
- * for the one before it, which cost 6 cycles. */
-struct run {
-	struct way *y;
-	struct rte_mbuf **out; /* where y->out ends */
-	uint64_t went;
-	u32x4 bytes; /* of fours, not in `went` */
-	bool fours;  /* go there, as far as their lengths tell */
-};
-
-static inline struct run
-run_begin(const struct burst *b, struct way *y)
-{
-	return (struct run){.y = y,
-		.out = y->out->m + y->out->n,
-		.fours = (y->bare || y->tunnel) && four_fit(b->longest, y->routed)};
-}
-
-static inline void
-run_end(const struct run *r)
-{
-	r->y->went += r->went + four_sum(r->bytes);
-	r->y->out->n = (uint16_t)(r->out - r->y->out->m);
-}
-
-/* Packets to another place. */
-static __rte_noinline void
-run_to(struct worker *w, struct burst *b, struct run *r, uint16_t place)
-{
-	run_end(r);
-	*r = run_begin(b, express_way(w, b, place));
-}
-
 static inline bool
 takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr *eth)
 {
@@ -98,25 +65,21 @@ have_room(const struct way *y, struct rte_mbuf *const m[4], struct rte_ether_hdr
 static __rte_always_inline bool
 try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct run *r = with;
+	struct run_to *r = with;
 	struct rte_ether_hdr *eth = b->eth[i];
 	uint16_t place = (uint16_t)(b->at[i] >> 16);
 
 	if (unlikely(b->vm[i] == NOBODY) || (unlikely(b->wan_stays) && (b->homes_of >> i & 1)))
 		return false; /* of UDP the latest one decides */
 	if (unlikely(place != r->y->place))
-		run_to(w, b, r, place);
+		run_turn(w, b, r, place);
 	if (unlikely(rte_pktmbuf_data_len(m) > r->y->plain) && !takes(r->y, m, eth))
 		return false;
 	nat_plain(ip_of(eth), NAT_DST, b->other[i]);
 	write_ether(eth, &b->vm[i]->mac, r->y);
 	tally_add(w->to_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
-	r->went += one_frame(m);
-	if (unlikely(!r->y->bare) && !wrap_or_tag(w, m, r->y)) {
+	if (!run_put(w, r, m))
 		b->timed &= ~one(i);
-		return true;
-	}
-	*r->out++ = m;
 	return true;
 }
 
@@ -141,13 +104,13 @@ give_four(struct worker *w, struct burst *b, uint32_t i, struct rte_ether_hdr *c
 static __rte_always_inline bool
 try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 {
-	struct run *r = with;
+	struct run_to *r = with;
 	struct rte_mbuf *const *m = &b->m[i];
 	u32x4 at = four_load(&b->at[i]) >> 16;
 	struct rte_ether_hdr *eth[4];
 
 	if (unlikely(at[0] != r->y->place) && b->vm[i] != NOBODY)
-		run_to(w, b, r, (uint16_t)at[0]);
+		run_turn(w, b, r, (uint16_t)at[0]);
 	if (unlikely(!r->fours || four_any(at ^ r->y->place) || (b->wan_stays && (b->homes_of >> i & FOUR))))
 		return false;
 	memcpy(eth, &b->eth[i], sizeof(eth));
@@ -173,7 +136,7 @@ void
 express_to_vm(struct worker *w, struct burst *b)
 {
 	uint64_t homes = b->to_vm & b->homes_of;
-	struct run r = run_begin(b, b->last);
+	struct run_to r = run_begin(b, b->last);
 
 	EACH (i, homes)
 		locate(w, b, i);

@@ -241,7 +241,7 @@ by_mac(const struct writing *k)
 	uint64_t bits = plain_bits_mac(&k->r->mac, k->r->seg);
 	struct entry e = {.bits = plain_mix_mac(k->t, bits), .key = plain_mac_tail(bits)};
 
-	e.vm.other = k->r->seg;
+	e.vm.other = (uint32_t)bits;
 	e.vm.slot = k->r->slot;
 	e.vm.mac = k->r->mac;
 	e.vm.at = k->place;

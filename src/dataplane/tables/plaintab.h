@@ -53,7 +53,8 @@ plain_router(uint16_t peer)
 struct plain_vm {
 	union {
 		struct {
-			/* Address: private when found by the global one, global when by the private one. By MAC: the segment. */
+			/* Address: private when found by the global one, global when by the private one. By MAC: what its bits have
+			 * beside the key. */
 			uint32_t other;
 			uint32_t slot; /* in the VM table */
 		};
@@ -114,21 +115,21 @@ plain_bits_ip(rte_be32_t ip, uint16_t att)
 	return ip | (uint64_t)att << 32;
 }
 
-/* The MAC in the lower six bytes, as in memory, the segment above. */
+/* The segment in the lower two bytes, the MAC, as in memory, above. */
 static inline uint64_t
 plain_bits_mac(const struct rte_ether_addr *mac, uint16_t seg)
 {
 	uint64_t bits = 0;
 
 	memcpy(&bits, mac, sizeof(*mac));
-	return bits | (uint64_t)seg << 48;
+	return bits << 16 | seg;
 }
 
 /* The last four bytes of the MAC. */
 static inline uint32_t
 plain_mac_tail(uint64_t bits)
 {
-	return (uint32_t)(bits >> 16);
+	return (uint32_t)(bits >> 32);
 }
 
 static inline const struct plain_line *
@@ -193,11 +194,7 @@ plain_is_at(const struct plain_vm *vm, const void *att)
 static inline bool
 plain_is_mac(const struct plain_vm *vm, const void *bits)
 {
-	const uint64_t *key = (const uint64_t *)bits;
-	uint64_t is;
-
-	memcpy(&is, &vm->mac, sizeof(is)); /* and `at` */
-	return (is ^ *key) << 16 == 0 && vm->other == *key >> 48;
+	return vm->other == (uint32_t) * (const uint64_t *)bits;
 }
 
 /* `state` is the line's. */
