@@ -274,13 +274,15 @@ look_fours(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan
 	return i;
 }
 
-/* Is it worth a look at four? From a segment most frames may be for other VMs, from the world most may be tunnelled. */
+/* Are these four worth a look? From a segment most frames may be for other VMs, and from the world most may be tunnelled. */
 static inline bool
-is_routed(const struct topology *t, const struct burst *b, uint16_t i)
+may_be_four(const struct topology *t, const struct burst *b, uint16_t i, uint16_t end)
 {
-	return b->gate.routes && rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
-	       (b->gate.wan ? ip_of(b->eth[i])->dst_addr != t->vtep
-			    : is_mac(&b->eth[i]->dst_addr, b->gate.mac));
+	const struct gate *g = &b->gate;
+
+	return i % 4 == 0 && i + 4 <= end && g->routes && meta(b->m[i + 3])->came == (uint32_t)g->key &&
+	       rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
+	       (g->wan ? ip_of(b->eth[i])->dst_addr != t->vtep : is_mac(&b->eth[i]->dst_addr, g->mac));
 }
 
 static inline void
@@ -288,17 +290,15 @@ look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
 {
 	while (i < end) {
 		const struct meta *md = meta(b->m[i]);
-		uint16_t next, till = end;
+		uint16_t first = i, till = end;
 
 		if (unlikely(b->gate.key != md->came))
 			open_gate(w, md, &b->gate);
-		if (i % 4 == 0 && is_routed(w->topo, b, i)) {
-			next = b->gate.wan ? look_fours(w, b, i, end, true) : look_fours(w, b, i, end, false);
-			if (next != i) {
-				i = next;
+		if (may_be_four(w->topo, b, i, end)) {
+			i = b->gate.wan ? look_fours(w, b, i, end, true) : look_fours(w, b, i, end, false);
+			if (likely(i != first))
 				continue;
-			}
-			till = RTE_MIN(end, (uint16_t)(i + 4));
+			till = i + 4;
 		}
 		i = b->gate.wan ? look_run(w, b, i, till, true) : look_run(w, b, i, till, false);
 	}
