@@ -62,7 +62,7 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 void
 express_bridged(struct worker *w, struct burst *b)
 {
-	struct run_between r = {.to = run_begin(b, b->last), .from = NO_PLACE};
+	struct run_between r = {.to = run_begin(b->last), .from = NO_PLACE};
 
 	express_each(w, b, b->bridged, try, &r);
 	between_end(w, b, &r);

@@ -93,7 +93,7 @@ open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
 }
 
 static void
-open_way(struct worker *w, uint16_t place, struct way *y)
+open_way(struct worker *w, const struct burst *b, uint16_t place, struct way *y)
 {
 	const struct topology *t = w->topo;
 	uint16_t seg = segment_of(t, place);
@@ -119,6 +119,7 @@ open_way(struct worker *w, uint16_t place, struct way *y)
 	if ((tunnel != 0 && !open_tunnel(w, tunnel, y)) || y->out->n > VEC_MAX - BURST_MAX)
 		y->routed = y->bridged = 0;
 	y->plain = y->bare ? y->routed : 0;
+	y->fours = (y->bare || y->tunnel) && four_fit(b->longest, y->routed);
 }
 
 __rte_noinline struct way *
@@ -130,7 +131,7 @@ express_way(struct worker *w, struct burst *b, uint16_t place)
 	if (!(b->ways & 1u << k) || y->place != place) {
 		if (b->ways & 1u << k)
 			express_count_to(w, y);
-		open_way(w, place, y);
+		open_way(w, b, place, y);
 		b->ways |= 1u << k;
 	}
 	b->last = y;
@@ -141,7 +142,7 @@ __rte_noinline void
 run_turn(struct worker *w, struct burst *b, struct run_to *r, uint16_t place)
 {
 	run_end(r);
-	*r = run_begin(b, express_way(w, b, place));
+	*r = run_begin(express_way(w, b, place));
 }
 
 bool

@@ -41,6 +41,7 @@ struct way { /* to VMs at one place, ready to be used */
 	/* Bytes of a frame, at most; 0: none goes this way. */
 	uint16_t routed, bridged;
 	uint16_t plain; /* as `routed`, when `bare`; else 0 */
+	bool fours;	/* go this way, as far as their lengths tell */
 };
 
 /* Packets are named by their place in the burst, 0 to 63; sets of them are words, bit i for packet i. A lane is the set of those that take
@@ -346,15 +347,12 @@ struct run_to {
 	struct rte_mbuf **out; /* where y->out ends */
 	uint64_t went;
 	u32x4 bytes; /* of fours, not in `went` */
-	bool fours;  /* go there, as far as their lengths tell */
 };
 
 static inline struct run_to
-run_begin(const struct burst *b, struct way *y)
+run_begin(struct way *y)
 {
-	return (struct run_to){.y = y,
-		.out = y->out->m + y->out->n,
-		.fours = (y->bare || y->tunnel) && four_fit(b->longest, y->routed)};
+	return (struct run_to){.y = y, .out = y->out->m + y->out->n};
 }
 
 static inline void

@@ -124,13 +124,14 @@ locate(struct worker *w, struct burst *b, uint32_t i)
 	home_locate(w, b, i, key);
 }
 
-/* The packet of a known session goes to where its home is translated: here, or by a peer, `peers`. Which of both nobody can foretell. */
+/* The packet of a known session goes to where its home is translated: here, or by a peer, `peers`. Which of both nobody can foretell: a mask
+ * tells it, for a branch cost 8 cycles a packet of VMs half of which drain. */
 static __rte_always_inline bool
 decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
 	uint64_t *peers = with;
 	const struct plain_vm *vm = b->vm[i];
-	uint16_t place, peer;
+	uint32_t place = b->place[i], peer, by_peer;
 	rte_be32_t home;
 	uint8_t flags;
 	int router;
@@ -144,10 +145,10 @@ decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *
 	if (unlikely(router == VM_NO_HOME))
 		return false;
 	peer = plain_peer((uint8_t)router, vm->rec->seg);
-	place = b->place[i];
+	by_peer = router != ROUTER_SELF;
 	b->other[i] = home;
-	b->at[i] = at_place(router == ROUTER_SELF ? place : peer);
-	*peers |= (uint64_t)(router != ROUTER_SELF) << i;
+	b->at[i] = at_place((uint16_t)(place ^ ((place ^ peer) & -by_peer)));
+	*peers |= (uint64_t)by_peer << i;
 	return true;
 }
 
@@ -185,7 +186,7 @@ give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, voi
 static void
 give_peers(struct worker *w, struct burst *b, uint64_t set)
 {
-	struct run_to r = run_begin(b, b->last);
+	struct run_to r = run_begin(b->last);
 
 	express_each(w, b, set, give_peer, &r);
 	run_end(&r);

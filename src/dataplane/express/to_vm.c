@@ -111,7 +111,8 @@ try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 
 	if (unlikely(at[0] != r->y->place) && b->vm[i] != NOBODY)
 		run_turn(w, b, r, (uint16_t)at[0]);
-	if (unlikely(!r->fours || four_any(at ^ r->y->place) || (b->wan_stays && (b->homes_of >> i & FOUR))))
+	if (unlikely(!r->y->fours || four_any(at ^ r->y->place) ||
+		     (b->wan_stays && (b->homes_of >> i & FOUR))))
 		return false;
 	memcpy(eth, &b->eth[i], sizeof(eth));
 	if (r->y->bare) {
@@ -136,7 +137,7 @@ void
 express_to_vm(struct worker *w, struct burst *b)
 {
 	uint64_t homes = b->to_vm & b->homes_of;
-	struct run_to r = run_begin(b, b->last);
+	struct run_to r = run_begin(b->last);
 
 	EACH (i, homes)
 		locate(w, b, i);
