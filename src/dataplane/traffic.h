@@ -22,35 +22,26 @@ traffic_expect_to(const struct worker *w, uint32_t slot)
 	rte_prefetch0(&w->to_vm[slot]);
 }
 
-/* Packets, to what stands `at` bytes behind the first one. */
-static inline void
-tally_add_some(struct tally *tallies, uint32_t at, uint32_t packets, uint32_t bytes)
-{
-	struct tally *t = (struct tally *)((char *)tallies + at);
-
-	t->packets += packets;
-	t->bytes += bytes;
-}
-
-/* One packet. */
+/* A packet, to what stands `at` bytes behind the first one. */
 static inline void
 tally_add(struct tally *tallies, uint32_t at, uint32_t bytes)
 {
-	tally_add_some(tallies, at, 1, bytes);
+	struct tally *t = (struct tally *)((char *)tallies + at);
+
+	t->packets++;
+	t->bytes += bytes;
 }
 
 static inline void
 traffic_from_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {
-	w->from_vm[slot].packets++;
-	w->from_vm[slot].bytes += rte_pktmbuf_pkt_len(m);
+	tally_add(w->from_vm, slot * (uint32_t)sizeof(struct tally), rte_pktmbuf_pkt_len(m));
 }
 
 static inline void
 traffic_to_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {
-	w->to_vm[slot].packets++;
-	w->to_vm[slot].bytes += rte_pktmbuf_pkt_len(m);
+	tally_add(w->to_vm, slot * (uint32_t)sizeof(struct tally), rte_pktmbuf_pkt_len(m));
 }
 
 /* Any thread. The worker goes on counting: each number is one that was true at some moment. */

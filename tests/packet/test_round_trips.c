@@ -107,6 +107,31 @@ old_router_times_sessions_of_a_vm_that_is_about_to_leave(void **state)
 	expect_trips(RTT_NEAR, RTT_VM, 1, 2);
 }
 
+/* Packets that leave by fours: the first segment of each way is timed, until it is acknowledged alone. */
+static void
+segments_of_one_burst_are_timed_together(void **state)
+{
+#define DATA(n) .seq = 10 + 8 * (n), .ack = 100
+#define ACK(n)	.seq = 100 + 8 * (n), .ack = 18 + 8 * (n)
+	(void)state;
+	vm_moved_here(5, R_Y);
+	opens_near();
+	burst(DC0, tcp(BY_VM(5), OUT, DATA(0)), tcp(BY_VM(5), OUT, DATA(1)), tcp(BY_VM(5), OUT, DATA(2)),
+		tcp(BY_VM(5), OUT, DATA(3)));
+	for (uint32_t n = 0; n < 4; n++)
+		expect_frame(WAN0, tcp(TO_ISP, .src = GLOBAL(5), OUT, ROUTED, DATA(n)));
+	net_advance(40);
+	burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(5), ACK(0)), tcp(BY_ISP, IN, .dst = GLOBAL(5), ACK(1)),
+		tcp(BY_ISP, IN, .dst = GLOBAL(5), ACK(2)), tcp(BY_ISP, IN, .dst = GLOBAL(5), ACK(3)));
+	for (uint32_t n = 0; n < 4; n++)
+		expect_frame(DC0, tcp(TO_VM(5), IN, ROUTED, ACK(n)));
+	expect_trips(RTT_NEAR, RTT_REMOTE, 2, 40);
+	net_advance(2);
+	burst(DC0, tcp(BY_VM(5), OUT, .seq = 42, .ack = 108, .empty = true));
+	expect_frame(WAN0, tcp(TO_ISP, .src = GLOBAL(5), OUT, ROUTED, .seq = 42, .ack = 108, .empty = true));
+	expect_trips(RTT_NEAR, RTT_VM, 2, 2);
+}
+
 static void
 nothing_is_timed_of_a_vm_that_stays(void **state)
 {
@@ -164,6 +189,7 @@ main(void)
 		net_test(new_router_times_sessions_by_the_live_address_as_near),
 		net_test(new_router_times_sessions_by_an_old_address_apart),
 		net_test(old_router_times_sessions_of_a_vm_that_is_about_to_leave),
+		net_test(segments_of_one_burst_are_timed_together),
 		net_test(nothing_is_timed_of_a_vm_that_stays),
 		net_test(nothing_is_timed_where_the_vm_was),
 		net_test(what_is_timed_begins_anew_when_the_vm_comes_back),

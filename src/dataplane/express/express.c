@@ -38,6 +38,7 @@ open_gate(const struct worker *w, const struct meta *md, struct gate *g)
 	uint16_t att = p->attachment[md->vlan & 0xfff];
 
 	g->key = md->came;
+	g->place = NO_PLACE;
 	g->wan = p->role == TOPO_WAN;
 	g->mac = GATE_SHUT;
 	g->routes = g->bridges = false;
@@ -274,17 +275,24 @@ look_fours(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan
 	return i;
 }
 
-/* Are these four worth a look? From a segment most frames may be for other VMs, and from the world most may be tunnelled. */
+/* Is packet i one of those that go by fours, as far as it is worth to know before a look at four? From a segment most frames may be for other
+ * VMs, and from the world most may be tunnelled. */
 static inline bool
-may_be_four(const struct topology *t, const struct burst *b, uint16_t i, uint16_t end)
+may_be_simple(const struct topology *t, const struct burst *b, uint16_t i)
 {
 	const struct gate *g = &b->gate;
 
-	return i % 4 == 0 && i + 4 <= end && g->routes && meta(b->m[i + 3])->came == (uint32_t)g->key &&
-	       rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
+	return g->routes && rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
 	       (g->wan ? ip_of(b->eth[i])->dst_addr != t->vtep : is_mac(&b->eth[i]->dst_addr, g->mac));
 }
 
+static inline bool
+are_four(const struct burst *b, uint16_t i, uint16_t end)
+{
+	return i % 4 == 0 && i + 4 <= end && meta(b->m[i + 3])->came == (uint32_t)b->gate.key;
+}
+
+/* One by one where that is better for all that follow, or until four can be looked at again. */
 static inline void
 look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
 {
@@ -294,11 +302,13 @@ look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
 
 		if (unlikely(b->gate.key != md->came))
 			open_gate(w, md, &b->gate);
-		if (may_be_four(w->topo, b, i, end)) {
-			i = b->gate.wan ? look_fours(w, b, i, end, true) : look_fours(w, b, i, end, false);
+		if (may_be_simple(w->topo, b, i)) {
+			if (are_four(b, i, end))
+				i = b->gate.wan ? look_fours(w, b, i, end, true)
+						: look_fours(w, b, i, end, false);
 			if (likely(i != first))
 				continue;
-			till = i + 4;
+			till = RTE_MIN(end, (uint16_t)((i | 3) + 1));
 		}
 		i = b->gate.wan ? look_run(w, b, i, till, true) : look_run(w, b, i, till, false);
 	}

@@ -65,8 +65,9 @@ struct burst {
 	uint64_t to_vm, from_vm, bridged; /* the lanes */
 	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
 	uint64_t homes_of;		  /* those whose VMs have homes */
-	uint64_t simple; /* those whose words below are known, and of which nothing more is to be said */
-	uint64_t timed;	 /* those whose round trips are measured, once they have left */
+	uint64_t
+		simple; /* those that may go by fours: nothing more is to be said of them, `ttl` and `len` are known */
+	uint64_t timed; /* those whose round trips are measured, once they have left */
 	/* of packet i, when it is in a lane: */
 	struct rte_ether_hdr *eth[BURST_MAX]; /* in a tunnelled packet: the inner one */
 	const struct plain_line *line[BURST_MAX];
@@ -77,7 +78,7 @@ struct burst {
 	uint32_t ttl[BURST_MAX], len[BURST_MAX];
 	/* of their VMs (plaintab.h): of `at` the upper half; tally: bytes from the first one on */
 	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
-	u32x4 longest;		 /* of all fours, in each lane */
+	u32x4 longest;		 /* length of all simple ones, in each lane of the vector */
 	uint8_t home[BURST_MAX]; /* of a VM that has homes: which of burst.where */
 	/* bridged: of the VM that it is to */
 	const struct plain_line *to_line[BURST_MAX];
@@ -398,6 +399,13 @@ mac_bits(const struct rte_ether_addr *mac)
 
 	memcpy(&word, mac, sizeof(word));
 	return word;
+}
+
+/* Not zero: the frame does not come from this VM's MAC. */
+static inline uint64_t
+other_src(const struct plain_vm *vm, const struct rte_ether_hdr *eth)
+{
+	return (mac_bits(&vm->mac) ^ mac_bits(&eth->src_addr)) << 16;
 }
 
 /* As plain_bits_mac(), of a MAC behind which two bytes can be read. */

@@ -72,7 +72,7 @@ find_to_vm(struct worker *w, struct burst *b, uint64_t set)
 		const struct plain_vm **vm = &b->vm[i];
 
 		EACH_OF_FOUR (k)
-			vm[k] = plain_first_by_global(vms, line[k], dst[k]) ?: NOBODY;
+			vm[k] = plain_by_global(vms, line[k], dst[k]) ?: NOBODY;
 		found_four(b, i, vm, to);
 	}
 	EACH (i, set & ~b->simple)
@@ -83,11 +83,11 @@ find_to_vm(struct worker *w, struct burst *b, uint64_t set)
 static __rte_always_inline bool
 are_from(const struct burst *b, uint32_t i)
 {
-	uint64_t macs = 0;
+	uint64_t others = 0;
 
-	for (uint32_t k = i; k < i + 4; k++)
-		macs |= mac_bits(&b->eth[k]->src_addr) ^ mac_bits(&b->vm[k]->mac);
-	return macs << 16 == 0 && !four_any((four_load(&b->at[i]) >> 16 & PLAIN_PLACE) ^ b->place[i]);
+	EACH_OF_FOUR (k)
+		others |= other_src(b->vm[i + k], b->eth[i + k]);
+	return others == 0 && !four_any((four_load(&b->at[i]) >> 16 & PLAIN_PLACE) ^ b->place[i]);
 }
 
 static inline void

@@ -106,12 +106,6 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 
 /* ---- sessions of VMs that have homes ---- */
 
-static inline bool
-is_from(const struct plain_vm *vm, const struct rte_ether_hdr *eth)
-{
-	return (mac_bits(&vm->mac) ^ mac_bits(&eth->src_addr)) << 16 == 0;
-}
-
 /* The session is named by the packet alone. */
 static inline void
 locate(struct worker *w, struct burst *b, uint32_t i)
@@ -137,7 +131,7 @@ decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *
 	int router;
 
 	(void)m;
-	if (!is_from(vm, b->eth[i]) || ends(ip_of(b->eth[i])) ||
+	if (other_src(vm, b->eth[i]) || ends(ip_of(b->eth[i])) ||
 		sessions_find_at(home_where(b, i), w->tick, &home, &flags) != SESSION_FOUND)
 		return false;
 	home_tally(b, i, w->from_vm);
@@ -200,7 +194,7 @@ give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, co
 {
 	struct rte_ether_hdr *eth = b->eth[i];
 
-	if (b->vm[i] == NOBODY || !is_from(b->vm[i], eth) || frame_len(b, i, m) > h->most ||
+	if (b->vm[i] == NOBODY || other_src(b->vm[i], eth) || frame_len(b, i, m) > h->most ||
 		!is_good_global(w->topo, b->other[i]))
 		return false;
 	count_it(w, b, i, m);
@@ -249,7 +243,7 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 	struct rte_ether_hdr *eth = b->eth[i];
 	bool left;
 
-	if (likely(b->at[i] >> 16 == r->place && is_from(b->vm[i], eth) && r->hops->of[i] == r->of &&
+	if (likely(b->at[i] >> 16 == r->place && !other_src(b->vm[i], eth) && r->hops->of[i] == r->of &&
 		    rte_pktmbuf_data_len(m) <= r->h->most && is_good_global(w->topo, b->other[i]))) {
 		r->frames += one_frame(m);
 		tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
@@ -264,6 +258,7 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 	return left;
 }
 
+/* By another next hop, or from another place: one by one, which begins another run. */
 static __rte_always_inline bool
 try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 {
@@ -279,7 +274,7 @@ try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 		odd |= !is_good_global(w->topo, other[k]);
 	memcpy(&of, &r->hops->of[i], sizeof(of));
 	if (unlikely(!r->fours || odd || of != r->of * UINT64_C(0x0001000100010001) ||
-		     b->place[i] != r->place || four_any(four_load(&b->at[i]) >> 16 ^ r->place)))
+		     four_any(four_load(&b->at[i]) >> 16 ^ r->place)))
 		return false;
 	memcpy(eth, &b->eth[i], sizeof(eth));
 	memcpy(macs, r->h, sizeof(macs));

@@ -2,6 +2,8 @@
 /* From the world to VMs by their global addresses: to an attachment, or through the tunnel. */
 #include "express.h"
 
+#include <dataplane/nat.h>
+
 /* ---- sessions of VMs that have homes ---- */
 
 static void
@@ -89,7 +91,7 @@ give_four(struct worker *w, struct burst *b, uint32_t i, struct rte_ether_hdr *c
 	const struct way *y)
 {
 	struct tally *to_vm = w->to_vm;
-	uint64_t from = mac_bits(&y->from); /* and ethertype */
+	uint64_t from = mac_bits(&y->from); /* and ethertype: as write_ether(), but read once */
 
 	four_nat(eth, NAT_DST, four_load(&b->dst[i]), four_load(&b->other[i]), four_load(&b->ttl[i]));
 	EACH_OF_FOUR (k) {

@@ -40,7 +40,7 @@
 static inline uint16_t
 plain_peer(uint8_t router, uint16_t seg)
 {
-	return (uint16_t)(PLAIN_PEER | (router - 1) << 8 | seg);
+	return (uint16_t)(PLAIN_PEER | (router - 1u) << 8 | seg);
 }
 
 /* The peer's router index. */
@@ -224,29 +224,16 @@ plain_find(
 	return vm == NULL && unlikely(state >> PLAIN_MORE & 1) ? plain_find_farther(x, l, key, is, what) : vm;
 }
 
-/* The first one of this key, of which the line has but a part: whether it is the one is for the caller to see. */
+/* The first one of this address, wherever it stands: whether that is there is for the caller to see. */
 static __rte_always_inline const struct plain_vm *
-plain_first(
-	const struct plain_index *x, const struct plain_line *l, uint32_t key, plain_is *is, const void *what)
+plain_first_by_ip(const struct plaintab *t, const struct plain_line *l, rte_be32_t ip, uint16_t att)
 {
 	uint32_t state = __atomic_load_n(&l->state, __ATOMIC_ACQUIRE);
-	uint32_t ways = plain_ways(l, state, key);
+	uint32_t ways = plain_ways(l, state, ip);
 
 	if (likely(ways != 0))
 		return &l->vm[(uint32_t)__builtin_ctz(ways)];
-	return state >> PLAIN_MORE & 1 ? plain_find_farther(x, l, key, is, what) : NULL;
-}
-
-static inline const struct plain_vm *
-plain_first_by_global(const struct plaintab *t, const struct plain_line *l, rte_be32_t global)
-{
-	return plain_first(&t->by_global, l, global, plain_is_any, NULL);
-}
-
-static inline const struct plain_vm *
-plain_first_by_ip(const struct plaintab *t, const struct plain_line *l, rte_be32_t ip, uint16_t att)
-{
-	return plain_first(&t->by_ip, l, ip, plain_is_at, &att);
+	return state >> PLAIN_MORE & 1 ? plain_find_farther(&t->by_ip, l, ip, plain_is_at, &att) : NULL;
 }
 
 static inline const struct plain_vm *
