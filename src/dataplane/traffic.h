@@ -22,7 +22,14 @@ traffic_expect_to(const struct worker *w, uint32_t slot)
 	rte_prefetch0(&w->to_vm[slot]);
 }
 
-/* A packet, to what stands `at` bytes behind the first one. */
+/* Where a slot's stands, in bytes from the first one on. */
+static inline uint32_t
+tally_at(uint32_t slot)
+{
+	return slot * (uint32_t)sizeof(struct tally);
+}
+
+/* A packet, to what stands there. */
 static inline void
 tally_add(struct tally *tallies, uint32_t at, uint32_t bytes)
 {
@@ -35,13 +42,13 @@ tally_add(struct tally *tallies, uint32_t at, uint32_t bytes)
 static inline void
 traffic_from_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {
-	tally_add(w->from_vm, slot * (uint32_t)sizeof(struct tally), rte_pktmbuf_pkt_len(m));
+	tally_add(w->from_vm, tally_at(slot), rte_pktmbuf_pkt_len(m));
 }
 
 static inline void
 traffic_to_vm(struct worker *w, uint32_t slot, const struct rte_mbuf *m)
 {
-	tally_add(w->to_vm, slot * (uint32_t)sizeof(struct tally), rte_pktmbuf_pkt_len(m));
+	tally_add(w->to_vm, tally_at(slot), rte_pktmbuf_pkt_len(m));
 }
 
 /* Any thread. The worker goes on counting: each number is one that was true at some moment. */

@@ -364,22 +364,46 @@ mutate_seed(const struct seed *s)
 }
 
 static void
+bursts_end_the_same(void (*world)(int i), uint16_t (*fill)(struct frame *f, uint16_t *port), int each)
+{
+	static struct frame f[RX_MAX];
+
+	net.broken = true;
+	for (int i = 0; i < WORLDS; i++) {
+		world(i);
+		net_idle();
+		net_forget();
+		for (int k = 0; k < each; k++) {
+			uint16_t port, n = fill(f, &port);
+
+			net_same_either_way(port, f, n);
+		}
+	}
+}
+
+static void
+any_world(int i)
+{
+	(void)i;
+	another_world();
+}
+
+static uint16_t
+one_of_a_port(struct frame *f, uint16_t *port)
+{
+	const struct seed *s = &seeds[random() % n_seeds];
+
+	*port = s->port;
+	f[0] = mutate_seed(s);
+	return 1;
+}
+
+static void
 mutated_frames_end_the_same_in_whatever_network(void **state)
 {
 	(void)state;
-	net.broken = true;
 	srandom(7348);
-	for (int i = 0; i < WORLDS; i++) {
-		another_world();
-		net_idle(); /* what waited for a VM of the last one waits no more */
-		net_forget();
-		for (int k = 0; k < EACH; k++) {
-			const struct seed *s = &seeds[random() % n_seeds];
-			struct frame f = mutate_seed(s);
-
-			net_same_either_way(s->port, &f, 1);
-		}
-	}
+	bursts_end_the_same(any_world, one_of_a_port, EACH);
 }
 
 /* Of a few flows, so that one packet is behind another. */
@@ -405,21 +429,9 @@ some_of_a_port(struct frame *f, uint16_t *port)
 static void
 bursts_end_the_same_in_whatever_network(void **state)
 {
-	static struct frame f[RX_MAX];
-
 	(void)state;
-	net.broken = true;
 	srandom(2544);
-	for (int i = 0; i < WORLDS; i++) {
-		another_world();
-		net_idle();
-		net_forget();
-		for (int k = 0; k < EACH / 8; k++) {
-			uint16_t port, n = some_of_a_port(f, &port);
-
-			net_same_either_way(port, f, n);
-		}
-	}
+	bursts_end_the_same(any_world, some_of_a_port, EACH / 8);
 }
 
 #define OLD(n) IP(198, 18, 3, n) /* another address of the VM, at home here */
@@ -538,26 +550,20 @@ mostly_good_ones(struct frame *f, uint16_t *port)
 }
 
 static void
+a_quiet_world_by_turns(int i)
+{
+	if (i % 2 == 0)
+		another_world();
+	else
+		a_quiet_world();
+}
+
+static void
 mutated_frames_among_good_ones_end_the_same(void **state)
 {
-	static struct frame f[RX_MAX];
-
 	(void)state;
-	net.broken = true;
 	srandom(1071);
-	for (int i = 0; i < WORLDS; i++) {
-		if (i % 2 == 0)
-			another_world();
-		else
-			a_quiet_world();
-		net_idle();
-		net_forget();
-		for (int k = 0; k < EACH / 4; k++) {
-			uint16_t port, n = mostly_good_ones(f, &port);
-
-			net_same_either_way(port, f, n);
-		}
-	}
+	bursts_end_the_same(a_quiet_world_by_turns, mostly_good_ones, EACH / 4);
 }
 
 int

@@ -16,25 +16,21 @@ may_go(const struct topology *t, uint16_t from, uint16_t to)
 struct run_between {
 	struct run_to to;
 	uint16_t from;
-	uint64_t counted; /* of to.went */
 };
 
 /* What went to a segment came from one, too. */
 static inline void
-between_end(struct worker *w, struct burst *b, struct run_between *r)
+between_end(struct worker *w, struct burst *b, const struct run_between *r)
 {
-	if (r->to.went != r->counted)
-		count_from(w, b, r->from, r->to.went - r->counted);
-	r->counted = r->to.went;
+	count_from(w, b, r->from, r->to.went);
+	run_end(&r->to);
 }
 
 static __rte_noinline void
 between_turn(struct worker *w, struct burst *b, struct run_between *r, uint16_t from, uint16_t to)
 {
 	between_end(w, b, r);
-	run_turn(w, b, &r->to, to);
-	r->counted = 0;
-	r->from = from;
+	*r = (struct run_between){.to = run_begin(express_way(w, b, to)), .from = from};
 }
 
 static __rte_always_inline bool
@@ -66,5 +62,4 @@ express_bridged(struct worker *w, struct burst *b)
 
 	express_each(w, b, b->bridged, try, &r);
 	between_end(w, b, &r);
-	run_end(&r.to);
 }

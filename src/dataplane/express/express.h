@@ -76,7 +76,7 @@ struct burst {
 	rte_be32_t src[BURST_MAX], dst[BURST_MAX]; /* of what is routed */
 	/* of a four: the third word of its IPv4 header; bytes */
 	uint32_t ttl[BURST_MAX], len[BURST_MAX];
-	/* of their VMs (plaintab.h): of `at` the upper half; tally: bytes from the first one on */
+	/* of their VMs (plaintab.h): of `at` the upper half; tally: tally_at() */
 	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
 	u32x4 longest;		 /* length of all simple ones, in each lane of the vector */
 	uint8_t home[BURST_MAX]; /* of a VM that has homes: which of burst.where */
@@ -480,7 +480,7 @@ home_where(const struct burst *b, uint32_t i)
 static inline void
 home_tally(struct burst *b, uint32_t i, const struct tally *tallies)
 {
-	b->tally[i] = b->vm[i]->rec->slot * (uint32_t)sizeof(*tallies);
+	b->tally[i] = tally_at(b->vm[i]->rec->slot);
 	rte_prefetch0((const char *)tallies + b->tally[i]);
 }
 

@@ -28,7 +28,7 @@ found(struct burst *b, uint32_t i, const struct plain_vm *vm, const struct tally
 		vm = NOBODY;
 	b->vm[i] = vm;
 	b->other[i] = vm->other;
-	b->tally[i] = vm->slot * (uint32_t)sizeof(*tallies);
+	b->tally[i] = tally_at(vm->slot);
 	b->at[i] = at_place(vm->at);
 	homes = vm->at / PLAIN_HOMES;
 	b->homes_of |= (uint64_t)homes << i;
@@ -45,7 +45,7 @@ found_four(struct burst *b, uint32_t i, const struct plain_vm *const vm[4], cons
 	EACH_OF_FOUR (k)
 		v[k] = four_load(vm[k]);
 	four_turn(v);
-	tally = v[1] * (uint32_t)sizeof(*tallies);
+	tally = v[1] * tally_at(1);
 	four_store(&b->other[i], v[0]);
 	four_store(&b->tally[i], tally);
 	four_store(&b->at[i], v[3]);
