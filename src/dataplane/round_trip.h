@@ -15,5 +15,5 @@ void round_trip_changed(void *rtt, const struct vm_rec *was, const struct vm_rec
 void round_trip_note(
 	struct worker *w, struct rte_mbuf *m, const struct flow *f, enum rtt_half to, rte_be32_t home);
 /* The same of a whole TCP packet without IP options that is no RST. */
-void round_trip_plain(struct worker *w, const struct vm_rec *vm, const struct rte_ipv4_hdr *ip,
-	const struct session_key *k, enum rtt_half to, rte_be32_t home);
+void round_trip_plain(struct worker *w, uint32_t slot, const struct rte_ipv4_hdr *ip,
+	const struct session_key *k, enum rtt_half to, enum rtt_way way);

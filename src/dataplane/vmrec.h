@@ -101,29 +101,12 @@ vm_sends_direct(const struct vm_rec *r, rte_be32_t ip, rte_be32_t global)
 
 /* The router to which the VM's packets of a session with this home go, this one where it sends directly; VM_NO_HOME, too, when sessions
  * of this private address have no homes. */
-static __rte_noinline int
-vm_session_router_any(const struct vm_rec *r, rte_be32_t ip, rte_be32_t home)
+static inline int
+vm_session_router(const struct vm_rec *r, rte_be32_t ip, rte_be32_t home)
 {
 	if (vm_oldest_drain(r, ip) == NULL && !(r->flags & VM_REC_NOTES))
 		return VM_NO_HOME;
 	return vm_sends_direct(r, ip, home) ? ROUTER_SELF : vm_home_router(r, ip, home);
-}
-
-/* The same. `ip` is an address of the VM's, and most have one, and one old global address: which of both is the home nobody can foretell,
- * so masks tell it instead of branches, which cost 20 cycles a packet. */
-static __rte_always_inline int
-vm_session_router(const struct vm_rec *r, rte_be32_t ip, rte_be32_t home)
-{
-	const struct vm_rec_drain *d = &r->drains[0];
-	uint32_t live, old, router, found; /* found: 1 + router */
-
-	if (unlikely(r->n_addresses != 1 || r->n_drains != 1 || d->ip != ip))
-		return vm_session_router_any(r, ip, home);
-	router = d->direct && r->owner == ROUTER_SELF ? ROUTER_SELF : d->home;
-	live = -(uint32_t)(r->addresses[0].global == home);
-	old = -(uint32_t)(d->global == home);
-	found = (live & (r->owner + 1u)) | (old & ~live & (router + 1));
-	return (int)found - 1;
 }
 
 /* The private address that this router translates a global one to, or 0. */

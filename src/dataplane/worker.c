@@ -4,6 +4,8 @@
 #include "node.h"
 #include "pipeline.h"
 
+#include "express/ready.h"
+
 #include <rte_errno.h>
 #include <rte_malloc.h>
 #include <stdlib.h>
@@ -115,15 +117,18 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 	w->tables = tables;
 	w->pool = pool;
 	w->paths = allocate("paths", sizeof(*w->paths), scratch, node);
+	w->ready = allocate("ready", sizeof(*w->ready), scratch, node);
 	w->mac_seen = allocate("MACs", mactab_entries(tables->macs) * sizeof(*w->mac_seen), scratch, node);
 	w->from_vm = allocate("tallies", tallies, scratch, node);
 	w->to_vm = allocate("tallies", tallies, scratch, node);
-	if (w->paths == NULL || w->mac_seen == NULL || w->from_vm == NULL || w->to_vm == NULL ||
+	if (w->paths == NULL || w->ready == NULL || w->mac_seen == NULL || w->from_vm == NULL ||
+		w->to_vm == NULL ||
 		vm_hold_init(&w->vm_hold, topo->hold.packets / RTE_MAX(topo->n_workers, 1)) != 0) {
 		worker_free(w);
 		return NULL;
 	}
 	tunnel_headers(w);
+	ready_forget(w->ready);
 	return w;
 }
 
@@ -191,6 +196,7 @@ worker_free(struct worker *w)
 	release(w->to_vm);
 	release(w->mac_seen);
 	release(w->paths);
+	release(w->ready);
 	release(w);
 }
 
@@ -448,6 +454,7 @@ topo_take(struct worker *w, const struct topology *wanted)
 {
 	w->topo = wanted;
 	tunnel_headers(w);
+	ready_forget(w->ready);
 }
 
 void

@@ -172,6 +172,7 @@ struct worker {
 	uint16_t n_hold;
 	struct vm_hold vm_hold; /* for VMs on their way here */
 	struct paths *paths;	/* the vectors between stages */
+	struct ready *ready;	/* what express keeps from burst to burst */
 	uint16_t more;		/* fragments that this burst may still add, so that no vector overflows */
 	struct tunnel_hdr tunnel[TOPO_TUNNELS]; /* headers towards a peer or local VTEP; from 1 */
 } __rte_cache_aligned;

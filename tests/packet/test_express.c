@@ -113,7 +113,7 @@ packets_behind_one_that_stays_keep_their_order(void **state)
 		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 2, ROUTED));
 }
 
-/* One by a peer's, one by an address of ours, and a VM without homes between them; what comes first leaves first in each session. */
+/* One by a peer's, one by an address of ours, and a VM without homes between them; what comes first leaves first by each way. */
 static void
 sessions_of_both_homes_and_of_a_vm_without_leave_in_one_burst(void **state)
 {
@@ -126,10 +126,11 @@ sessions_of_both_homes_and_of_a_vm_without_leave_in_one_burst(void **state)
 	burst(DC0, tcp(OUT, .id = 2), udp(OUT, .id = 3), udp(BY_VM(6), .dst = USER, .sport = 9, .dport = 53),
 		udp(OUT, .id = 4), tcp(OUT, .id = 5));
 	assert_int_equal(staged(), 2);
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 3, ROUTED));
 	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(6), .dst = USER, .sport = 9, .dport = 53, ROUTED));
-	for (uint16_t id = 3; id <= 4; id++)
-		expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53,
-					   .id = id, ROUTED));
+	expect_frame(
+		WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, .id = 4, ROUTED));
 	expect_tunnel(R_Y, SEG1, tcp(OUT, .id = 2));
 	expect_tunnel(R_Y, SEG1, tcp(OUT, .id = 5));
 }

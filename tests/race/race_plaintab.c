@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Readers look VMs up while the writer changes them, gives them homes, makes them remarkable, deletes and adds them again.
  *
- * The numbers of an entry, and of the record that one with homes leads to, say the same thing in three ways: half of an old one and half of a
+ * The numbers of an entry, and of the record that is kept of one with homes, say the same thing in three ways: half of an old one and half of a
  * new do not agree. An entry that was found stays as it was until the reader reports quiescent. And what is found is true: `turn` of a VM is odd from the moment its record
  * that is remarkable has been published, and nobody who sees it odd before and after finds the VM in between. */
 #include "race.h"
@@ -62,13 +62,13 @@ struct reader {
 static void
 check(const struct plain_vm *e, uint32_t vm, rte_be32_t other, uint16_t att)
 {
+	const struct vm_rec *rec = vmtab_plain(table)->homes[e->slot].rec;
 	struct rte_ether_addr m = mac(vm);
 
-	must((e->at & PLAIN_PLACE) == att && rte_is_same_ether_addr(&e->mac, &m) &&
-			((e->at & PLAIN_HOMES) || e->other == other),
+	must((e->at & PLAIN_PLACE) == att && rte_is_same_ether_addr(&e->mac, &m) && e->other == other,
 		"VM %u: half of an entry, or that of another", vm);
-	must(!(e->at & PLAIN_HOMES) || (rte_is_same_ether_addr(&e->rec->mac, &m) && e->rec->att == att &&
-					       e->rec->flags == VM_REC_NOTES),
+	must(!(e->at & PLAIN_HOMES) || (rte_is_same_ether_addr(&rec->mac, &m) && rec->att == att &&
+					       rec->flags == VM_REC_NOTES),
 		"VM %u: another's record, or one of before", vm);
 }
 
@@ -101,15 +101,22 @@ read_burst(struct reader *me, struct rng *rng)
 {
 	const struct plaintab *t = vmtab_plain(table);
 	const struct plain_vm *e[BURST];
+	const struct plain_homes *homes[BURST];
 	struct plain_vm was[BURST];
+	struct plain_homes had[BURST];
 
 	for (uint32_t i = 0; i < BURST; i++) {
 		uint32_t vm = rng_below(rng, VMS), before = atomic_load(&turn[vm]);
 
 		e[i] = look(t, vm, (uint8_t)rng_below(rng, 4), rng_below(rng, 3));
 		me->lookups++;
+		homes[i] = NULL;
 		if (e[i] != NULL) {
 			was[i] = *e[i];
+			if (was[i].at & PLAIN_HOMES) {
+				homes[i] = &t->homes[was[i].slot];
+				had[i] = *homes[i];
+			}
 			me->found++;
 		}
 		if (before % 2 == 1 && atomic_load(&turn[vm]) == before) {
@@ -120,7 +127,8 @@ read_burst(struct reader *me, struct rng *rng)
 	if (rng_below(rng, 64) == 0)
 		usleep(200); /* whoever writes too early has time to */
 	for (uint32_t i = 0; i < BURST; i++)
-		must(e[i] == NULL || memcmp(e[i], &was[i], sizeof(was[i])) == 0,
+		must((e[i] == NULL || memcmp(e[i], &was[i], sizeof(was[i])) == 0) &&
+				(homes[i] == NULL || memcmp(homes[i], &had[i], sizeof(had[i])) == 0),
 			"an entry changed under a reader");
 }
 

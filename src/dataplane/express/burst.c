@@ -93,7 +93,7 @@ open_tunnel(struct worker *w, uint16_t tunnel, struct way *y)
 }
 
 static void
-open_way(struct worker *w, const struct burst *b, uint16_t place, struct way *y)
+open_way(struct worker *w, uint16_t place, struct way *y)
 {
 	const struct topology *t = w->topo;
 	uint16_t seg = segment_of(t, place);
@@ -101,8 +101,8 @@ open_way(struct worker *w, const struct burst *b, uint16_t place, struct way *y)
 	const struct topo_attachment *a = is_peer(place) ? NULL : &t->attachments[place];
 	uint16_t tunnel = a == NULL ? plain_router(place) : a->tunnel;
 
+	y->open = true;
 	y->place = place;
-	y->went = 0;
 	y->seg = seg;
 	y->vlan = 0;
 	y->tunnel = false;
@@ -116,8 +116,18 @@ open_way(struct worker *w, const struct burst *b, uint16_t place, struct way *y)
 		y->vlan = a->vlan;
 		y->bridged = frame_of(t->ports[a->port].mtu);
 	}
-	if ((tunnel != 0 && !open_tunnel(w, tunnel, y)) || y->out->n > VEC_MAX - BURST_MAX)
+	if (tunnel != 0 && !open_tunnel(w, tunnel, y))
 		y->routed = y->bridged = 0;
+}
+
+static void
+begin_way(const struct burst *b, struct way *y)
+{
+	if (!takes_burst(y->out)) {
+		y->routed = y->bridged = 0;
+		y->open = false; /* in the next burst it may be another way */
+	}
+	y->went = 0;
 	y->plain = y->bare ? y->routed : 0;
 	y->fours = (y->bare || y->tunnel) && four_fit(b->longest, y->routed);
 }
@@ -126,12 +136,15 @@ __rte_noinline struct way *
 express_way(struct worker *w, struct burst *b, uint16_t place)
 {
 	uint16_t k = (place ^ place >> 8) % EXPRESS_WAYS;
-	struct way *y = &b->way[k];
+	struct way *y = &b->ready->way[k];
+	bool used = b->ways >> k & 1;
 
-	if (!(b->ways & 1u << k) || y->place != place) {
-		if (b->ways & 1u << k)
+	if (!used || y->place != place) {
+		if (used)
 			express_count_to(w, y);
-		open_way(w, b, place, y);
+		if (!y->open || y->place != place)
+			open_way(w, place, y);
+		begin_way(b, y);
 		b->ways |= 1u << k;
 	}
 	b->last = y;
@@ -179,6 +192,13 @@ express_count_from(struct worker *w, struct burst *b, uint16_t next)
 
 /* ---- round trips ---- */
 
+/* The VM's live global address is its session's home. */
+static inline bool
+is_by_live(const struct burst *b, uint32_t i, bool to_vm)
+{
+	return to_vm ? !(b->vm[i]->at & PLAIN_OLD) : b->other[i] == b->vm[i]->other;
+}
+
 void
 express_time(struct worker *w, const struct burst *b, uint64_t set)
 {
@@ -186,8 +206,8 @@ express_time(struct worker *w, const struct burst *b, uint64_t set)
 		bool to_vm = b->to_vm >> i & 1;
 		struct session_key k;
 
-		memcpy(&k, home_where(b, i)->key, sizeof(k));
-		round_trip_plain(w, b->vm[i]->rec, ip_of(b->eth[i]), &k, to_vm ? RTT_VM : RTT_REMOTE,
-			to_vm ? b->dst[i] : b->other[i]);
+		memcpy(&k, b->where[i].key, sizeof(k));
+		round_trip_plain(w, b->vm[i]->slot, ip_of(b->eth[i]), &k, to_vm ? RTT_VM : RTT_REMOTE,
+			is_by_live(b, i, to_vm) ? RTT_NEAR : RTT_OLD);
 	}
 }

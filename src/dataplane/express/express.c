@@ -141,6 +141,7 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 static __rte_noinline bool
 look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 {
+	struct gate *g = &b->ready->tunnel;
 	struct rte_mbuf *m = b->m[i];
 	uint16_t total = ip4_total(&h->ip);
 	uint64_t key;
@@ -150,14 +151,14 @@ look_tunnel(struct worker *w, struct burst *b, uint16_t i, struct tunnel_hdr *h)
 		(h->vxlan.vx_flags & RTE_BE32(VXLAN_FLAG_I)) == 0)
 		return false;
 	key = h->ip.src_addr | (uint64_t)h->vxlan.vx_vni << 32;
-	if (unlikely(b->tunnel.key != key)) {
-		open_tunnel(w, h->ip.src_addr, h->vxlan.vx_vni, &b->tunnel);
-		b->tunnel.key = key;
+	if (unlikely(g->key != key)) {
+		open_tunnel(w, h->ip.src_addr, h->vxlan.vx_vni, g);
+		g->key = key;
 	}
 	ip4_trim(m, total);
 	b->unwraps = true;
 	b->odd |= one(i);
-	return look_frame(w, b, &b->tunnel, i, one(i), (struct rte_ether_hdr *)(h + 1),
+	return look_frame(w, b, g, i, one(i), (struct rte_ether_hdr *)(h + 1),
 		(uint16_t)(total + IP4_OFF - sizeof(*h)));
 }
 
@@ -192,7 +193,7 @@ look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, ui
 static __rte_always_inline uint16_t
 look_run(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
 {
-	const struct gate g = b->gate;
+	const struct gate g = b->ready->gate;
 	const uint32_t came = (uint32_t)g.key;
 	uint64_t bit = one(i);
 	bool stays = b->some_stay;
@@ -267,7 +268,7 @@ look_four(struct burst *b, const struct topology *t, const struct gate *g, uint1
 static __rte_always_inline uint16_t
 look_fours(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan)
 {
-	const struct gate g = b->gate;
+	const struct gate g = b->ready->gate;
 	u32x4 front = four_front(g.mac >> 16);
 
 	while (i + 4 <= end && look_four(b, w->topo, &g, i, front, wan))
@@ -280,7 +281,7 @@ look_fours(struct worker *w, struct burst *b, uint16_t i, uint16_t end, bool wan
 static inline bool
 may_be_simple(const struct topology *t, const struct burst *b, uint16_t i)
 {
-	const struct gate *g = &b->gate;
+	const struct gate *g = &b->ready->gate;
 
 	return g->routes && rte_pktmbuf_data_len(b->m[i]) >= FOUR_LEN_MIN &&
 	       (g->wan ? ip_of(b->eth[i])->dst_addr != t->vtep : is_mac(&b->eth[i]->dst_addr, g->mac));
@@ -289,28 +290,29 @@ may_be_simple(const struct topology *t, const struct burst *b, uint16_t i)
 static inline bool
 are_four(const struct burst *b, uint16_t i, uint16_t end)
 {
-	return i % 4 == 0 && i + 4 <= end && meta(b->m[i + 3])->came == (uint32_t)b->gate.key;
+	return i % 4 == 0 && i + 4 <= end && meta(b->m[i + 3])->came == (uint32_t)b->ready->gate.key;
 }
 
 /* One by one where that is better for all that follow, or until four can be looked at again. */
 static inline void
 look(struct worker *w, struct burst *b, uint16_t i, uint16_t end)
 {
+	struct gate *g = &b->ready->gate;
+
 	while (i < end) {
 		const struct meta *md = meta(b->m[i]);
 		uint16_t first = i, till = end;
 
-		if (unlikely(b->gate.key != md->came))
-			open_gate(w, md, &b->gate);
+		if (unlikely(g->key != md->came))
+			open_gate(w, md, g);
 		if (may_be_simple(w->topo, b, i)) {
 			if (are_four(b, i, end))
-				i = b->gate.wan ? look_fours(w, b, i, end, true)
-						: look_fours(w, b, i, end, false);
+				i = g->wan ? look_fours(w, b, i, end, true) : look_fours(w, b, i, end, false);
 			if (likely(i != first))
 				continue;
 			till = RTE_MIN(end, (uint16_t)((i | 3) + 1));
 		}
-		i = b->gate.wan ? look_run(w, b, i, till, true) : look_run(w, b, i, till, false);
+		i = g->wan ? look_run(w, b, i, till, true) : look_run(w, b, i, till, false);
 	}
 }
 
@@ -347,8 +349,34 @@ static void
 count(struct worker *w, struct burst *b)
 {
 	for (uint32_t ways = b->ways; ways != 0; ways &= ways - 1)
-		express_count_to(w, &b->way[__builtin_ctz(ways)]);
+		express_count_to(w, &b->ready->way[__builtin_ctz(ways)]);
 	express_count_from(w, b, NO_PLACE);
+}
+
+static __rte_noinline void
+ready_anew(struct worker *w, uint64_t stamp)
+{
+	struct ready *r = w->ready;
+
+	r->stamp = stamp;
+	r->gate.key = r->tunnel.key = UINT64_MAX; /* nobody's */
+	r->nowhere = (struct way){.place = NO_PLACE, .out = &w->tx[0]};
+	for (uint32_t k = 0; k < EXPRESS_WAYS; k++)
+		r->way[k].open = false;
+	r->has_hop = false;
+}
+
+/* Whether VMs are on hold counts, too: it decides on which gates are open. */
+static inline struct ready *
+ready(struct worker *w)
+{
+	const struct tables *t = w->tables;
+	uint64_t version = routetab_version(t->routes) + neightab_version(t->neighbours);
+	uint64_t stamp = version << 1 | (w->vm_hold.n_queues != 0);
+
+	if (unlikely(w->ready->stamp != stamp))
+		ready_anew(w, stamp);
+	return w->ready;
 }
 
 void
@@ -357,17 +385,14 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	struct burst b;
 
 	b.vms = vmtab_plain(w->tables->vms);
-	b.gate.key = UINT64_MAX; /* nobody's */
-	b.tunnel = (struct gate){.key = UINT64_MAX};
+	b.ready = ready(w);
 	b.ways = 0;
-	b.way[0] = (struct way){.place = NO_PLACE, .out = &w->tx[0]};
-	b.last = &b.way[0];
+	b.last = &b.ready->nowhere;
 	b.from.place = NO_PLACE;
 	b.m = in->m;
 	b.left = b.odd = b.simple = b.timed = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
 	b.some_stay = b.wan_stays = b.unwraps = false;
 	memset(b.stay, 0, sizeof(b.stay));
-	b.n_where = 0;
 	b.longest = (u32x4){0};
 	look_all(w, &b, in->n);
 	if (b.to_vm != 0)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "four.h"
+#include "ready.h"
 
 #include <dataplane/pipeline.h>
 #include <dataplane/round_trip.h>
@@ -12,37 +13,7 @@
 #include <dataplane/tx.h>
 #include <dataplane/vmrec.h>
 
-#define EXPRESS_VMS  256 /* that are told apart where order counts */
-#define EXPRESS_WAYS 8	 /* that are kept ready in a burst */
-#define NO_PLACE     UINT16_MAX
-
-struct gate {	      /* where packets come in, ready to be used */
-	uint64_t key; /* whose it is */
-	uint64_t
-		mac; /* to which packets are routed: that of the port, or of the gateway (plain_bits_mac(), of no segment); or GATE_SHUT */
-	uint16_t place; /* from a segment: attachment, or peer (plaintab.h) */
-	uint16_t seg;
-	bool wan, routes, bridges; /* what may go express that comes in here */
-};
-
-#define GATE_SHUT 1 /* no MAC */
-
-struct way { /* to VMs at one place, ready to be used */
-	uint16_t place;
-	uint16_t seg, vlan;
-	bool bare; /* neither tag nor tunnel comes in front of a frame */
-	bool tunnel;
-	uint64_t went;	 /* what went there, not counted for the segment yet (one_frame) */
-	struct vec *out; /* of its port, with room for a burst */
-	/* Source MAC and ethertype of what is routed, as they stand in the frame: written as one word. */
-	struct rte_ether_addr from;
-	rte_be16_t type;
-	struct tunnel_hdr hdr; /* when `tunnel` */
-	/* Bytes of a frame, at most; 0: none goes this way. */
-	uint16_t routed, bridged;
-	uint16_t plain; /* as `routed`, when `bare`; else 0 */
-	bool fours;	/* go this way, as far as their lengths tell */
-};
+#define EXPRESS_VMS 256 /* that are told apart where order counts */
 
 /* Packets are named by their place in the burst, 0 to 63; sets of them are words, bit i for packet i. A lane is the set of those that take
  * the same steps. */
@@ -52,16 +23,15 @@ struct burst {
 	uint64_t left;			 /* those that have left the burst */
 	uint64_t stay[EXPRESS_VMS / 64]; /* VMs of packets that stay: what is behind these stays, too */
 	bool some_stay;
-	bool wan_stays;		  /* one that came by a WAN port, and may tell another home of a session */
-	bool unwraps;		  /* some packets are tunnelled */
-	struct gate gate, tunnel; /* the last ones used */
-	struct {		  /* what came from there, not counted for its segment yet */
+	bool wan_stays; /* one that came by a WAN port, and may tell another home of a session */
+	bool unwraps;	/* some packets are tunnelled */
+	struct ready *ready;
+	struct { /* what came from there, not counted for its segment yet */
 		uint16_t place;
 		uint64_t frames; /* (one_frame) */
 	} from;
-	uint32_t ways;	  /* bit k: way[k] is open */
-	struct way *last; /* the last one used */
-	struct way way[EXPRESS_WAYS];
+	uint32_t ways;			  /* bit k: ready->way[k] was used */
+	struct way *last;		  /* the last one used */
 	uint64_t to_vm, from_vm, bridged; /* the lanes */
 	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
 	uint64_t homes_of;		  /* those whose VMs have homes */
@@ -76,15 +46,13 @@ struct burst {
 	rte_be32_t src[BURST_MAX], dst[BURST_MAX]; /* of what is routed */
 	/* of a four: the third word of its IPv4 header; bytes */
 	uint32_t ttl[BURST_MAX], len[BURST_MAX];
-	/* of their VMs (plaintab.h): of `at` the upper half; tally: tally_at() */
+	/* of their VMs (plaintab.h): at: the place; tally: tally_at() */
 	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
-	u32x4 longest;		 /* length of all simple ones, in each lane of the vector */
-	uint8_t home[BURST_MAX]; /* of a VM that has homes: which of burst.where */
+	u32x4 longest;			       /* length of all simple ones, in each lane of the vector */
+	struct session_where where[BURST_MAX]; /* when the VM has homes */
 	/* bridged: of the VM that it is to */
 	const struct plain_line *to_line[BURST_MAX];
 	const struct plain_vm *to[BURST_MAX];
-	struct session_where where[BURST_MAX];
-	uint16_t n_where;
 };
 
 _Static_assert(BURST_MAX <= 64, "a set of packets is a word");
@@ -98,6 +66,43 @@ void express_find(struct worker *w, struct burst *b, uint64_t set);
 void express_to_vm(struct worker *w, struct burst *b);
 void express_from_vm(struct worker *w, struct burst *b);
 void express_bridged(struct worker *w, struct burst *b);
+
+/* ---- fours some of which are not meant ---- */
+
+/* What is written of these: nobody wants it. Which of four are meant nobody can foretell: no branch. */
+struct waste {
+	u32x4 header[(FOUR_LEN_MIN + sizeof(u32x4) - 1) / sizeof(u32x4)];
+	struct tally tally;
+};
+
+static __rte_always_inline void
+headers_of(
+	const struct burst *b, uint32_t i, uint32_t which, struct waste *waste, struct rte_ether_hdr *eth[4])
+{
+	EACH_OF_FOUR (k)
+		eth[k] = which >> k & 1 ? b->eth[i + k] : (struct rte_ether_hdr *)waste->header;
+}
+
+/* The counters of packet i + k. */
+static __rte_always_inline struct tally *
+tally_of(const struct burst *b, uint32_t i, uint32_t k, uint32_t which, struct tally *tallies,
+	struct waste *waste)
+{
+	struct tally *t = (struct tally *)((char *)tallies + b->tally[i + k]);
+
+	return which >> k & 1 ? t : &waste->tally;
+}
+
+/* Returns where `out` goes on; one more is written behind. */
+static __rte_always_inline struct rte_mbuf **
+put_four(struct rte_mbuf **out, struct rte_mbuf *const m[4], uint32_t which)
+{
+	EACH_OF_FOUR (k) {
+		*out = m[k];
+		out += which >> k & 1;
+	}
+	return out;
+}
 
 /* The ports of TCP and UDP, source and destination, as they stand in memory. */
 static inline uint32_t
@@ -172,8 +177,8 @@ must_stay(const struct worker *w, const struct burst *b, struct rte_mbuf *m)
 }
 
 typedef bool express_try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with);
-/* Of four simple ones, i to i + 3. False: nothing was done. */
-typedef bool express_try_four(struct worker *w, struct burst *b, uint32_t i, void *with);
+/* Of four simple ones, i to i + 3, those that are meant: bit k for i + k. False: nothing was done. */
+typedef bool express_try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *with);
 
 /* Of a lane the packets that leave as try() wants; others stay, with all of their VMs behind them. Returns these. */
 static __rte_always_inline uint64_t
@@ -214,33 +219,53 @@ some_must_stay(const struct burst *b, const rte_be32_t addr[4])
 	return any & 1;
 }
 
+/* Of a lane the packets that stay. `fours`: their first ones; `whole`: all of each is in the lane. */
+static __rte_always_inline uint64_t
+by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool whole, const rte_be32_t *addr,
+	express_try *try, express_try_four *four, void *with)
+{
+	uint64_t stay = 0;
+
+	for (;; fours &= fours - 1) {
+		uint64_t before = lane & ((fours & -fours) - 1);
+		uint32_t i;
+
+		if (before != 0) {
+			stay |= express_some(w, b, before, try, with);
+			lane &= ~before;
+		}
+		if (fours == 0)
+			return stay;
+		i = first_of(fours);
+		if (likely(!some_must_stay(b, addr + i) &&
+			    four(w, b, i, whole ? FOUR : lane >> i & FOUR, with)))
+			lane &= ~(FOUR << i);
+	}
+}
+
 /* As express_each(), by fours where these go on as four() wants. `addr`: of packets their VMs' addresses. */
 static __rte_always_inline void
 express_fours(struct worker *w, struct burst *b, uint64_t lane, const rte_be32_t *addr, express_try *try,
 	express_try_four *four, void *with)
 {
-	uint64_t left = lane, stay = 0, fours = lane & b->simple;
+	uint64_t fours = (lane | lane >> 1 | lane >> 2 | lane >> 3) & b->simple & FIRSTS;
+	uint64_t stay;
 
-	fours &= fours >> 1;
-	fours &= fours >> 2 & FIRSTS;
-	for (;; fours &= fours - 1) {
-		uint64_t before = left & ((fours & -fours) - 1);
-		uint32_t i;
-
-		if (before != 0) {
-			stay |= express_some(w, b, before, try, with);
-			left &= ~before;
-		}
-		if (fours == 0)
-			break;
-		i = first_of(fours);
-		if (likely(!some_must_stay(b, addr + i) && four(w, b, i, with)))
-			left &= ~(FOUR << i);
-	}
+	if (likely((fours * FOUR & ~lane) == 0))
+		stay = by_fours(w, b, lane, fours, true, addr, try, four, with);
+	else
+		stay = by_fours(w, b, lane, fours, false, addr, try, four, with);
 	b->left |= lane & ~stay;
 }
 
 /* ---- places, and ways to them ---- */
+
+/* What goes there has room for a burst. */
+static inline bool
+takes_burst(const struct vec *out)
+{
+	return out->n <= VEC_MAX - BURST_MAX;
+}
 
 static inline uint16_t
 frame_of(uint16_t mtu)
@@ -251,14 +276,7 @@ frame_of(uint16_t mtu)
 static inline bool
 is_peer(uint16_t place)
 {
-	return place & PLAIN_PEER;
-}
-
-/* As the upper half of burst.at[]. */
-static inline uint32_t
-at_place(uint16_t place)
-{
-	return (uint32_t)place << 16;
+	return (place & PLAIN_PEER) != 0;
 }
 
 static inline uint16_t
@@ -442,46 +460,12 @@ is_good_global(const struct topology *t, rte_be32_t a)
 
 /* ---- sessions of VMs that have homes ---- */
 
-/* Names the session and asks for its memory. Words are put together in registers: read from a structure that was just written in parts
- * they cost a dozen cycles each. */
-static inline void
-home_locate(struct worker *w, struct burst *b, uint32_t i, const uint64_t key[2])
-{
-	b->timed |= (uint64_t)(ip_of(b->eth[i])->next_proto_id == IPPROTO_TCP) << i;
-	b->home[i] = (uint8_t)b->n_where;
-	sessions_locate(w->tables->sessions, key, &b->where[b->n_where++]);
-}
+_Static_assert(sizeof(struct plain_homes) == sizeof(struct tally), "both are found by slot");
 
-static inline uint64_t
-home_ends(rte_be32_t vm, rte_be32_t remote)
+static inline const struct plain_homes *
+homes_at(const struct burst *b, uint32_t i)
 {
-	return vm | (uint64_t)remote << 32;
-}
-
-/* `ports`: the VM's and behind it the remote's, as they stand in memory. */
-static inline uint64_t
-home_ports(uint32_t ports, uint32_t vni, uint8_t proto)
-{
-	return ports | (uint64_t)(vni << 8 | proto) << 32;
-}
-
-_Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct session_key, vm_port) == 8 &&
-		       offsetof(struct session_key, remote_port) == 10 &&
-		       offsetof(struct session_key, vni_proto) == 12 && RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN,
-	"the words of a session's key");
-
-static inline const struct session_where *
-home_where(const struct burst *b, uint32_t i)
-{
-	return &b->where[b->home[i]];
-}
-
-/* Of a VM that has homes. Asks for it. */
-static inline void
-home_tally(struct burst *b, uint32_t i, const struct tally *tallies)
-{
-	b->tally[i] = tally_at(b->vm[i]->rec->slot);
-	rte_prefetch0((const char *)tallies + b->tally[i]);
+	return (const struct plain_homes *)((const char *)b->vms->homes + b->tally[i]);
 }
 
 /* Of packets that have left, their sessions' round trips. */

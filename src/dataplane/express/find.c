@@ -3,36 +3,28 @@
 #include "express.h"
 
 /* More routers are not in a group than that there is such a peer. */
-const struct plain_vm express_nobody = {.at = PLAIN_PLACE};
+const struct plain_vm express_nobody = {.at = PLAIN_NOWHERE};
 
-_Static_assert((PLAIN_PEER | (TOPO_PEERS - 1) << 8 | (TOPO_SEGMENTS - 1)) < PLAIN_PLACE, "nobody is there");
+_Static_assert(TOPO_ATTACHMENTS <= PLAIN_NOWHERE && PLAIN_NOWHERE < PLAIN_OLD, "nobody is there");
 
-/* Asks for what is read of a VM next: its counters, or its record. By a mask, as nobody can foretell which: branches cost 10 cycles a packet of
- * VMs half of which drain. */
-static __rte_always_inline void
-ask_next(const struct plain_vm *vm, uint32_t has_homes, const struct tally *tallies, uint32_t tally)
+static inline void
+ask_tally(const struct tally *tallies, uint32_t at)
 {
-	uintptr_t counters = (uintptr_t)tallies + tally, rec = (uintptr_t)vm->rec;
-
-	rte_prefetch0((const void *)(counters ^ ((counters ^ rec) & -(uintptr_t)has_homes)));
+	rte_prefetch0((const char *)tallies + at);
 }
 
-/* By one address; `tallies` are those of its way. Which VMs have homes nobody can foretell: no branch. What is noted of those that have some
- * their sessions tell (express.h). */
+/* By one address; `tallies` are those of its way. */
 static __rte_always_inline void
 found(struct burst *b, uint32_t i, const struct plain_vm *vm, const struct tally *tallies)
 {
-	uint32_t homes;
-
 	if (unlikely(vm == NULL))
 		vm = NOBODY;
 	b->vm[i] = vm;
 	b->other[i] = vm->other;
 	b->tally[i] = tally_at(vm->slot);
-	b->at[i] = at_place(vm->at);
-	homes = vm->at / PLAIN_HOMES;
-	b->homes_of |= (uint64_t)homes << i;
-	ask_next(vm, homes, tallies, b->tally[i]);
+	b->at[i] = vm->at & PLAIN_PLACE;
+	b->homes_of |= (uint64_t)(vm->at / PLAIN_HOMES) << i;
+	ask_tally(tallies, b->tally[i]);
 }
 
 /* As found(), of four, in lanes: what is read of them is noted, too. */
@@ -40,7 +32,6 @@ static __rte_always_inline void
 found_four(struct burst *b, uint32_t i, const struct plain_vm *const vm[4], const struct tally *tallies)
 {
 	u32x4 v[4], tally;
-	uint32_t homes;
 
 	EACH_OF_FOUR (k)
 		v[k] = four_load(vm[k]);
@@ -48,16 +39,30 @@ found_four(struct burst *b, uint32_t i, const struct plain_vm *const vm[4], cons
 	tally = v[1] * tally_at(1);
 	four_store(&b->other[i], v[0]);
 	four_store(&b->tally[i], tally);
-	four_store(&b->at[i], v[3]);
-	homes = four_signs(v[3]);
-	b->homes_of |= (uint64_t)homes << i;
-	if (likely(homes == 0)) {
-		EACH_OF_FOUR (k)
-			ask_next(vm[k], 0, tallies, tally[k]);
-		return;
-	}
+	four_store(&b->at[i], v[3] >> 16 & PLAIN_PLACE);
+	b->homes_of |= (uint64_t)four_signs(v[3]) << i;
 	EACH_OF_FOUR (k)
-		ask_next(vm[k], homes >> k & 1, tallies, tally[k]);
+		ask_tally(tallies, tally[k]);
+}
+
+/* ---- sessions of VMs that have homes ---- */
+
+_Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct session_key, vm_port) == 8 &&
+		       offsetof(struct session_key, remote_port) == 10 &&
+		       offsetof(struct session_key, vni_proto) == 12 && RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN,
+	"the words of a session's key");
+
+/* Names the session and asks for its memory; `ports`: the VM's and behind it the remote's, as they stand in memory. Words are put together in
+ * registers: read from a structure that was just written in parts they cost a dozen cycles each. */
+static __rte_always_inline void
+locate(struct worker *w, struct burst *b, uint32_t i, rte_be32_t vm, rte_be32_t remote, uint32_t ports)
+{
+	uint8_t proto = ip_of(b->eth[i])->next_proto_id;
+	uint32_t vni = w->topo->segments[segment_of(w->topo, (uint16_t)b->at[i])].vni;
+	const uint64_t key[] = {vm | (uint64_t)remote << 32, ports | (uint64_t)(vni << 8 | proto) << 32};
+
+	b->timed |= (uint64_t)(proto == IPPROTO_TCP) << i;
+	sessions_locate(w->tables->sessions, key, &b->where[i]);
 }
 
 static inline void
@@ -77,6 +82,12 @@ find_to_vm(struct worker *w, struct burst *b, uint64_t set)
 	}
 	EACH (i, set & ~b->simple)
 		found(b, i, plain_by_global(vms, b->line[i], b->dst[i]), to);
+	EACH (i, set & b->homes_of) {
+		const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
+		uint32_t ports = ports_of(ip);
+
+		locate(w, b, i, b->other[i], ip->src_addr, ports << 16 | ports >> 16);
+	}
 }
 
 /* Are all four where they came from, with the MACs that they came from? */
@@ -87,7 +98,15 @@ are_from(const struct burst *b, uint32_t i)
 
 	EACH_OF_FOUR (k)
 		others |= other_src(b->vm[i + k], b->eth[i + k]);
-	return others == 0 && !four_any((four_load(&b->at[i]) >> 16 & PLAIN_PLACE) ^ b->place[i]);
+	return others == 0 && !four_any(four_load(&b->at[i]) ^ b->place[i]);
+}
+
+static inline const struct plain_vm *
+from_vm(const struct burst *b, uint32_t i)
+{
+	const struct plain_vm *vm = plain_by_ip(b->vms, b->line[i], b->src[i], b->place[i]);
+
+	return vm != NULL && other_src(vm, b->eth[i]) ? NULL : vm;
 }
 
 static inline void
@@ -111,7 +130,11 @@ find_from_vm(struct worker *w, struct burst *b, uint64_t set)
 	b->simple &= ~(apart * FOUR);
 	b->homes_of &= ~(apart * FOUR);
 	EACH (i, set & ~b->simple)
-		found(b, i, plain_by_ip(vms, b->line[i], b->src[i], b->place[i]), from);
+		found(b, i, from_vm(b, i), from);
+	EACH (i, set & b->homes_of) {
+		locate(w, b, i, b->src[i], b->dst[i], ports_of(ip_of(b->eth[i])));
+		rte_prefetch0(homes_at(b, i));
+	}
 }
 
 static inline void

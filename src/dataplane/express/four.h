@@ -91,6 +91,15 @@ four_signs(u32x4 v)
 #endif
 }
 
+/* In lanes: all bits of those that are meant, bit k for lane k. */
+static inline u32x4
+four_lanes(uint32_t which)
+{
+	const u32x4 bits = {1, 2, 4, 8};
+
+	return (u32x4)((four_times(which) & bits) == bits);
+}
+
 /* Lane k of each is what was word k of what was loaded. */
 static inline void
 four_turn(u32x4 v[4])

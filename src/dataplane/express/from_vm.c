@@ -4,12 +4,6 @@
 
 #include <dataplane/nat.h>
 
-struct hop { /* where packets leave, ready to be used */
-	struct rte_ether_addr dst, src;
-	uint16_t most;	 /* bytes of a frame, padding and all; 0: nothing leaves here now */
-	struct vec *out; /* of its port, with room for a burst */
-};
-
 #define HOPS	(ROUTETAB_SHARED_MAX + BURST_MAX)
 #define HOP_ODD 0x8000
 
@@ -29,11 +23,12 @@ static inline void
 open_hop(struct worker *w, struct hop *h, const struct nexthop *route, const struct neigh *n)
 {
 	const struct topo_port *p = &w->topo->ports[route->port];
-	struct vec *out = &w->tx[route->port];
-	bool open = (route->kind == NH_VIA || route->kind == NH_CONNECTED) && n->state == NEIGH_REACHABLE &&
-		    out->n <= VEC_MAX - BURST_MAX;
+	bool open = (route->kind == NH_VIA || route->kind == NH_CONNECTED) && n->state == NEIGH_REACHABLE;
 
-	*h = (struct hop){.dst = n->mac, .src = p->mac, .out = out, .most = open ? frame_of(p->mtu) : 0};
+	*h = (struct hop){.dst = n->mac,
+		.src = p->mac,
+		.out = &w->tx[route->port],
+		.most = open ? frame_of(p->mtu) : 0};
 }
 
 /* Destinations on a link are neighbours themselves, each another. */
@@ -68,22 +63,16 @@ destinations(const struct burst *b, rte_be32_t *some, uint16_t *n)
 	return some;
 }
 
-/* Most packets of a burst leave by the same next hop, which is asked for once. */
-static void
-find_hops(struct worker *w, const struct burst *b, struct hops *h)
+/* Returns how many there are, of[i] is that of dst[i]. */
+static __rte_noinline uint32_t
+ask_hops(struct worker *w, struct hop *hop, const rte_be32_t *dst, uint16_t packets, bool longer, uint8_t *of)
 {
 	struct neigh_key key[HOPS];
 	struct nexthop route[HOPS];
 	struct neigh neigh[HOPS];
-	uint8_t of[BURST_MAX], *next = of; /* as dst[] */
-	rte_be32_t some[BURST_MAX];
-	const rte_be32_t *dst;
 	bool on_link = false;
-	uint16_t packets;
-	uint32_t n;
+	uint32_t n = routetab_find_shared(w->tables->routes, 0, dst, packets, longer, route, of);
 
-	dst = destinations(b, some, &packets);
-	n = routetab_find_shared(w->tables->routes, 0, dst, packets, route, of);
 	for (uint32_t k = 0; k < n; k++) {
 		key[k] = (struct neigh_key){.ip = route[k].via, .port = route[k].port};
 		on_link |= route[k].kind == NH_CONNECTED;
@@ -93,8 +82,37 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 	for (uint32_t k = 0; k < n; k += BURST_MAX)
 		neightab_find(w->tables->neighbours, key + k, RTE_MIN(n - k, (uint32_t)BURST_MAX), neigh + k);
 	for (uint32_t k = 0; k < n; k++)
-		open_hop(w, &h->hop[k], &route[k], &neigh[k]);
-	if (n == 1) {
+		open_hop(w, &hop[k], &route[k], &neigh[k]);
+	return n;
+}
+
+/* Most packets match the default route alone, whose next hop is kept. */
+static void
+find_hops(struct worker *w, const struct burst *b, struct hops *h)
+{
+	uint8_t of[BURST_MAX], *next = of; /* as dst[] */
+	rte_be32_t some[BURST_MAX];
+	struct ready *r = b->ready;
+	const rte_be32_t *dst;
+	uint32_t n = 1;
+	uint16_t packets;
+	bool by_default;
+
+	dst = destinations(b, some, &packets);
+	by_default = !routetab_any_longer(w->tables->routes, dst, packets);
+	if (likely(by_default && r->has_hop)) {
+		h->hop[0] = r->hop;
+	} else {
+		n = ask_hops(w, h->hop, dst, packets, !by_default, of);
+		if (by_default && n == 1) {
+			r->hop = h->hop[0];
+			r->has_hop = true;
+		}
+	}
+	for (uint32_t k = 0; k < n; k++)
+		if (!takes_burst(h->hop[k].out))
+			h->hop[k].most = 0;
+	if (likely(n == 1)) {
 		memset(h->of, 0, sizeof(h->of));
 	} else {
 		EACH (i, b->from_vm)
@@ -106,43 +124,30 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 
 /* ---- sessions of VMs that have homes ---- */
 
-/* The session is named by the packet alone. */
-static inline void
-locate(struct worker *w, struct burst *b, uint32_t i)
-{
-	const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
-	uint32_t vni = w->topo->segments[segment_of(w->topo, b->place[i])].vni;
-	const uint64_t key[] = {
-		home_ends(ip->src_addr, ip->dst_addr), home_ports(ports_of(ip), vni, ip->next_proto_id)};
+/* Where packets of sessions are translated, of those that have homes. */
+struct decided {
+	uint64_t peers;		/* by a peer */
+	uint16_t by[BURST_MAX]; /* which: plain_peer() */
+};
 
-	home_locate(w, b, i, key);
-}
-
-/* The packet of a known session goes to where its home is translated: here, or by a peer, `peers`. Which of both nobody can foretell: a mask
- * tells it, for a branch cost 8 cycles a packet of VMs half of which drain. */
+/* The packet of a known session goes to where its home is translated: here, or by a peer. */
 static __rte_always_inline bool
 decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	uint64_t *peers = with;
-	const struct plain_vm *vm = b->vm[i];
-	uint32_t place = b->place[i], peer, by_peer;
+	struct decided *d = with;
 	rte_be32_t home;
 	uint8_t flags;
-	int router;
+	uint16_t by;
 
 	(void)m;
-	if (other_src(vm, b->eth[i]) || ends(ip_of(b->eth[i])) ||
-		sessions_find_at(home_where(b, i), w->tick, &home, &flags) != SESSION_FOUND)
+	if (ends(ip_of(b->eth[i])) || sessions_find_at(&b->where[i], w->tick, &home, &flags) != SESSION_FOUND)
 		return false;
-	home_tally(b, i, w->from_vm);
-	router = vm_session_router(vm->rec, b->src[i], home);
-	if (unlikely(router == VM_NO_HOME))
+	by = plain_session(homes_at(b, i), b->other[i], b->src[i], home);
+	if (unlikely(by == PLAIN_NOWHERE))
 		return false;
-	peer = plain_peer((uint8_t)router, vm->rec->seg);
-	by_peer = router != ROUTER_SELF;
 	b->other[i] = home;
-	b->at[i] = at_place((uint16_t)(place ^ ((place ^ peer) & -by_peer)));
-	*peers |= (uint64_t)by_peer << i;
+	d->by[i] = by;
+	d->peers |= (uint64_t)is_peer(by) << i;
 	return true;
 }
 
@@ -160,11 +165,17 @@ count_it(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
 	tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
 }
 
+struct run_peers {
+	struct run_to to;
+	const struct decided *decided;
+};
+
 static __rte_always_inline bool
 give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct run_to *r = with;
-	uint16_t place = (uint16_t)(b->at[i] >> 16);
+	struct run_peers *p = with;
+	struct run_to *r = &p->to;
+	uint16_t place = p->decided->by[i];
 
 	if (unlikely(place != r->y->place))
 		run_turn(w, b, r, place);
@@ -178,12 +189,12 @@ give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, voi
 }
 
 static void
-give_peers(struct worker *w, struct burst *b, uint64_t set)
+give_peers(struct worker *w, struct burst *b, const struct decided *d, uint64_t set)
 {
-	struct run_to r = run_begin(b->last);
+	struct run_peers p = {.to = run_begin(b->last), .decided = d};
 
-	express_each(w, b, set, give_peer, &r);
-	run_end(&r);
+	express_each(w, b, set, give_peer, &p);
+	run_end(&p.to);
 }
 
 /* ---- packets leave ---- */
@@ -194,8 +205,7 @@ give_other(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, co
 {
 	struct rte_ether_hdr *eth = b->eth[i];
 
-	if (b->vm[i] == NOBODY || other_src(b->vm[i], eth) || frame_len(b, i, m) > h->most ||
-		!is_good_global(w->topo, b->other[i]))
+	if (b->vm[i] == NOBODY || frame_len(b, i, m) > h->most || !is_good_global(w->topo, b->other[i]))
 		return false;
 	count_it(w, b, i, m);
 	ip4_trim(m, ip4_total(ip_of(eth)));
@@ -243,8 +253,8 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 	struct rte_ether_hdr *eth = b->eth[i];
 	bool left;
 
-	if (likely(b->at[i] >> 16 == r->place && !other_src(b->vm[i], eth) && r->hops->of[i] == r->of &&
-		    rte_pktmbuf_data_len(m) <= r->h->most && is_good_global(w->topo, b->other[i]))) {
+	if (likely(b->at[i] == r->place && r->hops->of[i] == r->of && rte_pktmbuf_data_len(m) <= r->h->most &&
+		    is_good_global(w->topo, b->other[i]))) {
 		r->frames += one_frame(m);
 		tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
 		nat_plain(ip_of(eth), NAT_SRC, b->other[i]);
@@ -260,13 +270,13 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 
 /* By another next hop, or from another place: one by one, which begins another run. */
 static __rte_always_inline bool
-try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
+try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *with)
 {
 	struct run_hop *r = with;
-	struct tally *from_vm = w->from_vm;
 	u32x4 other = four_load(&b->other[i]);
 	struct rte_ether_hdr *eth[4];
 	struct rte_ether_addr macs[2];
+	struct waste waste;
 	bool odd = false;
 	uint64_t of;
 
@@ -274,19 +284,18 @@ try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
 		odd |= !is_good_global(w->topo, other[k]);
 	memcpy(&of, &r->hops->of[i], sizeof(of));
 	if (unlikely(!r->fours || odd || of != r->of * UINT64_C(0x0001000100010001) ||
-		     four_any(four_load(&b->at[i]) >> 16 ^ r->place)))
+		     b->place[i] != r->place))
 		return false;
-	memcpy(eth, &b->eth[i], sizeof(eth));
+	headers_of(b, i, which, &waste, eth);
 	memcpy(macs, r->h, sizeof(macs));
 	four_nat(eth, NAT_SRC, four_load(&b->src[i]), other, four_load(&b->ttl[i]));
 	EACH_OF_FOUR (k) {
 		memcpy(eth[k], macs, sizeof(macs));
-		tally_add(from_vm, b->tally[i + k], b->len[i + k]);
+		tally_count(tally_of(b, i, k, which, w->from_vm, &waste), b->len[i + k]);
 	}
-	memcpy(r->out, &b->m[i], 4 * sizeof(*r->out));
-	r->out += 4;
-	r->frames += UINT64_C(4) << 32;
-	r->bytes += four_load(&b->len[i]);
+	r->out = put_four(r->out, &b->m[i], which);
+	r->frames += (uint64_t)__builtin_popcount(which) << 32;
+	r->bytes += four_load(&b->len[i]) & four_lanes(which);
 	return true;
 }
 
@@ -302,20 +311,18 @@ give(struct worker *w, struct burst *b, uint64_t set, const struct hops *h)
 	hop_end(w, b, &r);
 }
 
-/* While those that have no homes leave, sessions come. */
+/* As in express_to_vm(). */
 void
 express_from_vm(struct worker *w, struct burst *b)
 {
-	uint64_t homes = b->from_vm & b->homes_of, peers = 0;
+	uint64_t homes = b->from_vm & b->homes_of, lane = b->from_vm;
+	struct decided d = {.peers = 0};
 	struct hops h;
 
-	EACH (i, homes)
-		locate(w, b, i);
 	find_hops(w, b, &h);
-	give(w, b, b->from_vm & ~homes, &h);
-	if (homes == 0)
-		return;
-	homes &= ~express_some(w, b, homes, decide, &peers);
-	give(w, b, homes & ~peers, &h);
-	give_peers(w, b, peers);
+	if (homes != 0)
+		lane &= ~express_some(w, b, homes, decide, &d);
+	give(w, b, lane & ~d.peers, &h);
+	if (d.peers != 0)
+		give_peers(w, b, &d, d.peers);
 }

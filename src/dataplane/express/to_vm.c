@@ -4,47 +4,18 @@
 
 #include <dataplane/nat.h>
 
-/* ---- sessions of VMs that have homes ---- */
-
-static void
-locate(struct worker *w, struct burst *b, uint32_t i)
-{
-	const struct rte_ipv4_hdr *ip = ip_of(b->eth[i]);
-	uint32_t ports = ports_of(ip);
-	const struct vm_rec *rec = b->vm[i]->rec;
-	uint32_t vni = w->topo->segments[rec->seg].vni;
-	const uint64_t key[] = {home_ends(vm_private_here(rec, ip->dst_addr), ip->src_addr),
-		home_ports(ports << 16 | ports >> 16, vni, ip->next_proto_id)};
-
-	home_locate(w, b, i, key);
-}
-
 /* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
-static bool
-is_at_home(struct worker *w, const struct vm_rec *rec, const struct session_where *where,
-	const struct rte_ipv4_hdr *ip)
+static __rte_always_inline bool
+is_at_home(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	bool drains = vm_oldest_drain(rec, (rte_be32_t)where->key[0]) != NULL;
 	rte_be32_t home;
 	uint8_t flags;
 
-	return (drains || (rec->flags & VM_REC_NOTES)) && !ends(ip) &&
-	       sessions_find_at(where, w->tick, &home, &flags) == SESSION_FOUND && home == ip->dst_addr &&
-	       !(flags & SESSION_GUESSED);
-}
-
-static __rte_always_inline bool
-decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
-{
-	const struct session_where *where = home_where(b, i);
-
 	(void)m;
 	(void)with;
-	if (!is_at_home(w, b->vm[i]->rec, where, ip_of(b->eth[i])))
-		return false;
-	b->other[i] = (rte_be32_t)where->key[0];
-	b->at[i] = at_place(b->vm[i]->at & PLAIN_PLACE);
-	return true;
+	return !ends(ip_of(b->eth[i])) &&
+	       sessions_find_at(&b->where[i], w->tick, &home, &flags) == SESSION_FOUND && home == b->dst[i] &&
+	       !(flags & SESSION_GUESSED);
 }
 
 /* ---- packets leave ---- */
@@ -55,21 +26,12 @@ takes(const struct way *y, const struct rte_mbuf *m, const struct rte_ether_hdr 
 	return rte_pktmbuf_data_len(m) <= y->routed && has_room(y, m, eth);
 }
 
-static inline bool
-have_room(const struct way *y, struct rte_mbuf *const m[4], struct rte_ether_hdr *const eth[4])
-{
-	EACH_OF_FOUR (k)
-		if (!has_room(y, m[k], eth[k]))
-			return false;
-	return true;
-}
-
 static __rte_always_inline bool
 try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
 	struct run_to *r = with;
 	struct rte_ether_hdr *eth = b->eth[i];
-	uint16_t place = (uint16_t)(b->at[i] >> 16);
+	uint16_t place = (uint16_t)b->at[i];
 
 	if (unlikely(b->vm[i] == NOBODY) || (unlikely(b->wan_stays) && (b->homes_of >> i & 1)))
 		return false; /* of UDP the latest one decides */
@@ -85,70 +47,69 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 	return true;
 }
 
-/* All but the way of four: their addresses, their VMs' counters. */
+/* All but the way: their addresses, their VMs' counters. */
 static __rte_always_inline void
-give_four(struct worker *w, struct burst *b, uint32_t i, struct rte_ether_hdr *const eth[4],
-	const struct way *y)
+give_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, const struct way *y)
 {
-	struct tally *to_vm = w->to_vm;
 	uint64_t from = mac_bits(&y->from); /* and ethertype: as write_ether(), but read once */
+	struct rte_ether_hdr *eth[4];
+	struct waste waste;
 
+	headers_of(b, i, which, &waste, eth);
 	four_nat(eth, NAT_DST, four_load(&b->dst[i]), four_load(&b->other[i]), four_load(&b->ttl[i]));
 	EACH_OF_FOUR (k) {
 		uint64_t to = mac_bits(&b->vm[i + k]->mac);
 
 		memcpy(eth[k], &to, sizeof(to));
 		memcpy(&eth[k]->src_addr, &from, sizeof(from));
-		tally_add(to_vm, b->tally[i + k], b->len[i + k]);
+		tally_count(tally_of(b, i, k, which, w->to_vm, &waste), b->len[i + k]);
 	}
 }
 
-static __rte_always_inline bool
-try_four(struct worker *w, struct burst *b, uint32_t i, void *with)
+static inline bool
+have_room(const struct burst *b, const struct way *y, uint32_t i)
 {
-	struct run_to *r = with;
-	struct rte_mbuf *const *m = &b->m[i];
-	u32x4 at = four_load(&b->at[i]) >> 16;
-	struct rte_ether_hdr *eth[4];
-
-	if (unlikely(at[0] != r->y->place) && b->vm[i] != NOBODY)
-		run_turn(w, b, r, (uint16_t)at[0]);
-	if (unlikely(!r->y->fours || four_any(at ^ r->y->place) ||
-		     (b->wan_stays && (b->homes_of >> i & FOUR))))
-		return false;
-	memcpy(eth, &b->eth[i], sizeof(eth));
-	if (r->y->bare) {
-		give_four(w, b, i, eth, r->y);
-	} else {
-		if (unlikely(!have_room(r->y, m, eth)))
+	EACH_OF_FOUR (k)
+		if (!has_room(y, b->m[i + k], b->eth[i + k]))
 			return false;
-		give_four(w, b, i, eth, r->y);
-		EACH_OF_FOUR (k)
-			wrap(m[k], r->y);
-	}
-	r->went += UINT64_C(4) << 32;
-	r->bytes += four_load(&b->len[i]);
-	memcpy(r->out, m, 4 * sizeof(*r->out));
-	r->out += 4;
 	return true;
 }
 
-/* While those that have no homes leave, sessions come, and counters behind all of them: one after the other cost 25 cycles a packet of VMs
- * that all have homes. */
+static __rte_always_inline bool
+try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *with)
+{
+	struct run_to *r = with;
+	struct rte_mbuf *const *m = &b->m[i];
+	uint32_t first = i + first_of(which);
+	u32x4 meant = four_lanes(which);
+
+	if (unlikely(b->at[first] != r->y->place) && b->vm[first] != NOBODY)
+		run_turn(w, b, r, (uint16_t)b->at[first]);
+	if (unlikely(!r->y->fours || four_any((four_load(&b->at[i]) ^ r->y->place) & meant) ||
+		     (b->wan_stays && (b->homes_of >> i & FOUR))))
+		return false;
+	if (unlikely(!r->y->bare) && !have_room(b, r->y, i))
+		return false;
+	give_four(w, b, i, which, r->y);
+	if (!r->y->bare)
+		EACH_OF_FOUR (k)
+			if (which >> k & 1)
+				wrap(m[k], r->y);
+	r->went += (uint64_t)__builtin_popcount(which) << 32;
+	r->bytes += four_load(&b->len[i]) & meant;
+	r->out = put_four(r->out, m, which);
+	return true;
+}
+
+/* Sessions are asked for as soon as their VMs are found, so all that have homes are decided before anything leaves. */
 void
 express_to_vm(struct worker *w, struct burst *b)
 {
-	uint64_t homes = b->to_vm & b->homes_of;
+	uint64_t homes = b->to_vm & b->homes_of, lane = b->to_vm;
 	struct run_to r = run_begin(b->last);
 
-	EACH (i, homes)
-		locate(w, b, i);
-	EACH (i, homes)
-		home_tally(b, i, w->to_vm);
-	express_fours(w, b, b->to_vm & ~homes, b->dst, try, try_four, &r);
-	if (homes != 0) {
-		homes &= ~express_some(w, b, homes, decide, NULL);
-		express_fours(w, b, homes, b->dst, try, try_four, &r);
-	}
+	if (homes != 0)
+		lane &= ~express_some(w, b, homes, is_at_home, NULL);
+	express_fours(w, b, lane, b->dst, try, try_four, &r);
 	run_end(&r);
 }

@@ -46,6 +46,7 @@ struct lfhash {
 	struct bucket *buckets; /* at most half of their entries are in use or rest */
 	uint32_t n_buckets;
 	uint64_t seed;
+	uint64_t version;
 	/* writer only */
 	struct rcu *rcu;
 	uint32_t *passed; /* by bucket: keys that stand farther on because it was full */
@@ -317,6 +318,18 @@ lfhash_del(struct lfhash *h, uint64_t key)
 		(struct retired){rcu_start(h->rcu), bucket * WAYS + way};
 	reclaim(h);
 	return 0;
+}
+
+uint64_t
+lfhash_version(const struct lfhash *h)
+{
+	return __atomic_load_n(&h->version, __ATOMIC_ACQUIRE);
+}
+
+void
+lfhash_change(struct lfhash *h)
+{
+	__atomic_store_n(&h->version, h->version + 1, __ATOMIC_RELEASE);
 }
 
 uint32_t

@@ -47,6 +47,10 @@ int lfhash_put(
 int lfhash_del(struct lfhash *h, uint64_t key);		 /* 0, -ENOENT */
 /* Makes sure that `n` puts of new keys cannot fail; 0, -ENOSPC. */
 int lfhash_reserve(struct lfhash *h, uint32_t n);
+/* Another one after each lfhash_change(): what was found before may be so no more. What is found later is no older than it tells. */
+uint64_t lfhash_version(const struct lfhash *h);
+/* Writer: after what makes a change is in. */
+void lfhash_change(struct lfhash *h);
 uint32_t lfhash_count(const struct lfhash *h);
 /* Writer only. *next starts at 0; false at the end. */
 bool lfhash_next(const struct lfhash *h, uint32_t *next, uint64_t *key, uint64_t *value);

@@ -53,15 +53,27 @@ int
 neightab_put(struct neightab *t, const struct neigh_key *key, const struct neigh *n)
 {
 	uint64_t value;
+	int rc;
 
 	memcpy(&value, n, sizeof(value));
-	return lfhash_put(hash(t), lfhash_key(key), value);
+	rc = lfhash_put(hash(t), lfhash_key(key), value);
+	lfhash_change(hash(t));
+	return rc;
 }
 
 int
 neightab_del(struct neightab *t, const struct neigh_key *key)
 {
-	return lfhash_del(hash(t), lfhash_key(key));
+	int rc = lfhash_del(hash(t), lfhash_key(key));
+
+	lfhash_change(hash(t));
+	return rc;
+}
+
+uint64_t
+neightab_version(const struct neightab *t)
+{
+	return lfhash_version(hash(t));
 }
 
 uint32_t

@@ -31,5 +31,7 @@ void neightab_free(struct neightab *t);
 void neightab_find(const struct neightab *t, const struct neigh_key *keys, uint32_t n, struct neigh *out);
 int neightab_put(struct neightab *t, const struct neigh_key *key, const struct neigh *n);
 int neightab_del(struct neightab *t, const struct neigh_key *key);
+/* Another one after each put and del (lfhash_version()). */
+uint64_t neightab_version(const struct neightab *t);
 uint32_t neightab_count(const struct neightab *t);
 bool neightab_next(const struct neightab *t, uint32_t *next, struct neigh_key *key, struct neigh *n);

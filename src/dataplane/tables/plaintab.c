@@ -35,13 +35,20 @@ index_init(struct plain_index *x, uint32_t vms)
 		       : -1;
 }
 
+static int
+homes_init(struct plaintab *t, uint32_t slots)
+{
+	t->homes = rte_zmalloc("homes of VMs", slots * sizeof(*t->homes), RTE_CACHE_LINE_SIZE);
+	return t->homes != NULL ? 0 : -1;
+}
+
 struct plaintab *
-plaintab_new(uint32_t vms)
+plaintab_new(uint32_t vms, uint32_t slots)
 {
 	struct plaintab *t = calloc(1, sizeof(*t));
 
 	if (t != NULL && index_init(&t->by_global, vms) == 0 && index_init(&t->by_ip, vms) == 0 &&
-		index_init(&t->by_mac, vms) == 0)
+		index_init(&t->by_mac, vms) == 0 && homes_init(t, slots) == 0)
 		return t;
 	plaintab_free(t);
 	rte_errno = ENOMEM;
@@ -63,6 +70,7 @@ plaintab_free(struct plaintab *t)
 	index_fini(&t->by_global);
 	index_fini(&t->by_ip);
 	index_fini(&t->by_mac);
+	rte_free(t->homes);
 	free(t);
 }
 
@@ -87,6 +95,23 @@ plain_find_farther(
 		vm = plain_in(l, state, key, is, what);
 	}
 	return vm;
+}
+
+/* The router of a session with this home, as a place. */
+static uint16_t
+session_place(const struct vm_rec *r, rte_be32_t ip, rte_be32_t home)
+{
+	int router = vm_session_router(r, ip, home);
+
+	if (router == VM_NO_HOME)
+		return PLAIN_NOWHERE;
+	return router == ROUTER_SELF ? PLAIN_HERE : plain_peer((uint8_t)router, r->seg);
+}
+
+uint16_t
+plain_session_by_record(const struct plain_homes *h, rte_be32_t ip, rte_be32_t home)
+{
+	return session_place(h->rec, ip, home);
 }
 
 /* ---- writer: one entry ---- */
@@ -195,19 +220,17 @@ forget(struct plain_index *x, const struct entry *e)
 
 /* ---- writer: those of a record ---- */
 
-#define NOWHERE UINT16_MAX
-
 /* What is for it goes to its owner, who knows where it is; the owner knows. */
 static uint16_t
 place_of(const struct vm_rec *r)
 {
 	if (r->flags & VM_REC_HOLDS)
-		return NOWHERE;
+		return PLAIN_NOWHERE;
 	if (r->owner != ROUTER_SELF)
 		return plain_peer(r->owner, r->seg);
 	if (r->location != ROUTER_SELF)
 		return plain_peer(r->location, r->seg);
-	return r->att == ATT_ANY ? NOWHERE : r->att;
+	return r->att == ATT_ANY ? PLAIN_NOWHERE : r->att;
 }
 
 struct writing {
@@ -217,21 +240,20 @@ struct writing {
 	void (*fn)(struct plain_index *x, const struct entry *e);
 };
 
-/* By an address, to the other one. */
+/* By an address, to the other one. When but others of the VM's private addresses have homes the stages decide. */
 static void
-by_address(const struct writing *k, struct plain_index *x, uint64_t bits, rte_be32_t other)
+by_address(const struct writing *k, struct plain_index *x, uint64_t bits, rte_be32_t private,
+	rte_be32_t other, uint16_t old)
 {
 	struct entry e = {.bits = bits, .key = (uint32_t)bits};
+	bool homes = vm_has_homes(k->r);
 
+	if (homes && !(k->r->flags & VM_REC_NOTES) && vm_oldest_drain(k->r, private) == NULL)
+		return;
+	e.vm.other = other;
+	e.vm.slot = k->r->slot;
 	e.vm.mac = k->r->mac;
-	e.vm.at = k->place;
-	if (vm_has_homes(k->r)) {
-		e.vm.rec = k->r;
-		e.vm.at |= PLAIN_HOMES;
-	} else {
-		e.vm.other = other;
-		e.vm.slot = k->r->slot;
-	}
+	e.vm.at = (uint16_t)(k->place | old | (homes ? PLAIN_HOMES : 0));
 	k->fn(x, &e);
 }
 
@@ -258,11 +280,14 @@ by_globals(const struct writing *k)
 		const struct vm_rec_address *a = &r->addresses[i];
 
 		if (a->global != 0 && vm_private_here(r, a->global) == a->ip)
-			by_address(k, &k->t->by_global, a->global, a->ip);
+			by_address(k, &k->t->by_global, a->global, a->ip, a->ip, 0);
 	}
-	for (uint8_t i = 0; i < r->n_drains; i++)
-		if (r->drains[i].home == ROUTER_SELF)
-			by_address(k, &k->t->by_global, r->drains[i].global, r->drains[i].ip);
+	for (uint8_t i = 0; i < r->n_drains; i++) {
+		const struct vm_rec_drain *d = &r->drains[i];
+
+		if (d->home == ROUTER_SELF)
+			by_address(k, &k->t->by_global, d->global, d->ip, d->ip, PLAIN_OLD);
+	}
 }
 
 /* Sent from where we know it to stand, and its owner decides: we. */
@@ -277,8 +302,20 @@ by_ips(const struct writing *k)
 		const struct vm_rec_address *a = &r->addresses[i];
 
 		if ((a->global != 0 || vm_has_homes(r)) && vm_live_global(r, a->ip) == a->global)
-			by_address(k, &k->t->by_ip, plain_bits_ip(a->ip, k->place), a->global);
+			by_address(k, &k->t->by_ip, plain_bits_ip(a->ip, k->place), a->ip,
+				a->global != 0 ? a->global : PLAIN_NO_GLOBAL, 0);
 	}
+}
+
+static struct plain_homes
+homes_of(const struct vm_rec *r)
+{
+	rte_be32_t ip = r->addresses[0].ip;
+	const struct vm_rec_drain *d = vm_oldest_drain(r, ip);
+
+	if (r->n_addresses != 1 || d == NULL)
+		return (struct plain_homes){.old = PLAIN_NO_GLOBAL, .by = PLAIN_NOWHERE, .rec = r};
+	return (struct plain_homes){.old = d->global, .by = session_place(r, ip, d->global), .rec = r};
 }
 
 static void
@@ -286,7 +323,7 @@ each(struct plaintab *t, const struct vm_rec *r, void (*fn)(struct plain_index *
 {
 	const struct writing k = {t, r, place_of(r), fn};
 
-	if (k.place == NOWHERE)
+	if (k.place == PLAIN_NOWHERE)
 		return;
 	by_mac(&k);
 	if ((r->flags & VM_REC_OPEN) && !vm_has_homes(r))
@@ -298,6 +335,8 @@ each(struct plaintab *t, const struct vm_rec *r, void (*fn)(struct plain_index *
 void
 plaintab_add(struct plaintab *t, const struct vm_rec *r)
 {
+	if (vm_has_homes(r))
+		t->homes[r->slot] = homes_of(r);
 	each(t, r, add);
 }
 

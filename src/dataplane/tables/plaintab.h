@@ -5,11 +5,11 @@
  *   private address and attachment     from the VM to the world
  *   MAC and segment                    between VMs
  *
- * Of most VMs the entry says all. Of one that has homes (it drains, or is about to leave) it leads to the record, and the packet's session
- * decides. What is found is true; what is not found may be there none the less (its record is not a grace period old, it is not
- * known where the VM stands, packets wait for it, or the table had no room): vmtab knows.
+ * Of most VMs the entry says all. Of one that has homes (it drains, or is about to leave) the packet's session decides; which router
+ * translates its old address is told by slot. What is found is true; what is not found may be there none the less (its record is
+ * not a grace period old, it is not known where the VM stands, packets wait for it, or the table had no room): vmtab knows.
  *
- * Readers: workers, lock-free. An entry, and a record that it leads to, is valid until the worker reports quiescent.
+ * Readers: workers, lock-free. An entry, and what is told by its slot, is valid until the worker reports quiescent.
  * Writer:  vmtab alone. An entry goes before the VM's next record is published, and comes a grace period after: nobody finds
  *          here what is no longer so, and nobody reads an entry that is written.
  * Size:    fixed at creation. What would stand too far from its place is left out: nobody when each VM has one address, 1 in 30 when each
@@ -33,9 +33,13 @@
 #define PLAIN_REACH 8 /* lines, from its own on, in which an entry may stand */
 
 /* Where a VM stands: the number of one of our attachments, or a peer and the segment. */
-#define PLAIN_PEER  0x4000 /* | (router index - 1) << 8 | segment */
-#define PLAIN_HOMES 0x8000 /* with either: it has homes, `rec` counts */
-#define PLAIN_PLACE (PLAIN_HOMES - 1)
+#define PLAIN_PEER    0x4000 /* | (router index - 1) << 8 | segment */
+#define PLAIN_HOMES   0x8000 /* with either: it has homes, plain_homes() counts */
+#define PLAIN_OLD     0x2000 /* with PLAIN_HOMES: the global address, by which it was found, drains */
+#define PLAIN_PLACE   (UINT16_MAX & ~(PLAIN_HOMES | PLAIN_OLD))
+#define PLAIN_NOWHERE 0x1fff /* as a place: no attachment has this number (TOPO_ATTACHMENTS) */
+
+#define PLAIN_NO_GLOBAL UINT32_MAX /* as a global address: none, and no session's home */
 
 static inline uint16_t
 plain_peer(uint8_t router, uint16_t seg)
@@ -51,18 +55,24 @@ plain_router(uint16_t peer)
 }
 
 struct plain_vm {
-	union {
-		struct {
-			/* Address: private when found by the global one, global when by the private one. By MAC: what its bits have
-			 * beside the key. */
-			uint32_t other;
-			uint32_t slot; /* in the VM table */
-		};
-		const struct vm_rec *rec;
-	};
+	/* Address: private when found by the global one; when by the private one its live global one, PLAIN_NO_GLOBAL if it has none. By MAC:
+	 * what its bits have beside the key. */
+	uint32_t other;
+	uint32_t slot;		   /* in the VM table */
 	struct rte_ether_addr mac; /* and what follows: one word */
-	uint16_t at;		   /* place, and PLAIN_HOMES */
+	uint16_t at;		   /* place, PLAIN_HOMES, PLAIN_OLD */
 };
+
+/* Of a VM that has homes what most of its packets need of its record, which is two lines. */
+struct plain_homes {
+	/* When it has one private address: the oldest global address that drains for it, else PLAIN_NO_GLOBAL; and where what it
+	 * sends by that goes, PLAIN_HERE or a peer. */
+	rte_be32_t old;
+	uint16_t by;
+	const struct vm_rec *rec;
+};
+
+#define PLAIN_HERE 0 /* where packets of a session are translated */
 
 struct plain_line {
 	uint32_t key[PLAIN_WAYS]; /* the address, or the last four bytes of the MAC */
@@ -84,9 +94,11 @@ struct plain_index { /* by one kind of key */
 
 struct plaintab {
 	struct plain_index by_global, by_ip, by_mac;
+	struct plain_homes *homes; /* by slot */
 };
 
-struct plaintab *plaintab_new(uint32_t vms); /* NULL with rte_errno */
+/* For so many VMs, whose slots are below `slots`. NULL with rte_errno. */
+struct plaintab *plaintab_new(uint32_t vms, uint32_t slots);
 void plaintab_free(struct plaintab *t);
 
 /* Writer: before r is no longer the VM's record. */
@@ -246,6 +258,22 @@ static inline const struct plain_vm *
 plain_by_ip(const struct plaintab *t, const struct plain_line *l, rte_be32_t ip, uint16_t att)
 {
 	return plain_find(&t->by_ip, l, ip, plain_is_at, &att);
+}
+
+/* As vm_session_router() of an address of ours, by the record. */
+uint16_t plain_session_by_record(const struct plain_homes *h, rte_be32_t ip, rte_be32_t home);
+
+/* To where packets of a session with this home go, which the VM sends from `ip`, where it stands: PLAIN_HERE, or a peer; PLAIN_NOWHERE: it is not
+ * known. `live`: the VM's live address. Most have one, and an old one: which of both is the home nobody can foretell, so a mask tells
+ * it instead of a branch, which cost 8 cycles a packet. */
+static __rte_always_inline uint16_t
+plain_session(const struct plain_homes *h, rte_be32_t live, rte_be32_t ip, rte_be32_t home)
+{
+	uint32_t is_live = -(uint32_t)(home == live);
+
+	if (likely(is_live | (uint32_t)(home == h->old)))
+		return (uint16_t)(h->by & ~is_live);
+	return plain_session_by_record(h, ip, home);
 }
 
 static inline const struct plain_vm *

@@ -147,8 +147,8 @@ find_default(struct asked *a)
 		memcpy(&a->nh[0], &value, sizeof(a->nh[0]));
 }
 
-static inline bool
-any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
+bool
+routetab_any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
 {
 	uint32_t any = 0;
 
@@ -158,7 +158,7 @@ any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
 }
 
 uint32_t
-routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n,
+routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n, bool longer,
 	struct nexthop *nh, uint8_t *of)
 {
 	uint64_t todo = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
@@ -167,7 +167,7 @@ routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *d
 
 	nh[0] = (struct nexthop){.kind = NH_NONE};
 	memset(of, 0, n);
-	if (!any_longer(t, dst, n))
+	if (!longer)
 		lengths &= 1;
 	while (lengths > 1 && a.todo != 0) {
 		uint8_t len = (uint8_t)(63 - __builtin_clzll(lengths));
@@ -186,7 +186,7 @@ routetab_find(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uin
 	struct nexthop shared[ROUTETAB_SHARED_MAX];
 	uint8_t of[LFHASH_BULK_MAX];
 
-	routetab_find_shared(t, vrf, dst, n, shared, of);
+	routetab_find_shared(t, vrf, dst, n, routetab_any_longer(t, dst, n), shared, of);
 	for (uint32_t i = 0; i < n; i++)
 		nh[i] = shared[of[i]];
 }
@@ -243,11 +243,12 @@ routetab_put(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len, c
 	rc = lfhash_put(t->hash, lfhash_key(&k), value);
 	if (rc != 0 || lfhash_count(t->hash) == before) { /* refused, or it was there and has its count */
 		filter_remove(t, &k);
-		return rc;
+	} else {
+		t->count[len]++;
+		__atomic_store_n(&t->lengths, t->lengths | UINT64_C(1) << len, __ATOMIC_RELEASE);
 	}
-	t->count[len]++;
-	__atomic_store_n(&t->lengths, t->lengths | UINT64_C(1) << len, __ATOMIC_RELEASE);
-	return 0;
+	lfhash_change(t->hash);
+	return rc;
 }
 
 int
@@ -261,7 +262,14 @@ routetab_del(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len)
 	filter_remove(t, &k);
 	if (--t->count[len] == 0)
 		__atomic_store_n(&t->lengths, t->lengths & ~(UINT64_C(1) << len), __ATOMIC_RELEASE);
+	lfhash_change(t->hash);
 	return 0;
+}
+
+uint64_t
+routetab_version(const struct routetab *t)
+{
+	return lfhash_version(t->hash);
 }
 
 bool

@@ -29,11 +29,15 @@ void routetab_free(struct routetab *t);
 /* n <= 64; NH_NONE where no route matches. */
 void routetab_find(
 	const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n, struct nexthop *nh);
-/* The same, where many have one next hop: that of dst[i] is nh[of[i]]. Returns how many there are: at most one more than destinations,
- * for the first is that of those which match the default route or none. */
+/* False: none of them matches more than the default route, in any vrf. */
+bool routetab_any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n);
+/* The same as routetab_find(), where many have one next hop: that of dst[i] is nh[of[i]]. Returns how many there are: at most one more than
+ * destinations, for the first is that of those which match the default route or none. `longer`: as routetab_any_longer() told. */
 #define ROUTETAB_SHARED_MAX (LFHASH_BULK_MAX + 1)
 uint32_t routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n,
-	struct nexthop *nh, uint8_t *of);
+	bool longer, struct nexthop *nh, uint8_t *of);
+/* Another one after each put and del (lfhash_version()). */
+uint64_t routetab_version(const struct routetab *t);
 int routetab_put(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len, const struct nexthop *nh);
 int routetab_del(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len);
 bool routetab_has(const struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len);

@@ -242,7 +242,7 @@ vmtab_new(uint32_t vms, struct rcu *rcu)
 	t->hash[BY_IP] = lfhash_new(2 * t->n_slots + 512, rcu);
 	t->hash[BY_MAC] = lfhash_new(t->n_slots, rcu);
 	t->hash[BY_GLOBAL] = lfhash_new(2 * t->n_slots + 512, rcu);
-	t->plain = plaintab_new(vms);
+	t->plain = plaintab_new(vms, t->n_slots);
 	if (t->slots == NULL || t->writer == NULL || t->free_slots == NULL || t->pool == NULL ||
 		t->hash[BY_IP] == NULL || t->hash[BY_MAC] == NULL || t->hash[BY_GLOBAL] == NULL ||
 		t->plain == NULL) {

@@ -5,7 +5,8 @@
 #include <dataplane/topology.h>
 #include <dataplane/vmrec.h>
 
-#define VMS 600
+#define VMS   600
+#define SLOTS 40000
 
 /* Three have the same last four bytes of the MAC. */
 static struct vm_rec
@@ -57,17 +58,18 @@ found(const struct plaintab *t, const struct vm_rec *r)
 		      : r->location != ROUTER_SELF ? plain_peer(r->location, r->seg)
 						   : r->att;
 
-	if (down != NULL && (homes ? down->rec == r : down->slot == r->slot)) {
-		assert_true(homes || down->other == r->addresses[0].ip);
+	if (down != NULL && down->slot == r->slot) {
+		assert_int_equal(down->other, r->addresses[0].ip);
 		assert_int_equal(down->at, homes ? at | PLAIN_HOMES : at);
 		assert_memory_equal(&down->mac, &r->mac, sizeof(r->mac));
 	}
 	if (up != NULL) {
-		assert_true(
-			homes ? up->rec == r : up->other == r->addresses[0].global && up->slot == r->slot);
+		assert_int_equal(up->slot, r->slot);
+		assert_int_equal(up->other, r->addresses[0].global ?: PLAIN_NO_GLOBAL);
 		assert_int_equal(up->at, homes ? at | PLAIN_HOMES : at);
 		assert_memory_equal(&up->mac, &r->mac, sizeof(r->mac));
 	}
+	assert_true((down == NULL && up == NULL) || !homes || t->homes[r->slot].rec == r);
 	if (across != NULL) {
 		assert_int_equal(across->slot, r->slot);
 		assert_int_equal(across->at, at);
@@ -119,7 +121,7 @@ is_empty(const struct plain_index *x)
 static void
 run_against_model(uint32_t size, uint64_t seed)
 {
-	struct plaintab *t = plaintab_new(size);
+	struct plaintab *t = plaintab_new(size, SLOTS);
 	struct model *m = calloc(VMS, sizeof(*m));
 	struct rng rng = {seed};
 	uint32_t missing = 0, in = 0;
@@ -169,7 +171,7 @@ a_table_that_is_too_small_leaves_some_out_and_tells_nothing_wrong(void **state)
 static unsigned int
 finds(const struct vm_rec *r)
 {
-	struct plaintab *t = plaintab_new(8);
+	struct plaintab *t = plaintab_new(8, SLOTS);
 	unsigned int how;
 
 	plaintab_add(t, r);
@@ -216,7 +218,7 @@ a_vm_is_not_found_when_its_place_is_not_known_or_packets_wait_for_it(void **stat
 }
 
 static void
-a_vm_that_has_homes_leads_to_its_record(void **state)
+a_vm_that_has_homes_is_found_also_by_a_private_address_that_has_no_global_one(void **state)
 {
 	struct vm_rec r = vm(3, 1);
 
@@ -233,7 +235,7 @@ a_vm_that_has_homes_leads_to_its_record(void **state)
 static void
 an_address_that_drains_here_is_found_whoever_owns_the_vm(void **state)
 {
-	struct plaintab *t = plaintab_new(8);
+	struct plaintab *t = plaintab_new(8, SLOTS);
 	struct vm_rec r = vm(3, 1);
 
 	(void)state;
@@ -244,8 +246,88 @@ an_address_that_drains_here_is_found_whoever_owns_the_vm(void **state)
 	plaintab_add(t, &r);
 	assert_null(by_global(t, RTE_BE32(0xcb007208)));
 	assert_null(by_ip(t, r.addresses[0].ip, r.att));
-	assert_ptr_equal(by_global(t, RTE_BE32(0xcb007209))->rec, &r);
-	assert_int_equal(by_global(t, RTE_BE32(0xcb007209))->at, PLAIN_HOMES | plain_peer(2, r.seg));
+	assert_int_equal(by_global(t, RTE_BE32(0xcb007209))->other, r.addresses[0].ip);
+	assert_int_equal(
+		by_global(t, RTE_BE32(0xcb007209))->at, PLAIN_HOMES | PLAIN_OLD | plain_peer(2, r.seg));
+	plaintab_free(t);
+}
+
+static void
+of_two_private_addresses_the_one_whose_sessions_have_no_homes_is_left_to_the_stages(void **state)
+{
+	struct plaintab *t = plaintab_new(8, SLOTS);
+	struct vm_rec r = vm(3, 1);
+
+	(void)state;
+	r.n_addresses = 2;
+	r.addresses[1] = (struct vm_rec_address){RTE_BE32(0x0a000101), RTE_BE32(0xcb007201)};
+	r.n_drains = 1;
+	r.drains[0] = (struct vm_rec_drain){RTE_BE32(0x0a000101), RTE_BE32(0xcb007209), 1};
+	plaintab_add(t, &r);
+	assert_null(by_global(t, r.addresses[0].global));
+	assert_null(by_ip(t, r.addresses[0].ip, r.att));
+	assert_int_equal(by_global(t, RTE_BE32(0xcb007201))->at, PLAIN_HOMES | r.att);
+	assert_int_equal(by_ip(t, RTE_BE32(0x0a000101), r.att)->at, PLAIN_HOMES | r.att);
+	plaintab_free(t);
+}
+
+/* ---- where its sessions go ---- */
+
+#define IPS	3
+#define GLOBALS 5
+#define ROUTERS 3
+
+/* Few addresses, so that they meet; often the most simple one that drains. */
+static struct vm_rec
+any_with_homes(struct rng *rng)
+{
+	struct vm_rec r = vm(3, 1);
+
+	r.n_addresses = (uint8_t)(rng_below(rng, 2) ? 1 : 1 + rng_below(rng, VM_REC_ADDRESSES));
+	r.n_drains = (uint8_t)(rng_below(rng, 2) ? 1 : rng_below(rng, VM_REC_DRAINS + 1));
+	r.flags = r.n_drains == 0 || rng_below(rng, 4) == 0 ? VM_REC_NOTES : 0;
+	for (uint32_t i = 0; i < VM_REC_ADDRESSES; i++)
+		r.addresses[i] = (struct vm_rec_address){
+			.ip = 1 + rng_below(rng, IPS), .global = rng_below(rng, GLOBALS)};
+	for (uint32_t i = 0; i < VM_REC_DRAINS; i++)
+		r.drains[i] = (struct vm_rec_drain){.ip = 1 + rng_below(rng, IPS),
+			.global = 1 + rng_below(rng, GLOBALS),
+			.home = (uint8_t)rng_below(rng, ROUTERS),
+			.direct = rng_below(rng, 4) == 0};
+	return r;
+}
+
+static void
+a_session_goes_where_the_record_says(void **state)
+{
+	struct plaintab *t = plaintab_new(8, SLOTS);
+	struct rng rng = {83};
+	uint32_t to[ROUTERS + 1] = {0}, found = 0;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100000; n++) {
+		struct vm_rec r = any_with_homes(&rng);
+		rte_be32_t ip = r.addresses[rng_below(&rng, r.n_addresses)].ip;
+		rte_be32_t home = rng_below(&rng, GLOBALS + 1);
+		int router = vm_session_router(&r, ip, home);
+		const struct plain_vm *vm;
+
+		plaintab_add(t, &r);
+		vm = by_ip(t, ip, r.att);
+		if (vm != NULL) {
+			assert_int_equal(plain_session(&t->homes[vm->slot], vm->other, ip, home),
+				router == VM_NO_HOME	? PLAIN_NOWHERE
+				: router == ROUTER_SELF ? PLAIN_HERE
+							: plain_peer((uint8_t)router, r.seg));
+			to[1 + router]++;
+			found++;
+		}
+		plaintab_remove(t, &r);
+		plaintab_forget(t, &r);
+	}
+	for (uint32_t i = 0; i < ROUTERS + 1; i++)
+		assert_true(to[i] > 1000);
+	assert_true(found > 50000);
 	plaintab_free(t);
 }
 
@@ -255,14 +337,14 @@ places_are_told_apart(void **state)
 	(void)state;
 	assert_int_equal(plain_peer(1, 0), PLAIN_PEER);
 	assert_int_equal(plain_peer(TOPO_PEERS, TOPO_SEGMENTS - 1) & ~PLAIN_PEER, 0x1fff);
-	assert_true(
-		TOPO_ATTACHMENTS <= PLAIN_PEER && plain_peer(TOPO_PEERS, TOPO_SEGMENTS - 1) < PLAIN_HOMES);
+	assert_true(TOPO_ATTACHMENTS <= PLAIN_NOWHERE &&
+		    (plain_peer(TOPO_PEERS, TOPO_SEGMENTS - 1) & ~PLAIN_PLACE) == 0);
 }
 
 static void
 each_address_is_found_and_of_one_named_twice_the_first_counts(void **state)
 {
-	struct plaintab *t = plaintab_new(8);
+	struct plaintab *t = plaintab_new(8, SLOTS);
 	struct vm_rec r = vm(3, 1);
 
 	(void)state;
@@ -289,7 +371,7 @@ each_address_is_found_and_of_one_named_twice_the_first_counts(void **state)
 static double
 share(uint32_t size, uint32_t vms)
 {
-	struct plaintab *t = plaintab_new(size);
+	struct plaintab *t = plaintab_new(size, SLOTS);
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < vms; i++) {
@@ -332,7 +414,7 @@ what_comes_in_sequence_is_spread_over_the_lines(void **state)
 {
 	(void)state;
 	for (int k = 0; k < 50; k++) { /* each has a hash of its own */
-		struct plaintab *t = plaintab_new(1000);
+		struct plaintab *t = plaintab_new(1000, SLOTS);
 
 		for (uint32_t i = 0; i < 1000; i++) {
 			struct vm_rec r = vm(i, 1);
@@ -355,8 +437,12 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_table_that_is_too_small_leaves_some_out_and_tells_nothing_wrong),
 		cmocka_unit_test(a_vm_is_found_by_what_it_has_here_and_where_it_stands),
 		cmocka_unit_test(a_vm_is_not_found_when_its_place_is_not_known_or_packets_wait_for_it),
-		cmocka_unit_test(a_vm_that_has_homes_leads_to_its_record),
+		cmocka_unit_test(
+			a_vm_that_has_homes_is_found_also_by_a_private_address_that_has_no_global_one),
 		cmocka_unit_test(an_address_that_drains_here_is_found_whoever_owns_the_vm),
+		cmocka_unit_test(
+			of_two_private_addresses_the_one_whose_sessions_have_no_homes_is_left_to_the_stages),
+		cmocka_unit_test(a_session_goes_where_the_record_says),
 		cmocka_unit_test(places_are_told_apart),
 		cmocka_unit_test(each_address_is_found_and_of_one_named_twice_the_first_counts),
 		cmocka_unit_test(what_comes_in_sequence_is_spread_over_the_lines),
