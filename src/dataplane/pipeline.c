@@ -4,20 +4,24 @@
 #include <rte_cycles.h>
 #include <string.h>
 
-/* Skips an empty vector; counts packets, calls and cycles of the stage. */
+/* Skips an empty vector; counts packets and calls of the stage, and of some calls the cycles: to read the clock twice for each burst of 32 cost
+ * 1.5 cycles a packet. */
 #define RUN(w, id, in, call)                                                \
 	do {                                                                \
 		struct vec *in_ = (in);                                     \
 		if (in_->n != 0) {                                          \
 			struct stage_count *c_ = &(w)->c.stage[STAGE_##id]; \
-			uint64_t t_ = rte_rdtsc();                          \
+			bool timed_ = (c_->calls++ & (w)->untimed) == 0;    \
+			uint64_t t_ = unlikely(timed_) ? rte_rdtsc() : 0;   \
 			if (unlikely((w)->probe != NULL))                   \
 				probe_stage(w, STAGE_##id, in_);            \
 			c_->packets += in_->n;                              \
-			c_->calls++;                                        \
+			if (unlikely(timed_))                               \
+				c_->timed += in_->n;                        \
 			call;                                               \
 			in_->n = 0;                                         \
-			c_->cycles += rte_rdtsc() - t_;                     \
+			if (unlikely(timed_))                               \
+				c_->cycles += rte_rdtsc() - t_;             \
 		}                                                           \
 	} while (0)
 

@@ -113,6 +113,7 @@ make(uint16_t id, const struct topology *topo, const struct tables *tables, stru
 	w->id = id;
 	w->scratch = scratch;
 	w->express = !scratch;
+	w->untimed = UNTIMED_CALLS;
 	w->topo = w->topo_wanted = topo;
 	w->tables = tables;
 	w->pool = pool;

@@ -26,6 +26,7 @@
 #define HOLD_MS		   3000 /* longest wait for a next hop */
 #define HOLD_FRAGMENTS	   64	/* of HOLD_MAX: draining VMs' fragments that wait for their first one */
 #define HOLD_FRAGMENT_MS   100	/* longest wait for it: the network reorders by milliseconds */
+#define UNTIMED_CALLS	   15	/* of sixteen */
 #define EVENT_RING	   1024
 #define ORDER_RING	   2048 /* a batch of 1,000 moves is announced at once */
 #define HEARD		   1024 /* entries of the filter before "heard" events */
@@ -76,7 +77,8 @@ struct dp_order { /* the control thread tells a worker */
 enum punt_class { PUNT_ARP, PUNT_TCP, PUNT_OTHER, PUNT_CLASSES };
 
 struct stage_count {
-	uint64_t packets, calls, cycles;
+	uint64_t packets, calls;
+	uint64_t timed, cycles; /* packets of the calls that were timed, and what these took */
 };
 
 struct port_count {
@@ -144,6 +146,7 @@ struct worker {
 	uint16_t id;
 	bool scratch;		    /* finds but never inserts: no events, no sessions */
 	bool express;		    /* unremarkable packets need not go through all stages */
+	uint16_t untimed; /* a call of a stage is timed when its number has none of these bits */
 	struct probe *probe;	    /* follows packets; NULL = off */
 	struct probe *probe_wanted; /* the control thread's word, taken up by worker_orders() */
 	uint32_t probe_numbers;	    /* the last one given */

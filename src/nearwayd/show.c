@@ -109,6 +109,7 @@ add_counts(struct counts *to, const struct counts *c)
 	for (int i = 0; i < STAGES; i++) {
 		to->stage[i].packets += c->stage[i].packets;
 		to->stage[i].calls += c->stage[i].calls;
+		to->stage[i].timed += c->stage[i].timed;
 		to->stage[i].cycles += c->stage[i].cycles;
 	}
 	for (int i = 0; i < TOPO_PORTS; i++) {
@@ -268,7 +269,7 @@ view_stages(struct dp *dp, struct rows *r)
 		set_text(o, "stage", stage_names[i].name);
 		set_int(o, "packets", c->packets);
 		set_int(o, "calls", c->calls);
-		set_int(o, "cycles-per-packet", c->packets != 0 ? c->cycles / c->packets : 0);
+		set_int(o, "cycles-per-packet", c->timed != 0 ? c->cycles / c->timed : 0);
 		set_text(o, "help", stage_names[i].help);
 		json_array_append_new(r->rows, o);
 	}

@@ -75,18 +75,39 @@ open_tunnel(const struct worker *w, rte_be32_t vtep, rte_be32_t vni, struct gate
 
 /* ---- addresses ---- */
 
-/* Something may have to be said of the addresses of a packet, by their first bytes; of most there is nothing. */
-static inline int
-may_be_odd_from_wan(const struct topology *t, const struct rte_ipv4_hdr *ip)
+/* What addresses may be, by their first bytes. */
+struct may {
+	uint8_t src, dst;
+};
+
+static inline uint8_t
+may_be(const struct ready *r, rte_be32_t a)
 {
-	return (int)topo_may_be(t, ip->src_addr, TOPO_OURS) |
-	       topo_may_be(t, ip->dst_addr, TOPO_ODD | TOPO_PORT);
+	uint8_t first;
+
+	memcpy(&first, &a, sizeof(first));
+	return r->first[first];
 }
 
-static inline int
-may_be_odd_from_vm(const struct topology *t, const struct rte_ipv4_hdr *ip)
+static inline void
+look_addresses(const struct ready *r, const struct rte_ipv4_hdr *ip, struct may *may)
 {
-	return (int)topo_may_be(t, ip->src_addr, TOPO_MARTIAN) | topo_may_be(t, ip->dst_addr, TOPO_OURS);
+	may->src |= may_be(r, ip->src_addr);
+	may->dst |= may_be(r, ip->dst_addr);
+}
+
+/* Something may have to be said of them; of most there is nothing. */
+static inline bool
+may_be_odd_from_wan(const struct may *may)
+{
+	return (may->src & TOPO_OURS) | (may->dst & (TOPO_ODD | TOPO_PORT));
+}
+
+static inline bool
+may_be_odd_from_vm(struct burst *b, const struct may *may)
+{
+	b->longer |= may->dst;
+	return (may->src & TOPO_MARTIAN) | (may->dst & TOPO_OURS);
 }
 
 /* When it may: of the addresses themselves nothing. */
@@ -112,12 +133,14 @@ look_frame(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, 
 {
 	const struct topology *t = w->topo;
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
+	struct may may = {0};
 	bool padded = false;
 
 	if (is_mac(&eth->dst_addr, g->mac)) {
 		if (!g->routes || !is_routable(eth, len, &padded))
 			return false;
-		if (unlikely(may_be_odd_from_vm(t, ip)) && !are_good_from_vm(t, ip))
+		look_addresses(b->ready, ip, &may);
+		if (unlikely(may_be_odd_from_vm(b, &may)) && !are_good_from_vm(t, ip))
 			return false;
 		b->src[i] = ip->src_addr;
 		b->dst[i] = ip->dst_addr;
@@ -168,11 +191,13 @@ look_wan(struct worker *w, struct burst *b, const struct gate *g, uint16_t i, ui
 {
 	const struct topology *t = w->topo;
 	const struct rte_ipv4_hdr *ip = ip_of(eth);
+	struct may may = {0};
 	bool padded = false;
 
 	if (!is_mac(&eth->dst_addr, g->mac) || !is_routable(eth, len, &padded))
 		return false;
-	if (unlikely(may_be_odd_from_wan(t, ip) | !g->routes)) {
+	look_addresses(b->ready, ip, &may);
+	if (unlikely(may_be_odd_from_wan(&may) | !g->routes)) {
 		const struct tunnel_hdr *h = (const struct tunnel_hdr *)eth;
 
 		if (ip->dst_addr == t->vtep && ip->next_proto_id == IPPROTO_UDP &&
@@ -231,8 +256,8 @@ look_four(struct burst *b, const struct topology *t, const struct gate *g, uint1
 	struct rte_mbuf *const *m = &b->m[i];
 	const u32x4 len = {m[0]->pkt_len, m[1]->pkt_len, m[2]->pkt_len, m[3]->pkt_len};
 	uint32_t came = 0, segs = 0;
+	struct may may = {0};
 	struct four f;
-	int may = 0;
 
 	EACH_OF_FOUR (k) {
 		came |= meta(m[k])->came ^ (uint32_t)g->key;
@@ -244,8 +269,8 @@ look_four(struct burst *b, const struct topology *t, const struct gate *g, uint1
 	if (four_any(four_other_front(eth, front) | four_not_routable(&f)))
 		return false;
 	EACH_OF_FOUR (k)
-		may |= (wan ? may_be_odd_from_wan : may_be_odd_from_vm)(t, ip_of(eth[k]));
-	if (unlikely(may != 0))
+		look_addresses(b->ready, ip_of(eth[k]), &may);
+	if (unlikely(wan ? may_be_odd_from_wan(&may) : may_be_odd_from_vm(b, &may)))
 		EACH_OF_FOUR (k)
 			if (!(wan ? are_good_from_wan : are_good_from_vm)(t, ip_of(eth[k])))
 				return false;
@@ -364,6 +389,9 @@ ready_anew(struct worker *w, uint64_t stamp)
 	for (uint32_t k = 0; k < EXPRESS_WAYS; k++)
 		r->way[k].open = false;
 	r->has_hop = false;
+	routetab_longer(w->tables->routes, READY_LONGER, r->first);
+	for (uint32_t k = 0; k < RTE_DIM(r->first); k++)
+		r->first[k] |= w->topo->index.first[k];
 }
 
 /* Whether VMs are on hold counts, too: it decides on which gates are open. */
@@ -392,6 +420,7 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	b.m = in->m;
 	b.left = b.odd = b.simple = b.timed = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
 	b.some_stay = b.wan_stays = b.unwraps = false;
+	b.longer = 0;
 	memset(b.stay, 0, sizeof(b.stay));
 	b.longest = (u32x4){0};
 	look_all(w, &b, in->n);

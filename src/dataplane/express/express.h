@@ -29,9 +29,9 @@ struct burst {
 	struct { /* what came from there, not counted for its segment yet */
 		uint16_t place;
 		uint64_t frames; /* (one_frame) */
-	} from;
-	uint32_t ways;			  /* bit k: ready->way[k] was used */
-	struct way *last;		  /* the last one used */
+	} from;	uint32_t longer;  /* READY_LONGER: some destinations may have other routes than the default one */
+	uint32_t ways;	  /* bit k: ready->way[k] was used */
+struct way *last;		  /* the last one used */
 	uint64_t to_vm, from_vm, bridged; /* the lanes */
 	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
 	uint64_t homes_of;		  /* those whose VMs have homes */

@@ -96,13 +96,12 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 	const rte_be32_t *dst;
 	uint32_t n = 1;
 	uint16_t packets;
-	bool by_default;
+	bool by_default = !(b->longer & READY_LONGER);
 
-	dst = destinations(b, some, &packets);
-	by_default = !routetab_any_longer(w->tables->routes, dst, packets);
 	if (likely(by_default && r->has_hop)) {
 		h->hop[0] = r->hop;
 	} else {
+		dst = destinations(b, some, &packets);
 		n = ask_hops(w, h->hop, dst, packets, !by_default, of);
 		if (by_default && n == 1) {
 			r->hop = h->hop[0];

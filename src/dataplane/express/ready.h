@@ -55,9 +55,14 @@ struct ready {
 	struct way way[EXPRESS_WAYS];
 	struct hop hop; /* of the default route, when `has_hop` */
 	bool has_hop;
+	/* By an address's first byte: what it may be (topo_may_be()), and READY_LONGER where there are routes beside the default one. */
+	uint8_t first[256];
 };
 
-#define READY_NEVER UINT64_MAX /* as a stamp */
+#define READY_NEVER  UINT64_MAX /* as a stamp */
+#define READY_LONGER 0x80
+
+_Static_assert((TOPO_ODD | TOPO_OURS | TOPO_PORT | TOPO_MARTIAN) < READY_LONGER, "flags side by side");
 
 /* Nothing of it is true any more: of another topology. */
 static inline void

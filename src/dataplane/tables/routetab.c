@@ -147,8 +147,8 @@ find_default(struct asked *a)
 		memcpy(&a->nh[0], &value, sizeof(a->nh[0]));
 }
 
-bool
-routetab_any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
+static inline bool
+any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n)
 {
 	uint32_t any = 0;
 
@@ -186,7 +186,7 @@ routetab_find(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uin
 	struct nexthop shared[ROUTETAB_SHARED_MAX];
 	uint8_t of[LFHASH_BULK_MAX];
 
-	routetab_find_shared(t, vrf, dst, n, routetab_any_longer(t, dst, n), shared, of);
+	routetab_find_shared(t, vrf, dst, n, any_longer(t, dst, n), shared, of);
 	for (uint32_t i = 0; i < n; i++)
 		nh[i] = shared[of[i]];
 }
@@ -264,6 +264,13 @@ routetab_del(struct routetab *t, uint16_t vrf, rte_be32_t prefix, uint8_t len)
 		__atomic_store_n(&t->lengths, t->lengths & ~(UINT64_C(1) << len), __ATOMIC_RELEASE);
 	lfhash_change(t->hash);
 	return 0;
+}
+
+void
+routetab_longer(const struct routetab *t, uint8_t flag, uint8_t first[256])
+{
+	for (uint32_t i = 0; i < RTE_DIM(t->longer); i++)
+		first[i] = __atomic_load_n(&t->longer[i], __ATOMIC_RELAXED) != 0 ? flag : 0;
 }
 
 uint64_t

@@ -29,10 +29,10 @@ void routetab_free(struct routetab *t);
 /* n <= 64; NH_NONE where no route matches. */
 void routetab_find(
 	const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n, struct nexthop *nh);
-/* False: none of them matches more than the default route, in any vrf. */
-bool routetab_any_longer(const struct routetab *t, const rte_be32_t *dst, uint32_t n);
+/* By first byte of a destination: `flag` where it may match more than the default route, in some vrf, else 0. */
+void routetab_longer(const struct routetab *t, uint8_t flag, uint8_t first[256]);
 /* The same as routetab_find(), where many have one next hop: that of dst[i] is nh[of[i]]. Returns how many there are: at most one more than
- * destinations, for the first is that of those which match the default route or none. `longer`: as routetab_any_longer() told. */
+ * destinations, for the first is that of those which match the default route or none. `longer`: some may match more than that (routetab_longer()). */
 #define ROUTETAB_SHARED_MAX (LFHASH_BULK_MAX + 1)
 uint32_t routetab_find_shared(const struct routetab *t, uint16_t vrf, const rte_be32_t *dst, uint32_t n,
 	bool longer, struct nexthop *nh, uint8_t *of);
