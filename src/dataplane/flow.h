@@ -32,7 +32,7 @@ flow_locate(const struct worker *w, const struct flow *f, struct session_where *
 
 	memcpy(key, &f->key, sizeof(key));
 	sessions_locate(w->tables->sessions, key, where);
-	sessions_expect_new(where);
+	sessions_expect_far(where);
 }
 
 /* The home that is noted for it, refreshed by what the packet `tells`; a scratch worker only looks. False: none is. */

@@ -104,7 +104,8 @@ static struct worker *
 make(uint16_t id, const struct topology *topo, const struct tables *tables, struct rte_mempool *pool,
 	bool scratch)
 {
-	size_t tallies = vmtab_slots(tables->vms) * sizeof(struct tally);
+	size_t tallies =
+		(vmtab_slots(tables->vms) + 1) * sizeof(struct tally); /* and one that nobody reads */
 	int node = pool->socket_id;
 	struct worker *w = allocate_worker(scratch, node);
 

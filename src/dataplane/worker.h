@@ -146,7 +146,7 @@ struct worker {
 	uint16_t id;
 	bool scratch;		    /* finds but never inserts: no events, no sessions */
 	bool express;		    /* unremarkable packets need not go through all stages */
-	uint16_t untimed; /* a call of a stage is timed when its number has none of these bits */
+	uint16_t untimed;	    /* a call of a stage is timed when its number has none of these bits */
 	struct probe *probe;	    /* follows packets; NULL = off */
 	struct probe *probe_wanted; /* the control thread's word, taken up by worker_orders() */
 	uint32_t probe_numbers;	    /* the last one given */
@@ -165,7 +165,7 @@ struct worker {
 	struct heard heard[HEARD];
 	struct frag_home frag_homes[FRAG_HOMES];
 	struct tally *from_vm,
-		*to_vm; /* by slot of the VM table, four to a cache line: a packet needs one way */
+		*to_vm; /* by slot of the VM table, and one more; four to a cache line: a packet needs one way */
 	struct traffic seg_traffic[TOPO_SEGMENTS];
 	uint32_t *mac_seen; /* by mac_entry.entry: tick */
 	struct vec inject;  /* enters with the next burst */

@@ -389,6 +389,7 @@ ready_anew(struct worker *w, uint64_t stamp)
 	for (uint32_t k = 0; k < EXPRESS_WAYS; k++)
 		r->way[k].open = false;
 	r->has_hop = false;
+	r->waste_tally = tally_at(vmtab_slots(w->tables->vms));
 	routetab_longer(w->tables->routes, READY_LONGER, r->first);
 	for (uint32_t k = 0; k < RTE_DIM(r->first); k++)
 		r->first[k] |= w->topo->index.first[k];
@@ -418,9 +419,11 @@ express(struct worker *w, struct vec *in, struct vec *rest)
 	b.last = &b.ready->nowhere;
 	b.from.place = NO_PLACE;
 	b.m = in->m;
-	b.left = b.odd = b.simple = b.timed = b.homes_of = b.to_vm = b.from_vm = b.bridged = 0;
+	b.left = b.odd = b.simple = b.timed = b.homes_of = b.far = b.peers = b.to_vm = b.from_vm = b.bridged =
+		0;
 	b.some_stay = b.wan_stays = b.unwraps = false;
 	b.longer = 0;
+	b.vni.place = NO_PLACE;
 	memset(b.stay, 0, sizeof(b.stay));
 	b.longest = (u32x4){0};
 	look_all(w, &b, in->n);

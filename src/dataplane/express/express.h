@@ -29,12 +29,18 @@ struct burst {
 	struct { /* what came from there, not counted for its segment yet */
 		uint16_t place;
 		uint64_t frames; /* (one_frame) */
-	} from;	uint32_t longer;  /* READY_LONGER: some destinations may have other routes than the default one */
-	uint32_t ways;	  /* bit k: ready->way[k] was used */
-struct way *last;		  /* the last one used */
+	} from;
+	uint32_t longer; /* READY_LONGER: some destinations may have other routes than the default one */
+	struct {	 /* of the segment at a place, the last one asked for: as in a session's key */
+		uint32_t place, x256;
+	} vni;
+	uint32_t ways;			  /* bit k: ready->way[k] was used */
+	struct way *last;		  /* the last one used */
 	uint64_t to_vm, from_vm, bridged; /* the lanes */
 	uint64_t odd;			  /* those from VMs that are tunnelled or padded */
 	uint64_t homes_of;		  /* those whose VMs have homes */
+	uint64_t far;	/* of these those whose sessions are not where they are looked for first */
+	uint64_t peers; /* and those that go to a peer, which translates; they are put aside */
 	uint64_t
 		simple; /* those that may go by fours: nothing more is to be said of them, `ttl` and `len` are known */
 	uint64_t timed; /* those whose round trips are measured, once they have left */
@@ -50,6 +56,11 @@ struct way *last;		  /* the last one used */
 	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
 	u32x4 longest;			       /* length of all simple ones, in each lane of the vector */
 	struct session_where where[BURST_MAX]; /* when the VM has homes */
+	struct {			       /* what is put aside, and `by` which peer it is translated */
+		struct rte_ether_hdr *eth;
+		uint32_t tally;
+		uint16_t by;
+	} aside[BURST_MAX];
 	/* bridged: of the VM that it is to */
 	const struct plain_line *to_line[BURST_MAX];
 	const struct plain_vm *to[BURST_MAX];
@@ -66,43 +77,6 @@ void express_find(struct worker *w, struct burst *b, uint64_t set);
 void express_to_vm(struct worker *w, struct burst *b);
 void express_from_vm(struct worker *w, struct burst *b);
 void express_bridged(struct worker *w, struct burst *b);
-
-/* ---- fours some of which are not meant ---- */
-
-/* What is written of these: nobody wants it. Which of four are meant nobody can foretell: no branch. */
-struct waste {
-	u32x4 header[(FOUR_LEN_MIN + sizeof(u32x4) - 1) / sizeof(u32x4)];
-	struct tally tally;
-};
-
-static __rte_always_inline void
-headers_of(
-	const struct burst *b, uint32_t i, uint32_t which, struct waste *waste, struct rte_ether_hdr *eth[4])
-{
-	EACH_OF_FOUR (k)
-		eth[k] = which >> k & 1 ? b->eth[i + k] : (struct rte_ether_hdr *)waste->header;
-}
-
-/* The counters of packet i + k. */
-static __rte_always_inline struct tally *
-tally_of(const struct burst *b, uint32_t i, uint32_t k, uint32_t which, struct tally *tallies,
-	struct waste *waste)
-{
-	struct tally *t = (struct tally *)((char *)tallies + b->tally[i + k]);
-
-	return which >> k & 1 ? t : &waste->tally;
-}
-
-/* Returns where `out` goes on; one more is written behind. */
-static __rte_always_inline struct rte_mbuf **
-put_four(struct rte_mbuf **out, struct rte_mbuf *const m[4], uint32_t which)
-{
-	EACH_OF_FOUR (k) {
-		*out = m[k];
-		out += which >> k & 1;
-	}
-	return out;
-}
 
 /* The ports of TCP and UDP, source and destination, as they stand in memory. */
 static inline uint32_t
@@ -219,6 +193,28 @@ some_must_stay(const struct burst *b, const rte_be32_t addr[4])
 	return any & 1;
 }
 
+/* Packet i is not meant where its four leaves: what is written of it goes to waste. As `all` ones, by a mask: which are meant nobody can
+ * foretell. */
+static __rte_always_inline void
+put_aside(struct burst *b, uint32_t i, uint64_t all)
+{
+	uintptr_t eth = (uintptr_t)b->eth[i], waste = (uintptr_t)b->ready->waste;
+
+	b->eth[i] = (struct rte_ether_hdr *)(eth ^ ((eth ^ waste) & all));
+	b->tally[i] ^= (b->tally[i] ^ b->ready->waste_tally) & (uint32_t)all;
+}
+
+/* Returns where `out` goes on; one more is written behind. */
+static __rte_always_inline struct rte_mbuf **
+put_four(struct rte_mbuf **out, struct rte_mbuf *const m[4], uint32_t which)
+{
+	EACH_OF_FOUR (k) {
+		*out = m[k];
+		out += which >> k & 1;
+	}
+	return out;
+}
+
 /* Of a lane the packets that stay. `fours`: their first ones; `whole`: all of each is in the lane. */
 static __rte_always_inline uint64_t
 by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool whole, const rte_be32_t *addr,
@@ -243,18 +239,22 @@ by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool 
 	}
 }
 
-/* As express_each(), by fours where these go on as four() wants. `addr`: of packets their VMs' addresses. */
+/* As express_each(), by fours where these go on as four() wants, also those of which some are not in the lane. `addr`: of packets their VMs'
+ * addresses. */
 static __rte_always_inline void
 express_fours(struct worker *w, struct burst *b, uint64_t lane, const rte_be32_t *addr, express_try *try,
 	express_try_four *four, void *with)
 {
 	uint64_t fours = (lane | lane >> 1 | lane >> 2 | lane >> 3) & b->simple & FIRSTS;
-	uint64_t stay;
+	uint64_t others = fours * FOUR & ~lane, stay;
 
-	if (likely((fours * FOUR & ~lane) == 0))
+	if (likely(others == 0)) {
 		stay = by_fours(w, b, lane, fours, true, addr, try, four, with);
-	else
+	} else {
+		EACH (i, others & ~b->peers)
+			put_aside(b, i, UINT64_MAX);
 		stay = by_fours(w, b, lane, fours, false, addr, try, four, with);
+	}
 	b->left |= lane & ~stay;
 }
 
@@ -466,6 +466,59 @@ static inline const struct plain_homes *
 homes_at(const struct burst *b, uint32_t i)
 {
 	return (const struct plain_homes *)((const char *)b->vms->homes + b->tally[i]);
+}
+
+/* What becomes of a packet whose session is known, in this state (sessions_at.h). False: it stays. */
+typedef bool express_known(struct burst *b, uint32_t i, uint64_t state);
+
+struct known {
+	express_known *fn;
+};
+
+static __rte_always_inline bool
+known_near(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+{
+	const struct known *k = with;
+	uint64_t state;
+	struct session_cell *c = session_near(&b->where[i], &state);
+
+	(void)m;
+	if (unlikely(c == NULL)) {
+		sessions_expect_far(&b->where[i]);
+		b->far |= one(i);
+		return true;
+	}
+	if (!k->fn(b, i, state))
+		return false;
+	session_touch(c, w->tick);
+	return true;
+}
+
+static __rte_always_inline bool
+known_far(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+{
+	const struct known *k = with;
+	uint64_t state;
+	struct session_cell *c = session_far(&b->where[i], &state);
+
+	(void)m;
+	if (c == NULL || !k->fn(b, i, state))
+		return false;
+	session_touch(c, w->tick);
+	return true;
+}
+
+/* Of packets whose VMs have homes those that stay. Sessions were asked for when the VMs were found; where they are not near, what tells of them
+ * is asked for first for all. */
+static __rte_always_inline uint64_t
+express_decide(struct worker *w, struct burst *b, uint64_t set, express_known *fn)
+{
+	struct known k = {fn};
+	uint64_t stay = express_some(w, b, set, known_near, &k), far = b->far & set;
+
+	if (far != 0)
+		stay |= express_some(w, b, far, known_far, &k);
+	return stay;
 }
 
 /* Of packets that have left, their sessions' round trips. */

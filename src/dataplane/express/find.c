@@ -52,14 +52,25 @@ _Static_assert(offsetof(struct session_key, remote) == 4 && offsetof(struct sess
 		       offsetof(struct session_key, vni_proto) == 12 && RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN,
 	"the words of a session's key");
 
+static __rte_noinline void
+tell_vni(const struct worker *w, struct burst *b, uint32_t place)
+{
+	b->vni.place = place;
+	b->vni.x256 = w->topo->segments[segment_of(w->topo, (uint16_t)place)].vni << 8;
+}
+
 /* Names the session and asks for its memory; `ports`: the VM's and behind it the remote's, as they stand in memory. Words are put together in
  * registers: read from a structure that was just written in parts they cost a dozen cycles each. */
 static __rte_always_inline void
 locate(struct worker *w, struct burst *b, uint32_t i, rte_be32_t vm, rte_be32_t remote, uint32_t ports)
 {
 	uint8_t proto = ip_of(b->eth[i])->next_proto_id;
-	uint32_t vni = w->topo->segments[segment_of(w->topo, (uint16_t)b->at[i])].vni;
-	const uint64_t key[] = {vm | (uint64_t)remote << 32, ports | (uint64_t)(vni << 8 | proto) << 32};
+	uint64_t key[2];
+
+	if (unlikely(b->vni.place != b->at[i]))
+		tell_vni(w, b, b->at[i]);
+	key[0] = vm | (uint64_t)remote << 32;
+	key[1] = ports | (uint64_t)(b->vni.x256 | proto) << 32;
 
 	b->timed |= (uint64_t)(proto == IPPROTO_TCP) << i;
 	sessions_locate(w->tables->sessions, key, &b->where[i]);

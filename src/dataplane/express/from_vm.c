@@ -123,30 +123,22 @@ find_hops(struct worker *w, const struct burst *b, struct hops *h)
 
 /* ---- sessions of VMs that have homes ---- */
 
-/* Where packets of sessions are translated, of those that have homes. */
-struct decided {
-	uint64_t peers;		/* by a peer */
-	uint16_t by[BURST_MAX]; /* which: plain_peer() */
-};
-
-/* The packet of a known session goes to where its home is translated: here, or by a peer. */
+/* The packet goes to where its session's home is translated: here, or by a peer. */
 static __rte_always_inline bool
-decide(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+decide(struct burst *b, uint32_t i, uint64_t state)
 {
-	struct decided *d = with;
-	rte_be32_t home;
-	uint8_t flags;
-	uint16_t by;
+	rte_be32_t home = SESSION_STATE_HOME(state);
+	uint16_t by = plain_session(homes_at(b, i), b->other[i], b->src[i], home);
+	uint64_t by_peer = is_peer(by);
 
-	(void)m;
-	if (ends(ip_of(b->eth[i])) || sessions_find_at(&b->where[i], w->tick, &home, &flags) != SESSION_FOUND)
-		return false;
-	by = plain_session(homes_at(b, i), b->other[i], b->src[i], home);
-	if (unlikely(by == PLAIN_NOWHERE))
+	if (unlikely(by == PLAIN_NOWHERE || ends(ip_of(b->eth[i]))))
 		return false;
 	b->other[i] = home;
-	d->by[i] = by;
-	d->peers |= (uint64_t)is_peer(by) << i;
+	b->aside[i].by = by;
+	b->aside[i].eth = b->eth[i];
+	b->aside[i].tally = b->tally[i];
+	put_aside(b, i, -by_peer);
+	b->peers |= by_peer << i;
 	return true;
 }
 
@@ -164,36 +156,33 @@ count_it(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m)
 	tally_add(w->from_vm, b->tally[i], rte_pktmbuf_pkt_len(m));
 }
 
-struct run_peers {
-	struct run_to to;
-	const struct decided *decided;
-};
-
 static __rte_always_inline bool
 give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	struct run_peers *p = with;
-	struct run_to *r = &p->to;
-	uint16_t place = p->decided->by[i];
+	struct run_to *r = with;
+	uint16_t place = b->aside[i].by;
 
+	b->eth[i] = b->aside[i].eth;
+	b->tally[i] = b->aside[i].tally;
 	if (unlikely(place != r->y->place))
 		run_turn(w, b, r, place);
 	if (frame_len(b, i, m) > r->y->routed || !has_room(r->y, m, b->eth[i]) ||
 		__atomic_load_n(&w->topo->peers[plain_router(place) - 1].away, __ATOMIC_RELAXED))
 		return false;
 	count_it(w, b, i, m);
-	ip4_trim(m, ip4_total(ip_of(b->eth[i])));
+	if (unlikely(b->odd >> i & 1))
+		ip4_trim(m, ip4_total(ip_of(b->eth[i])));
 	run_put(w, r, m);
 	return true;
 }
 
 static void
-give_peers(struct worker *w, struct burst *b, const struct decided *d, uint64_t set)
+give_peers(struct worker *w, struct burst *b)
 {
-	struct run_peers p = {.to = run_begin(b->last), .decided = d};
+	struct run_to r = run_begin(b->last);
 
-	express_each(w, b, set, give_peer, &p);
-	run_end(&p.to);
+	express_each(w, b, b->peers, give_peer, &r);
+	run_end(&r);
 }
 
 /* ---- packets leave ---- */
@@ -275,7 +264,7 @@ try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *wi
 	u32x4 other = four_load(&b->other[i]);
 	struct rte_ether_hdr *eth[4];
 	struct rte_ether_addr macs[2];
-	struct waste waste;
+	struct tally *from_vm = w->from_vm;
 	bool odd = false;
 	uint64_t of;
 
@@ -285,12 +274,12 @@ try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *wi
 	if (unlikely(!r->fours || odd || of != r->of * UINT64_C(0x0001000100010001) ||
 		     b->place[i] != r->place))
 		return false;
-	headers_of(b, i, which, &waste, eth);
+	memcpy(eth, &b->eth[i], sizeof(eth));
 	memcpy(macs, r->h, sizeof(macs));
 	four_nat(eth, NAT_SRC, four_load(&b->src[i]), other, four_load(&b->ttl[i]));
 	EACH_OF_FOUR (k) {
 		memcpy(eth[k], macs, sizeof(macs));
-		tally_count(tally_of(b, i, k, which, w->from_vm, &waste), b->len[i + k]);
+		tally_add(from_vm, b->tally[i + k], b->len[i + k]);
 	}
 	r->out = put_four(r->out, &b->m[i], which);
 	r->frames += (uint64_t)__builtin_popcount(which) << 32;
@@ -315,13 +304,12 @@ void
 express_from_vm(struct worker *w, struct burst *b)
 {
 	uint64_t homes = b->from_vm & b->homes_of, lane = b->from_vm;
-	struct decided d = {.peers = 0};
 	struct hops h;
 
 	find_hops(w, b, &h);
 	if (homes != 0)
-		lane &= ~express_some(w, b, homes, decide, &d);
-	give(w, b, lane & ~d.peers, &h);
-	if (d.peers != 0)
-		give_peers(w, b, &d, d.peers);
+		lane &= ~express_decide(w, b, homes, decide);
+	give(w, b, lane & ~b->peers, &h);
+	if (b->peers != 0)
+		give_peers(w, b);
 }

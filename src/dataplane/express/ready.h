@@ -57,6 +57,9 @@ struct ready {
 	bool has_hop;
 	/* By an address's first byte: what it may be (topo_may_be()), and READY_LONGER where there are routes beside the default one. */
 	uint8_t first[256];
+	/* What is written of packets that are not meant: as much as of one, and the tally behind those of all VMs. */
+	uint64_t waste[8];
+	uint32_t waste_tally;
 };
 
 #define READY_NEVER  UINT64_MAX /* as a stamp */

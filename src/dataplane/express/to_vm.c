@@ -6,16 +6,10 @@
 
 /* By the address that the session has noted as its home, and neither begins nor ends: nothing is to be decided. */
 static __rte_always_inline bool
-is_at_home(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+is_at_home(struct burst *b, uint32_t i, uint64_t state)
 {
-	rte_be32_t home;
-	uint8_t flags;
-
-	(void)m;
-	(void)with;
-	return !ends(ip_of(b->eth[i])) &&
-	       sessions_find_at(&b->where[i], w->tick, &home, &flags) == SESSION_FOUND && home == b->dst[i] &&
-	       !(flags & SESSION_GUESSED);
+	return !ends(ip_of(b->eth[i])) && SESSION_STATE_HOME(state) == b->dst[i] &&
+	       !(SESSION_STATE_FLAGS(state) & SESSION_GUESSED);
 }
 
 /* ---- packets leave ---- */
@@ -49,20 +43,20 @@ try(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *wit
 
 /* All but the way: their addresses, their VMs' counters. */
 static __rte_always_inline void
-give_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, const struct way *y)
+give_four(struct worker *w, struct burst *b, uint32_t i, const struct way *y)
 {
+	struct tally *to_vm = w->to_vm;
 	uint64_t from = mac_bits(&y->from); /* and ethertype: as write_ether(), but read once */
 	struct rte_ether_hdr *eth[4];
-	struct waste waste;
 
-	headers_of(b, i, which, &waste, eth);
+	memcpy(eth, &b->eth[i], sizeof(eth));
 	four_nat(eth, NAT_DST, four_load(&b->dst[i]), four_load(&b->other[i]), four_load(&b->ttl[i]));
 	EACH_OF_FOUR (k) {
 		uint64_t to = mac_bits(&b->vm[i + k]->mac);
 
 		memcpy(eth[k], &to, sizeof(to));
 		memcpy(&eth[k]->src_addr, &from, sizeof(from));
-		tally_count(tally_of(b, i, k, which, w->to_vm, &waste), b->len[i + k]);
+		tally_add(to_vm, b->tally[i + k], b->len[i + k]);
 	}
 }
 
@@ -90,7 +84,7 @@ try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *wi
 		return false;
 	if (unlikely(!r->y->bare) && !have_room(b, r->y, i))
 		return false;
-	give_four(w, b, i, which, r->y);
+	give_four(w, b, i, r->y);
 	if (!r->y->bare)
 		EACH_OF_FOUR (k)
 			if (which >> k & 1)
@@ -109,7 +103,7 @@ express_to_vm(struct worker *w, struct burst *b)
 	struct run_to r = run_begin(b->last);
 
 	if (homes != 0)
-		lane &= ~express_some(w, b, homes, is_at_home, NULL);
+		lane &= ~express_decide(w, b, homes, is_at_home);
 	express_fours(w, b, lane, b->dst, try, try_four, &r);
 	run_end(&r);
 }

@@ -90,9 +90,9 @@ session_bucket(const struct session_where *w)
 	return (struct session_bucket *)((uintptr_t)w->cell & ~(sizeof(struct session_bucket) - 1));
 }
 
-/* Of one that is likely not to be known: what tells so, and is written when it is noted, is asked for, too. */
+/* Of one that is likely not to be known, or not near: what tells so, and is written when it is noted, is asked for, too. */
 static inline void
-sessions_expect_new(const struct session_where *w)
+sessions_expect_far(const struct session_where *w)
 {
 	rte_prefetch0(session_bucket(w));
 }
@@ -140,22 +140,4 @@ session_touch(struct session_cell *c, uint32_t tick)
 {
 	if (__atomic_load_n(&c->tick, __ATOMIC_RELAXED) != tick)
 		__atomic_store_n(&c->tick, tick, __ATOMIC_RELAXED);
-}
-
-/* As sessions_find(); its flags, too. */
-static inline enum session_result
-sessions_find_at(const struct session_where *w, uint32_t tick, rte_be32_t *home, uint8_t *flags)
-{
-	uint64_t state;
-	struct session_cell *c = session_near(w, &state);
-
-	if (unlikely(c == NULL)) {
-		c = session_far(w, &state);
-		if (c == NULL)
-			return SESSION_ABSENT;
-	}
-	*home = SESSION_STATE_HOME(state);
-	*flags = SESSION_STATE_FLAGS(state) & SESSION_FLAGS_NOTED;
-	session_touch(c, tick);
-	return SESSION_FOUND;
 }
