@@ -575,6 +575,219 @@ a_packet_to_our_vtep_without_a_whole_vxlan_header_is_not_read_behind_its_end(voi
 	net_same_either_way(WAN0, &f, 1);
 }
 
+/* ---- fours some of which stay ---- */
+
+#define FIN_ACK	    (RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG)
+#define HOST_ABROAD IP(192, 0, 2, 11)
+
+/* A session of VM 5 ends, which the stages see to; what leaves beside it are packets of VM 6. */
+static void
+of_four_packets_three_leave_beside_one_that_stays(void **state)
+{
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm_here(6);
+	takes_stages(DC0, tcp(OUT));
+	takes_stages(WAN0, tcp(IN, .src = HOST_ABROAD));
+	net_forget();
+	for (uint16_t at = 0; at < 4; at++) {
+		struct frame out[4], in[4];
+
+		for (uint16_t k = 0; k < 4; k++) {
+			out[k] = udp(BY_VM(6), .dst = USER, .id = k, .size = 20);
+			in[k] = udp(BY_ISP, .src = USER, .dst = GLOBAL(6), .id = k, .size = 20);
+		}
+		out[at] = tcp(OUT, .flags = FIN_ACK);
+		in[at] = tcp(IN, .src = HOST_ABROAD, .flags = FIN_ACK);
+		net.w->express = true;
+		net_burst(DC0, out, 4);
+		net_burst(WAN0, in, 4);
+		for (uint16_t k = 0; k < 4; k++) {
+			if (k == at)
+				continue;
+			expect_frame(WAN0,
+				udp(TO_ISP, .src = GLOBAL(6), .dst = USER, .id = k, .size = 20, ROUTED));
+			expect_frame(DC0, udp(TO_VM(6), .src = USER, .id = k, .size = 20, ROUTED));
+		}
+		expect_tunnel(R_Y, SEG1, tcp(OUT, .flags = FIN_ACK));
+		expect_frame(DC0,
+			tcp(TO_VM(5), .src = HOST_ABROAD, .sport = 53, .dport = 9, .flags = FIN_ACK, ROUTED));
+	}
+}
+
+/* ---- what is kept from burst to burst ---- */
+
+#define VIA(p, ip) (&(const struct nexthop){.kind = NH_VIA, .port = (p), .via = (ip)})
+#define ISP1	   (WAN1_IP ^ RTE_BE32(3)) /* the other one behind its port */
+
+static void
+isp_has_another_mac(void)
+{
+	net_neighbour(WAN0, ISP, NEIGH_REACHABLE, MAC_VM(99));
+}
+
+static void
+isp_is_gone(void)
+{
+	net_neighbour(WAN0, ISP, NEIGH_FAILED, MAC_NONE);
+}
+
+static void
+default_route_leads_to_another_port(void)
+{
+	net_route(0, 0, VIA(WAN1, ISP1));
+}
+
+static void
+default_route_is_gone(void)
+{
+	assert_int_equal(routetab_del(net.tables.routes, 0, 0, 0), 0);
+}
+
+static void
+user_has_a_route_of_its_own(void)
+{
+	net_route(USER, 32, VIA(WAN1, ISP1));
+}
+
+static void
+peer_has_a_route_of_its_own(void)
+{
+	net_route(VTEP_Y, 32, VIA(WAN1, ISP1));
+}
+
+static void
+routes_of_their_own_are_gone(void)
+{
+	routetab_del(net.tables.routes, 0, USER, 32);
+	routetab_del(net.tables.routes, 0, VTEP_Y, 32);
+}
+
+static void
+port_takes_less(void)
+{
+	net.topo->ports[WAN0].mtu = net.topo->ports[DC0].mtu = 100;
+	net.topo->segments[SEG1].att_mtu = 100;
+}
+
+/* Of VMs at home and at a peer, one that drains, both ways and beside the gateway. */
+static const struct frame *
+all_ways(uint16_t port, uint16_t *n)
+{
+	static struct frame f[6];
+
+	*n = 0;
+	if (port == DC0) {
+		f[(*n)++] = udp(OUT, .size = 200);
+		f[(*n)++] = udp(BY_VM(4), .dst = USER, .sport = 9, .dport = 53);
+		f[(*n)++] = BRIDGED(5, 7);
+	} else {
+		f[(*n)++] = udp(IN, .size = 200);
+		f[(*n)++] = udp(BY_ISP, .src = USER, .dst = GLOBAL(8), .sport = 53, .dport = 9);
+		f[(*n)++] = from_tunnel(R_Y, SEG1, BRIDGED(7, 5));
+	}
+	return f;
+}
+
+static void
+keep_all_ways(uint16_t port, bool express)
+{
+	uint16_t n;
+	const struct frame *f = all_ways(port, &n);
+
+	for (uint16_t k = 0; k < n; k++) {
+		uint64_t before = staged();
+
+		net.w->express = true;
+		burst(port, f[k]);
+		if (express && staged() != before)
+			fail_msg("frame %u of port %u took the stages", k, port);
+		net_forget();
+	}
+}
+
+static void
+same_all_ways(uint16_t port)
+{
+	uint16_t n;
+	const struct frame *f = all_ways(port, &n);
+
+	net_same_either_way(port, f, n);
+}
+
+/* After each change, one after the other, packets end by what was kept as they end by the stages, which keep nothing. */
+static void
+what_is_kept_is_forgotten_when_routes_neighbours_or_the_topology_change(void **state)
+{
+	const struct {
+		void (*make)(void);
+		bool express; /* what is kept before leads somewhere */
+	} change[] = {{isp_has_another_mac, true}, {user_has_a_route_of_its_own, true},
+		{routes_of_their_own_are_gone, true}, {peer_has_a_route_of_its_own, true},
+		{routes_of_their_own_are_gone, true}, {isp_is_gone, true}, {isp_has_another_mac, false},
+		{default_route_leads_to_another_port, true}, {port_takes_less, true},
+		{default_route_is_gone, false}};
+
+	(void)state;
+	vms_of_seg1();
+	vm_moved_here(4, R_Y);
+	vm(.mac = MAC_VM(8), .seg = SEG1, .att = ATT_ANY, .location = R_Y, .n_addresses = 1,
+		.addresses = {{PRIVATE(8), GLOBAL(8)}});
+	net_neighbour(WAN1, ISP1, NEIGH_REACHABLE, MAC_VM(98));
+	takes_stages(DC0, udp(BY_VM(4), .dst = USER, .sport = 9, .dport = 53)); /* notes its session */
+	for (size_t i = 0; i < RTE_DIM(change); i++) {
+		keep_all_ways(DC0, change[i].express);
+		keep_all_ways(WAN0, change[i].express);
+		change[i].make();
+		same_all_ways(DC0);
+		same_all_ways(WAN0);
+	}
+	net_forget();
+}
+
+static void
+another_topology_is_taken_up_between_bursts(void **state)
+{
+	struct topology *next = malloc(sizeof(*next));
+
+	(void)state;
+	assert_non_null(next);
+	vm_here(5);
+	goes_express(DC0, udp(OUT, .size = 200));
+	*next = *net.topo;
+	next->ports[WAN0].mac = MAC_VM(97);
+	topo_index(next);
+	net.w->topo_wanted = next;
+	worker_orders(net.w);
+	net.w->express = true;
+	burst(DC0, udp(OUT));
+	expect_frame(WAN0, udp(.smac = MAC_VM(97), .dmac = MAC_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9,
+				   .dport = 53, ROUTED));
+	net.w->topo_wanted = net.topo;
+	worker_orders(net.w);
+	burst(DC0, udp(OUT));
+	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, ROUTED));
+	free(next);
+}
+
+static void
+one_call_of_a_stage_in_sixteen_is_timed(void **state)
+{
+	const struct stage_count *c = &net.w->c.stage[STAGE_EXPRESS];
+
+	(void)state;
+	vm_here(5);
+	for (int i = 0; i < 33; i++) {
+		net.w->express = true;
+		burst(DC0, udp(OUT), udp(OUT));
+		net_forget();
+	}
+	assert_int_equal(c->calls, 33);
+	assert_int_equal(c->packets, 66);
+	assert_int_equal(c->timed, 6);
+	assert_true(c->cycles > 0);
+}
+
 int
 main(void)
 {
@@ -605,6 +818,10 @@ main(void)
 		net_test(a_fragment_that_waited_is_in_front_of_what_a_hypervisor_sends_next),
 		net_test(the_latest_inbound_packet_decides_the_home_of_udp),
 		net_test(a_packet_to_our_vtep_without_a_whole_vxlan_header_is_not_read_behind_its_end),
+		net_test(of_four_packets_three_leave_beside_one_that_stays),
+		net_test(what_is_kept_is_forgotten_when_routes_neighbours_or_the_topology_change),
+		net_test(another_topology_is_taken_up_between_bursts),
+		net_test(one_call_of_a_stage_in_sixteen_is_timed),
 	};
 
 	return net_main(tests);

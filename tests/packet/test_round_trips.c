@@ -132,6 +132,57 @@ segments_of_one_burst_are_timed_together(void **state)
 	expect_trips(RTT_NEAR, RTT_VM, 2, 2);
 }
 
+/* Data of the remote comes through the tunnel, and the VM acknowledges it back into it. The first segment of a session may have been sent
+ * before: it is not timed. */
+static void
+sessions_by_a_peer_s_address_are_timed_apart_both_ways(void **state)
+{
+#define OLD_DATA(n)  .seq = 500 + 8 * (n), .ack = 116
+#define OLD_ACKED(n) .seq = 116, .ack = 508 + 8 * (n), .empty = true
+	(void)state;
+	vm_moved_here(5, R_Y);
+	goes_on();
+	for (uint32_t n = 0; n < 2; n++) {
+		burst(WAN0, from_tunnel(R_Y, SEG1,
+				    tcp(.smac = MAC_RY, .dmac = MAC_VM(5), IN, .dst = PRIVATE(5), .ttl = 63,
+					    OLD_DATA(n))));
+		expect_frame(DC0, tcp(TO_VM(5), IN, .ttl = 63, OLD_DATA(n)));
+		net_advance(2);
+		burst(DC0, tcp(BY_VM(5), OUT, OLD_ACKED(n)));
+		expect_tunnel(R_Y, SEG1, tcp(BY_VM(5), OUT, OLD_ACKED(n)));
+	}
+	expect_trips(RTT_OLD, RTT_VM, 1, 2);
+	expect_trips(RTT_NEAR, RTT_VM, 0, 0);
+}
+
+/* Of two addresses of ours one drains. */
+static void
+sessions_by_an_old_address_of_our_own_are_timed_apart(void **state)
+{
+#define HERE_IN(n)  .seq = 500 + 8 * (n), .ack = 100 + 8 * (n)
+#define HERE_OUT(n) .seq = 100 + 8 * (n), .ack = 508 + 8 * (n)
+	struct vm_rec r;
+
+	(void)state;
+	vm_here(5);
+	r = *vm_get(SEG1, MAC_VM(5));
+	r.n_drains = 1;
+	r.drains[0] = (struct vm_rec_drain){.ip = PRIVATE(5), .global = GLOBAL(6), .home = R_X};
+	vm_put(&r);
+	for (uint32_t n = 0; n < 3; n++) {
+		burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(6), HERE_IN(n)));
+		expect_frame(DC0, tcp(TO_VM(5), IN, ROUTED, HERE_IN(n)));
+		net_advance(2);
+		burst(DC0, tcp(BY_VM(5), OUT, HERE_OUT(n)));
+		expect_frame(WAN0, tcp(TO_ISP, .src = GLOBAL(6), OUT, ROUTED, HERE_OUT(n)));
+		net_advance(40);
+	}
+	expect_trips(RTT_OLD, RTT_VM, 2, 2);
+	expect_trips(RTT_OLD, RTT_REMOTE, 1, 40);
+	expect_trips(RTT_NEAR, RTT_VM, 0, 0);
+	expect_trips(RTT_NEAR, RTT_REMOTE, 0, 0);
+}
+
 static void
 nothing_is_timed_of_a_vm_that_stays(void **state)
 {
@@ -190,6 +241,8 @@ main(void)
 		net_test(new_router_times_sessions_by_an_old_address_apart),
 		net_test(old_router_times_sessions_of_a_vm_that_is_about_to_leave),
 		net_test(segments_of_one_burst_are_timed_together),
+		net_test(sessions_by_a_peer_s_address_are_timed_apart_both_ways),
+		net_test(sessions_by_an_old_address_of_our_own_are_timed_apart),
 		net_test(nothing_is_timed_of_a_vm_that_stays),
 		net_test(nothing_is_timed_where_the_vm_was),
 		net_test(what_is_timed_begins_anew_when_the_vm_comes_back),

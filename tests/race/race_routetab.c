@@ -10,7 +10,7 @@
 #define HOSTS	64   /* a host route that is only ever replaced */
 #define COVERED 64   /* a host route that comes and goes over a /24 */
 #define OTHERS	3000 /* come and go */
-#define ROUTES	(HOSTS + COVERED + 4 + OTHERS / 2)
+#define ROUTES	(HOSTS + COVERED + 5 + OTHERS / 2)
 
 static struct rcu *rcu;
 static struct routetab *table;
@@ -71,11 +71,43 @@ ask_by_default(struct rng *rng)
 			rte_be_to_cpu_32(dst[i]));
 }
 
+/* A route that is only ever replaced, by a next hop that counts; `counted` is what the table had when a put was over. */
+static atomic_uint counted;
+
+static rte_be32_t
+counting(void)
+{
+	return rte_cpu_to_be_32(0x65000000);
+}
+
 struct reader {
 	pthread_t thread;
 	uint32_t id;
 	uint64_t lookups, changes;
+	uint64_t version; /* since which `kept` is the next hop */
+	uint32_t kept;
+	uint64_t asked, reused;
 };
+
+/* What was found is as good as found anew while the version is the same. */
+static void
+keep(struct reader *me)
+{
+	uint32_t before = atomic_load(&counted);
+	uint64_t version = routetab_version(table);
+	rte_be32_t dst = counting();
+	struct nexthop nh;
+
+	if (version != me->version || me->asked == 0) {
+		routetab_find(table, 0, &dst, 1, &nh);
+		me->version = version;
+		me->kept = nh.via;
+		me->asked++;
+	} else {
+		me->reused++;
+	}
+	must(me->kept >= before, "kept next hop %u, and %u was put before", me->kept, before);
+}
 
 static void *
 read_all(void *arg)
@@ -94,6 +126,8 @@ read_all(void *arg)
 		dst[1] = host(0);
 		routetab_find(table, 0, dst, 64, nh);
 		ask_by_default(&rng);
+		for (int i = 0; i < 8; i++)
+			keep(me);
 		for (uint32_t i = 0; i < 64; i++) {
 			must(nh[i].kind != NH_NONE, "%08x has no route", rte_be_to_cpu_32(dst[i]));
 			must(is_of(&nh[i], dst[i]) || (i % 2 == 0 && is_of(&nh[i], covered(0))),
@@ -106,6 +140,16 @@ read_all(void *arg)
 	}
 	rte_rcu_qsbr_thread_offline(rcu_qsbr(rcu), me->id);
 	return NULL;
+}
+
+static void
+count(void)
+{
+	uint32_t n = counted + 1;
+	struct nexthop nh = {.kind = NH_VIA, .via = n};
+
+	must(routetab_put(table, 0, counting(), 32, &nh) == 0, "put %u", n);
+	atomic_store(&counted, n);
 }
 
 static void
@@ -129,6 +173,7 @@ write_for(double length)
 	for (; writes % 64 != 0 || seconds() < end; writes++) {
 		uint32_t random = (uint32_t)rng_next(&rng), i = rng_below(&rng, OTHERS);
 
+		count();
 		put(host(rng_below(&rng, 4) == 0 ? 0 : random % HOSTS), 32, random >> 8);
 		if (rng_below(&rng, 2))
 			routetab_del(table, 0, covered(random % COVERED), 32);
@@ -164,6 +209,7 @@ main(int argc, char **argv)
 	rcu = rcu_new(READERS);
 	table = routetab_new(ROUTES, rcu);
 	put(0, 0, 1);
+	count();
 	put(covered(0), 24, 1);
 	for (uint32_t i = 0; i < HOSTS; i++)
 		put(host(i), 32, i);
@@ -180,8 +226,8 @@ main(int argc, char **argv)
 	atomic_store(&stop, true);
 	for (uint32_t i = 0; i < READERS; i++) {
 		pthread_join(readers[i].thread, NULL);
-		printf("reader %u: %lu look-ups, %lu changes of one route seen\n", i, readers[i].lookups,
-			readers[i].changes);
+		printf("reader %u: %lu look-ups, %lu changes of one route seen, asked %lu and not %lu\n", i,
+			readers[i].lookups, readers[i].changes, readers[i].asked, readers[i].reused);
 		must(readers[i].changes > 20, "the readers hardly met the writer");
 	}
 	printf("writer: %lu rounds\n", writes);

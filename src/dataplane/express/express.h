@@ -193,29 +193,7 @@ some_must_stay(const struct burst *b, const rte_be32_t addr[4])
 	return any & 1;
 }
 
-/* Packet i is not meant where its four leaves: what is written of it goes to waste. As `all` ones, by a mask: which are meant nobody can
- * foretell. */
-static __rte_always_inline void
-put_aside(struct burst *b, uint32_t i, uint64_t all)
-{
-	uintptr_t eth = (uintptr_t)b->eth[i], waste = (uintptr_t)b->ready->waste;
-
-	b->eth[i] = (struct rte_ether_hdr *)(eth ^ ((eth ^ waste) & all));
-	b->tally[i] ^= (b->tally[i] ^ b->ready->waste_tally) & (uint32_t)all;
-}
-
-/* Returns where `out` goes on; one more is written behind. */
-static __rte_always_inline struct rte_mbuf **
-put_four(struct rte_mbuf **out, struct rte_mbuf *const m[4], uint32_t which)
-{
-	EACH_OF_FOUR (k) {
-		*out = m[k];
-		out += which >> k & 1;
-	}
-	return out;
-}
-
-/* Of a lane the packets that stay. `fours`: their first ones; `whole`: all of each is in the lane. */
+/* Of a lane the packets that stay. `fours`: their first ones; `whole`: none of these is put aside. */
 static __rte_always_inline uint64_t
 by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool whole, const rte_be32_t *addr,
 	express_try *try, express_try_four *four, void *with)
@@ -239,22 +217,19 @@ by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool 
 	}
 }
 
-/* As express_each(), by fours where these go on as four() wants, also those of which some are not in the lane. `addr`: of packets their VMs'
- * addresses. */
+/* As express_each(), by fours where these go on as four() wants; others of a four than those in the lane are put `aside`, or stay and hold it
+ * back. `addr`: of packets their VMs' addresses. */
 static __rte_always_inline void
-express_fours(struct worker *w, struct burst *b, uint64_t lane, const rte_be32_t *addr, express_try *try,
-	express_try_four *four, void *with)
+express_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t aside, const rte_be32_t *addr,
+	express_try *try, express_try_four *four, void *with)
 {
 	uint64_t fours = (lane | lane >> 1 | lane >> 2 | lane >> 3) & b->simple & FIRSTS;
-	uint64_t others = fours * FOUR & ~lane, stay;
+	uint64_t stay;
 
-	if (likely(others == 0)) {
+	if (likely((fours * FOUR & aside) == 0))
 		stay = by_fours(w, b, lane, fours, true, addr, try, four, with);
-	} else {
-		EACH (i, others & ~b->peers)
-			put_aside(b, i, UINT64_MAX);
+	else
 		stay = by_fours(w, b, lane, fours, false, addr, try, four, with);
-	}
 	b->left |= lane & ~stay;
 }
 

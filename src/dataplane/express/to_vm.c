@@ -74,12 +74,11 @@ try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *wi
 {
 	struct run_to *r = with;
 	struct rte_mbuf *const *m = &b->m[i];
-	uint32_t first = i + first_of(which);
-	u32x4 meant = four_lanes(which);
 
-	if (unlikely(b->at[first] != r->y->place) && b->vm[first] != NOBODY)
-		run_turn(w, b, r, (uint16_t)b->at[first]);
-	if (unlikely(!r->y->fours || four_any((four_load(&b->at[i]) ^ r->y->place) & meant) ||
+	(void)which; /* all: nothing is put aside */
+	if (unlikely(b->at[i] != r->y->place) && b->vm[i] != NOBODY)
+		run_turn(w, b, r, (uint16_t)b->at[i]);
+	if (unlikely(!r->y->fours || four_any(four_load(&b->at[i]) ^ r->y->place) ||
 		     (b->wan_stays && (b->homes_of >> i & FOUR))))
 		return false;
 	if (unlikely(!r->y->bare) && !have_room(b, r->y, i))
@@ -87,11 +86,11 @@ try_four(struct worker *w, struct burst *b, uint32_t i, uint32_t which, void *wi
 	give_four(w, b, i, r->y);
 	if (!r->y->bare)
 		EACH_OF_FOUR (k)
-			if (which >> k & 1)
-				wrap(m[k], r->y);
-	r->went += (uint64_t)__builtin_popcount(which) << 32;
-	r->bytes += four_load(&b->len[i]) & meant;
-	r->out = put_four(r->out, m, which);
+			wrap(m[k], r->y);
+	r->went += UINT64_C(4) << 32;
+	r->bytes += four_load(&b->len[i]);
+	memcpy(r->out, m, 4 * sizeof(*r->out));
+	r->out += 4;
 	return true;
 }
 
@@ -104,6 +103,6 @@ express_to_vm(struct worker *w, struct burst *b)
 
 	if (homes != 0)
 		lane &= ~express_decide(w, b, homes, is_at_home);
-	express_fours(w, b, lane, b->dst, try, try_four, &r);
+	express_fours(w, b, lane, 0, b->dst, try, try_four, &r);
 	run_end(&r);
 }

@@ -56,20 +56,23 @@ random_operations_agree_with_a_plain_array(void **state)
 		uint64_t mac = rng_next(&rng);
 		struct neigh n = {.state = (uint8_t)(1 + rng_below(&rng, 3))};
 		bool in = model[i].state != NEIGH_NONE;
+		uint64_t version = neightab_version(t);
+		int rc;
 
 		memcpy(&n.mac, &mac, sizeof(n.mac));
 		if (rng_below(&rng, 5) < 4) {
-			int rc = neightab_put(t, &key, &n);
-
+			rc = neightab_put(t, &key, &n);
 			assert_int_equal(rc, !in && count == ENTRIES ? -ENOSPC : 0);
 			full += rc != 0;
 			count += rc == 0 && !in;
 			model[i] = rc == 0 ? n : model[i];
 		} else {
-			assert_int_equal(neightab_del(t, &key), in ? 0 : -ENOENT);
+			rc = neightab_del(t, &key);
+			assert_int_equal(rc, in ? 0 : -ENOENT);
 			count -= in;
 			memset(&model[i], 0, sizeof(model[i]));
 		}
+		assert_true(rc != 0 || neightab_version(t) > version);
 		if (op % 2000 == 0)
 			compare(t, model);
 	}

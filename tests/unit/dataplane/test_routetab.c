@@ -67,6 +67,20 @@ compare(const struct routetab *t, const struct model *m, struct rng *rng)
 	}
 }
 
+/* Where there is a route longer than the default one that begins so. */
+static void
+compare_longer(const struct routetab *t, const struct model *m)
+{
+	uint8_t got[256], want[256] = {0};
+
+	for (uint32_t i = 0; i < m->n; i++)
+		for (uint32_t b = 0; m->r[i].len != 0 && b < 256; b++)
+			if (((b << 24 ^ m->r[i].prefix) & mask((uint8_t)RTE_MIN(m->r[i].len, 8))) == 0)
+				want[b] = 0x80;
+	routetab_longer(t, 0x80, got);
+	assert_memory_equal(got, want, sizeof(want));
+}
+
 static void
 random_routes_match_as_a_linear_search_does(void **state)
 {
@@ -83,9 +97,11 @@ random_routes_match_as_a_linear_search_does(void **state)
 		uint32_t i = model_index(m, vrf, prefix, len);
 		struct nexthop nh = {
 			.kind = NH_VIA, .port = (uint8_t)rng_next(&rng), .via = (uint32_t)rng_next(&rng)};
+		uint64_t version = routetab_version(t);
+		int rc;
 
 		if (rng_below(&rng, 5) < 4) {
-			int rc = routetab_put(t, vrf, rte_cpu_to_be_32(prefix), len, &nh);
+			rc = routetab_put(t, vrf, rte_cpu_to_be_32(prefix), len, &nh);
 
 			assert_int_equal(rc, i == m->n && m->n == ROUTES ? -ENOSPC : 0);
 			full += rc != 0;
@@ -97,14 +113,17 @@ random_routes_match_as_a_linear_search_does(void **state)
 				m->n += i == m->n;
 			}
 		} else {
-			assert_int_equal(
-				routetab_del(t, vrf, rte_cpu_to_be_32(prefix), len), i == m->n ? -ENOENT : 0);
+			rc = routetab_del(t, vrf, rte_cpu_to_be_32(prefix), len);
+			assert_int_equal(rc, i == m->n ? -ENOENT : 0);
 			if (i != m->n)
 				m->r[i] = m->r[--m->n];
 		}
+		assert_true(rc != 0 || routetab_version(t) > version);
 		assert_int_equal(routetab_count(t), m->n);
 		if (op % 16 == 0)
 			compare(t, m, &rng);
+		if (op % 256 == 0)
+			compare_longer(t, m);
 	}
 	assert_true(full > 0);
 	routetab_free(t);
