@@ -171,11 +171,17 @@ enum {
 	TOPO_MARTIAN = 8, /* it is one that no packet may carry */
 };
 
-static inline bool
-topo_may_be(const struct topology *t, rte_be32_t ip, uint8_t what)
+static inline uint8_t
+topo_first_byte(rte_be32_t ip)
 {
 	uint8_t first;
 
 	memcpy(&first, &ip, sizeof(first));
-	return t->index.first[first] & what;
+	return first;
+}
+
+static inline bool
+topo_may_be(const struct topology *t, rte_be32_t ip, uint8_t what)
+{
+	return t->index.first[topo_first_byte(ip)] & what;
 }

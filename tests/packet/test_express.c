@@ -3,6 +3,8 @@
  * and mutated frames (test_mutate). */
 #include "ways.h"
 
+#include <dataplane/tables/sessions_at.h>
+
 #include <rte_tcp.h>
 
 /* Variants of a frame override a part of it. */
@@ -308,6 +310,147 @@ a_tunnel_of_nobody_is_not_open(void **state)
 	takes_stages(WAN0, g);
 	outer.src = USER;
 	takes_stages(WAN0, vxlan_frame(&outer, VNI(SEG1), &f));
+}
+
+/* While `n` others wait to be sent by the port that it leaves by. */
+static bool
+goes_beside(uint16_t port, struct frame f, uint16_t by, uint16_t n)
+{
+	static struct vec rx;
+	struct vec *out = &net.w->tx[by];
+	struct rte_mbuf *m = rte_pktmbuf_alloc(net.pool);
+	uint64_t before = staged();
+
+	memcpy(rte_pktmbuf_append(m, f.len), f.b, f.len);
+	*meta(m) = (struct meta){.in_port = (uint8_t)port, .origin = port == WAN0 ? FROM_WAN : FROM_DC};
+	vec_add(&rx, m);
+	net.w->express = true;
+	out->n = n;
+	pipeline_run(net.w, &rx);
+	out->n -= n;
+	memmove(out->m, out->m + n, out->n * sizeof(*out->m));
+	net_idle();
+	net_forget();
+	return staged() == before;
+}
+
+static void
+a_port_without_room_for_a_burst_is_left_to_the_stages_until_it_has(void **state)
+{
+	const struct {
+		uint16_t port, by;
+		struct frame f;
+	} one[] = {{WAN0, DC0, udp(IN)}, {DC0, WAN0, udp(OUT)}, {DC0, WAN0, BRIDGED(5, 7)}};
+
+	(void)state;
+	vms_of_seg1();
+	for (size_t k = 0; k < RTE_DIM(one); k++) {
+		assert_true(goes_beside(one[k].port, one[k].f, one[k].by, VEC_MAX - BURST_MAX));
+		assert_false(goes_beside(one[k].port, one[k].f, one[k].by, VEC_MAX - BURST_MAX + 1));
+		goes_express(one[k].port, one[k].f);
+	}
+}
+
+/* Not where it is looked for first, because that was not free. */
+static bool
+stands_far(uint16_t port)
+{
+	struct session_key k = {.vm = PRIVATE(5),
+		.remote = USER,
+		.vm_port = rte_cpu_to_be_16(port),
+		.remote_port = RTE_BE16(53),
+		.vni_proto = VNI(SEG1) << 8 | IPPROTO_TCP};
+	struct session_where where;
+	uint64_t key[2], state;
+
+	memcpy(key, &k, sizeof(k));
+	sessions_locate(net.tables.sessions, key, &where);
+	return session_near(&where, &state) == NULL && session_far(&where, &state) != NULL;
+}
+
+static void
+sessions_that_stand_far_from_their_places_go_express_unless_they_end(void **state)
+{
+	unsigned int far = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < 4000; i++) {
+		struct session_key k = {.vm = PRIVATE(6),
+			.remote = USER,
+			.vm_port = (rte_be16_t)i,
+			.vni_proto = VNI(SEG1) << 8 | 6};
+		rte_be32_t home = GLOBAL(6);
+
+		sessions_note(net.tables.sessions, &k, net.w->tick, 0, &home);
+	}
+	vm_moved_here(5, R_Y);
+	for (uint16_t port = 1; port < 2000 && far < 8; port++) {
+		takes_stages(DC0, tcp(OUT, .sport = port, .flags = RTE_TCP_SYN_FLAG));
+		if (!stands_far(port))
+			continue;
+		far++;
+		goes_express(DC0, tcp(OUT, .sport = port));
+		goes_express(WAN0, tcp(IN, .dport = port));
+		takes_stages(DC0, tcp(OUT, .sport = port, .flags = RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG));
+		takes_stages(WAN0, tcp(IN, .dport = port, .flags = RTE_TCP_ACK_FLAG | RTE_TCP_RST_FLAG));
+	}
+	assert_int_equal(far, 8);
+}
+
+static void
+sessions_of_two_segments_in_one_burst_are_told_apart(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	vm_moved_here(5, R_Y);
+	vm(.mac = MAC_VM(6), .seg = SEG4, .att = ATT_4A, .n_addresses = 1, .n_drains = 1,
+		.addresses = {{PRIVATE4(6), GLOBAL(6)}},
+		.drains = {{.ip = PRIVATE4(6), .global = GLOBAL_Y(6), .home = R_Y}});
+	takes_stages(WAN0, udp(IN));
+	takes_stages(WAN0, udp(IN, .dst = GLOBAL(6)));
+	net.w->express = true;
+	before = staged();
+	burst(WAN0, udp(IN), udp(IN, .dst = GLOBAL(6)), udp(IN));
+	assert_int_equal(staged(), before);
+	net_forget();
+}
+
+/* As the control thread does it: another topology, in which a peer is no more. */
+static void
+a_way_to_a_peer_that_was_removed_is_not_kept(void **state)
+{
+	struct topology *next = malloc(sizeof(*next));
+
+	(void)state;
+	vms_of_seg1();
+	goes_express(DC0, BRIDGED(5, 7));
+	goes_express(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5)));
+	memcpy(next, net.topo, sizeof(*next));
+	next->peers[R_Y - 1].vtep = 0;
+	topo_index(next);
+	__atomic_store_n(&net.w->topo_wanted, next, __ATOMIC_RELEASE);
+	worker_orders(net.w);
+	takes_stages(DC0, BRIDGED(5, 7));
+	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5)));
+	__atomic_store_n(&net.w->topo_wanted, net.topo, __ATOMIC_RELEASE);
+	worker_orders(net.w);
+	goes_express(DC0, BRIDGED(5, 7));
+	free(next);
+}
+
+static void
+a_tunnel_of_nobody_is_not_that_of_before(void **state)
+{
+	struct spec outer = {BY_ISP, .src = UINT32_MAX, .dst = WAN0_IP, .sport = 50000};
+	struct frame f = BRIDGED(7, 5), g = vxlan_frame(&outer, 0xffffff, &f);
+
+	(void)state;
+	vms_of_seg1();
+	goes_express(WAN0, from_tunnel(R_Y, SEG1, f));
+	net_neighbour(WAN1, OTHER, NEIGH_REACHABLE, MAC_OTHER);
+	g.b[49] = 0xff;
+	takes_stages(WAN0, g);
 }
 
 static void
@@ -633,6 +776,14 @@ isp_is_gone(void)
 }
 
 static void
+isp_is_forgotten(void)
+{
+	const struct neigh_key isp = {.ip = ISP, .port = WAN0};
+
+	assert_int_equal(neightab_del(net.tables.neighbours, &isp), 0);
+}
+
+static void
 default_route_leads_to_another_port(void)
 {
 	net_route(0, 0, VIA(WAN1, ISP1));
@@ -725,6 +876,7 @@ what_is_kept_is_forgotten_when_routes_neighbours_or_the_topology_change(void **s
 	} change[] = {{isp_has_another_mac, true}, {user_has_a_route_of_its_own, true},
 		{routes_of_their_own_are_gone, true}, {peer_has_a_route_of_its_own, true},
 		{routes_of_their_own_are_gone, true}, {isp_is_gone, true}, {isp_has_another_mac, false},
+		{isp_is_forgotten, true}, {isp_has_another_mac, false},
 		{default_route_leads_to_another_port, true}, {port_takes_less, true},
 		{default_route_is_gone, false}};
 
@@ -771,7 +923,7 @@ another_topology_is_taken_up_between_bursts(void **state)
 }
 
 static void
-one_call_of_a_stage_in_sixteen_is_timed(void **state)
+the_first_calls_of_a_stage_are_timed_and_then_one_in_sixteen(void **state)
 {
 	const struct stage_count *c = &net.w->c.stage[STAGE_EXPRESS];
 
@@ -784,7 +936,7 @@ one_call_of_a_stage_in_sixteen_is_timed(void **state)
 	}
 	assert_int_equal(c->calls, 33);
 	assert_int_equal(c->packets, 66);
-	assert_int_equal(c->timed, 6);
+	assert_int_equal(c->timed, 34);
 	assert_true(c->cycles > 0);
 }
 
@@ -805,6 +957,11 @@ main(void)
 		net_test(frames_whose_way_is_to_be_decided_take_the_stages),
 		net_test(what_is_not_plain_in_the_tunnel_takes_the_stages),
 		net_test(a_tunnel_of_nobody_is_not_open),
+		net_test(a_port_without_room_for_a_burst_is_left_to_the_stages_until_it_has),
+		net_test(a_way_to_a_peer_that_was_removed_is_not_kept),
+		net_test(sessions_that_stand_far_from_their_places_go_express_unless_they_end),
+		net_test(sessions_of_two_segments_in_one_burst_are_told_apart),
+		net_test(a_tunnel_of_nobody_is_not_that_of_before),
 		net_test(a_vm_of_ours_at_a_peer_is_reached_express),
 		net_test(local_vteps_are_attachments),
 		net_test(what_fits_goes_express_and_one_byte_more_does_not),
@@ -821,7 +978,7 @@ main(void)
 		net_test(of_four_packets_three_leave_beside_one_that_stays),
 		net_test(what_is_kept_is_forgotten_when_routes_neighbours_or_the_topology_change),
 		net_test(another_topology_is_taken_up_between_bursts),
-		net_test(one_call_of_a_stage_in_sixteen_is_timed),
+		net_test(the_first_calls_of_a_stage_are_timed_and_then_one_in_sixteen),
 	};
 
 	return net_main(tests);

@@ -80,20 +80,11 @@ struct may {
 	uint8_t src, dst;
 };
 
-static inline uint8_t
-may_be(const struct ready *r, rte_be32_t a)
-{
-	uint8_t first;
-
-	memcpy(&first, &a, sizeof(first));
-	return r->first[first];
-}
-
 static inline void
 look_addresses(const struct ready *r, const struct rte_ipv4_hdr *ip, struct may *may)
 {
-	may->src |= may_be(r, ip->src_addr);
-	may->dst |= may_be(r, ip->dst_addr);
+	may->src |= r->first[topo_first_byte(ip->src_addr)];
+	may->dst |= r->first[topo_first_byte(ip->dst_addr)];
 }
 
 /* Something may have to be said of them; of most there is nothing. */
@@ -384,7 +375,8 @@ ready_anew(struct worker *w, uint64_t stamp)
 	struct ready *r = w->ready;
 
 	r->stamp = stamp;
-	r->gate.key = r->tunnel.key = UINT64_MAX; /* nobody's */
+	/* Nobody's, and shut: the key of a tunnelled frame may be any number. */
+	r->gate = r->tunnel = (struct gate){.key = UINT64_MAX, .mac = GATE_SHUT};
 	r->nowhere = (struct way){.place = NO_PLACE, .out = &w->tx[0]};
 	for (uint32_t k = 0; k < EXPRESS_WAYS; k++)
 		r->way[k].open = false;

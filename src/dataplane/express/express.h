@@ -32,7 +32,7 @@ struct burst {
 	} from;
 	uint32_t longer; /* READY_LONGER: some destinations may have other routes than the default one */
 	struct {	 /* of the segment at a place, the last one asked for: as in a session's key */
-		uint32_t place, x256;
+		uint32_t place, key;
 	} vni;
 	uint32_t ways;			  /* bit k: ready->way[k] was used */
 	struct way *last;		  /* the last one used */
@@ -56,10 +56,10 @@ struct burst {
 	uint32_t other[BURST_MAX], tally[BURST_MAX], at[BURST_MAX];
 	u32x4 longest;			       /* length of all simple ones, in each lane of the vector */
 	struct session_where where[BURST_MAX]; /* when the VM has homes */
-	struct {			       /* what is put aside, and `by` which peer it is translated */
+	struct {			       /* what is put aside, and the peer that translates it */
 		struct rte_ether_hdr *eth;
 		uint32_t tally;
-		uint16_t by;
+		uint16_t peer;
 	} aside[BURST_MAX];
 	/* bridged: of the VM that it is to */
 	const struct plain_line *to_line[BURST_MAX];
@@ -193,10 +193,17 @@ some_must_stay(const struct burst *b, const rte_be32_t addr[4])
 	return any & 1;
 }
 
+struct leave { /* how packets leave: alone, and by fours */
+	express_try *one;
+	express_try_four *four;
+	void *with;
+	const rte_be32_t *addr; /* of packets their VMs' addresses, by which they must stay */
+};
+
 /* Of a lane the packets that stay. `fours`: their first ones; `whole`: none of these is put aside. */
 static __rte_always_inline uint64_t
-by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool whole, const rte_be32_t *addr,
-	express_try *try, express_try_four *four, void *with)
+by_fours(
+	struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool whole, const struct leave *how)
 {
 	uint64_t stay = 0;
 
@@ -205,31 +212,31 @@ by_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t fours, bool 
 		uint32_t i;
 
 		if (before != 0) {
-			stay |= express_some(w, b, before, try, with);
+			stay |= express_some(w, b, before, how->one, how->with);
 			lane &= ~before;
 		}
 		if (fours == 0)
 			return stay;
 		i = first_of(fours);
-		if (likely(!some_must_stay(b, addr + i) &&
-			    four(w, b, i, whole ? FOUR : lane >> i & FOUR, with)))
+		if (likely(!some_must_stay(b, how->addr + i) &&
+			    how->four(w, b, i, whole ? FOUR : lane >> i & FOUR, how->with)))
 			lane &= ~(FOUR << i);
 	}
 }
 
-/* As express_each(), by fours where these go on as four() wants; others of a four than those in the lane are put `aside`, or stay and hold it
- * back. `addr`: of packets their VMs' addresses. */
+/* As express_each(), by fours where these go on as four() wants, also those of which some are put `aside`. */
 static __rte_always_inline void
-express_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t aside, const rte_be32_t *addr,
-	express_try *try, express_try_four *four, void *with)
+express_fours(struct worker *w, struct burst *b, uint64_t lane, uint64_t aside, const struct leave *how)
 {
-	uint64_t fours = (lane | lane >> 1 | lane >> 2 | lane >> 3) & b->simple & FIRSTS;
-	uint64_t stay;
+	uint64_t fours = (lane | aside) & b->simple, stay;
+
+	fours &= fours >> 1;
+	fours &= fours >> 2 & FIRSTS;
 
 	if (likely((fours * FOUR & aside) == 0))
-		stay = by_fours(w, b, lane, fours, true, addr, try, four, with);
+		stay = by_fours(w, b, lane, fours, true, how);
 	else
-		stay = by_fours(w, b, lane, fours, false, addr, try, four, with);
+		stay = by_fours(w, b, lane, fours, false, how);
 	b->left |= lane & ~stay;
 }
 

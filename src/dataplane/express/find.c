@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The VMs of packets whose lines have come; asks for what is read next: counters, or the record. */
+/* The VMs of packets whose lines have come; asks for what is read next: counters, sessions. */
 #include "express.h"
 
-/* More routers are not in a group than that there is such a peer. */
 const struct plain_vm express_nobody = {.at = PLAIN_NOWHERE};
 
-_Static_assert(TOPO_ATTACHMENTS <= PLAIN_NOWHERE && PLAIN_NOWHERE < PLAIN_OLD, "nobody is there");
+_Static_assert(TOPO_ATTACHMENTS <= PLAIN_NOWHERE && ((TOPO_PEERS - 1) << 8 | (TOPO_SEGMENTS - 1)) < PLAIN_OLD,
+	"nobody is there, and peers leave room for PLAIN_OLD");
 
 static inline void
 ask_tally(const struct tally *tallies, uint32_t at)
@@ -56,7 +56,7 @@ static __rte_noinline void
 tell_vni(const struct worker *w, struct burst *b, uint32_t place)
 {
 	b->vni.place = place;
-	b->vni.x256 = w->topo->segments[segment_of(w->topo, (uint16_t)place)].vni << 8;
+	b->vni.key = w->topo->segments[segment_of(w->topo, (uint16_t)place)].vni << 8;
 }
 
 /* Names the session and asks for its memory; `ports`: the VM's and behind it the remote's, as they stand in memory. Words are put together in
@@ -70,7 +70,7 @@ locate(struct worker *w, struct burst *b, uint32_t i, rte_be32_t vm, rte_be32_t 
 	if (unlikely(b->vni.place != b->at[i]))
 		tell_vni(w, b, b->at[i]);
 	key[0] = vm | (uint64_t)remote << 32;
-	key[1] = ports | (uint64_t)(b->vni.x256 | proto) << 32;
+	key[1] = ports | (uint64_t)(b->vni.key | proto) << 32;
 
 	b->timed |= (uint64_t)(proto == IPPROTO_TCP) << i;
 	sessions_locate(w->tables->sessions, key, &b->where[i]);

@@ -153,7 +153,7 @@ decide(struct burst *b, uint32_t i, uint64_t state)
 	if (unlikely(by == PLAIN_NOWHERE || ends(ip_of(b->eth[i]))))
 		return false;
 	b->other[i] = home;
-	b->aside[i].by = by;
+	b->aside[i].peer = by;
 	put_aside(b, i, -by_peer);
 	b->peers |= by_peer << i;
 	return true;
@@ -177,7 +177,7 @@ static __rte_always_inline bool
 give_peer(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
 	struct run_to *r = with;
-	uint16_t place = b->aside[i].by;
+	uint16_t place = b->aside[i].peer;
 
 	take_back(b, i);
 	if (unlikely(place != r->y->place))
@@ -310,11 +310,12 @@ static __rte_always_inline void
 give(struct worker *w, struct burst *b, uint64_t set, const struct hops *h)
 {
 	struct run_hop r = {.hops = h};
+	const struct leave how = {try, try_four, &r, b->src};
 
 	if (set == 0)
 		return;
 	hop_begin(&r, b, first_of(set));
-	express_fours(w, b, set, b->peers, b->src, try, try_four, &r);
+	express_fours(w, b, set, b->peers, &how);
 	hop_end(w, b, &r);
 }
 

@@ -2,8 +2,8 @@
 /* ready.h - what express has found out of places where packets come in and go to, ready to be used: gates, ways, the next hop of the default
  * route. One for a worker.
  *
- * It follows from the topology, the routes and the neighbours, and is true as long as these are as they were (`stamp`): a burst asks for
- * that once. To find it out anew for each burst of 32 packets cost 4 cycles a packet where one route led to one next hop, and 11 where
+ * It follows from the topology, the routes, the neighbours and whether VMs are on hold, and is true as long as these are as they were
+ * (`stamp`): a burst asks for that once. To find it out anew for each burst of 32 packets cost 4 cycles a packet where one route led to one next hop, and 11 where
  * a tunnel was in between.
  */
 #pragma once

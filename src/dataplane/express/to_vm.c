@@ -100,9 +100,10 @@ express_to_vm(struct worker *w, struct burst *b)
 {
 	uint64_t homes = b->to_vm & b->homes_of, lane = b->to_vm;
 	struct run_to r = run_begin(b->last);
+	const struct leave how = {try, try_four, &r, b->dst};
 
 	if (homes != 0)
 		lane &= ~express_decide(w, b, homes, is_at_home);
-	express_fours(w, b, lane, 0, b->dst, try, try_four, &r);
+	express_fours(w, b, lane, 0, &how);
 	run_end(&r);
 }

@@ -34,7 +34,7 @@
 
 /* Where a VM stands: the number of one of our attachments, or a peer and the segment. */
 #define PLAIN_PEER    0x4000 /* | (router index - 1) << 8 | segment */
-#define PLAIN_HOMES   0x8000 /* with either: it has homes, plain_homes() counts */
+#define PLAIN_HOMES   0x8000 /* with either: it has homes, struct plain_homes counts */
 #define PLAIN_OLD     0x2000 /* with PLAIN_HOMES: the global address, by which it was found, drains */
 #define PLAIN_PLACE   (UINT16_MAX & ~(PLAIN_HOMES | PLAIN_OLD))
 #define PLAIN_NOWHERE 0x1fff /* as a place: no attachment has this number (TOPO_ATTACHMENTS) */
