@@ -20,6 +20,7 @@
 #include "generator.h"
 
 #include <ctype.h>
+#include <dataplane/pin.h>
 #include <rte_arp.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
@@ -317,6 +318,15 @@ answer_arp(uint16_t port, struct rte_mbuf *m)
 	return true;
 }
 
+/* What the router sends of its own accord, once in a while. */
+static bool
+is_pin(const struct rte_mbuf *m)
+{
+	const struct pin_frame *p = rte_pktmbuf_mtod(m, const struct pin_frame *);
+
+	return p->eth.ether_type == RTE_BE16(PIN_ETHERTYPE) && p->magic == PIN_MAGIC;
+}
+
 static void
 take_one(struct generator *g, uint16_t port, struct rte_mbuf *m, uint64_t tsc)
 {
@@ -324,6 +334,10 @@ take_one(struct generator *g, uint16_t port, struct rte_mbuf *m, uint64_t tsc)
 
 	if (unlikely(eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_ARP)) && !g->swapped && answer_arp(port, m))
 		return;
+	if (unlikely(is_pin(m))) {
+		rte_pktmbuf_free(m);
+		return;
+	}
 	if (unlikely(--g->until_check == 0)) {
 		check(g, m);
 		g->until_check = CHECK;
