@@ -231,7 +231,7 @@ class Nearway(Device):
         """With these ports, until it is so far."""
         with open(f'{self.dir}/nearway.yaml', 'w', encoding='ascii') as f:
             f.write(CONFIG.format(dir=self.dir, port=daemon.free_port(), cpu=DUT_CPU, control=GENERATOR_CPU, vms=max(self.vms, 2), peer=self.peer,
-                                  poll=self.poll, mtu=self.mtu, sessions=SESSIONS if self.what == 'draining' else 1024, wan=wan, dc=dc))
+                                  poll=self.poll, mtu=self.mtu, sessions=SESSIONS if self.what in ('draining', 'away') else 1024, wan=wan, dc=dc))
         p = self.spawn([self.nearwayd, '-c', f'{self.dir}/nearway.yaml'], 'nearwayd')
         self.wait(p, 'nearwayd', ready)
         return p
