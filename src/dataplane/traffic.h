@@ -29,18 +29,14 @@ tally_at(uint32_t slot)
 	return slot * (uint32_t)sizeof(struct tally);
 }
 
-static inline void
-tally_count(struct tally *t, uint32_t bytes)
-{
-	t->packets++;
-	t->bytes += bytes;
-}
-
 /* A packet, to what stands there. */
 static inline void
 tally_add(struct tally *tallies, uint32_t at, uint32_t bytes)
 {
-	tally_count((struct tally *)((char *)tallies + at), bytes);
+	struct tally *t = (struct tally *)((char *)tallies + at);
+
+	t->packets++;
+	t->bytes += bytes;
 }
 
 static inline void

@@ -73,6 +73,13 @@ vm_has_homes(const struct vm_rec *r)
 	return r->n_drains != 0 || (r->flags & VM_REC_NOTES);
 }
 
+/* Do those of this private address? */
+static inline bool
+vm_has_homes_of(const struct vm_rec *r, rte_be32_t ip)
+{
+	return (r->flags & VM_REC_NOTES) || vm_oldest_drain(r, ip) != NULL;
+}
+
 #define VM_NO_HOME (-1)
 
 /* The router that translates this global address of the VM, or VM_NO_HOME. */
@@ -104,7 +111,7 @@ vm_sends_direct(const struct vm_rec *r, rte_be32_t ip, rte_be32_t global)
 static inline int
 vm_session_router(const struct vm_rec *r, rte_be32_t ip, rte_be32_t home)
 {
-	if (vm_oldest_drain(r, ip) == NULL && !(r->flags & VM_REC_NOTES))
+	if (!vm_has_homes_of(r, ip))
 		return VM_NO_HOME;
 	return vm_sends_direct(r, ip, home) ? ROUTER_SELF : vm_home_router(r, ip, home);
 }

@@ -22,12 +22,8 @@
 #define ROUNDS_MAX 99
 #define COUNTS_MAX 8 /* of VMs, in one run */
 
-enum {
-	FLOOR,
-	PIPELINE,
-	BY_STAGE,
-	KINDS
-}; /* BY_STAGE: the pipeline, each call of a stage timed, which costs 1.5 cycles */
+/* BY_STAGE: the pipeline, each call of a stage timed, which costs 1.5 cycles. */
+enum { FLOOR, PIPELINE, BY_STAGE, KINDS };
 
 struct sample {
 	double all, stage[STAGES];

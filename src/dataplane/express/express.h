@@ -457,19 +457,11 @@ struct known {
 	express_known *fn;
 };
 
+/* `c`: the session's cell. It notices the packet alone that does not stay. */
 static __rte_always_inline bool
-known_near(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+goes_on(struct worker *w, struct burst *b, uint32_t i, struct session_cell *c, uint64_t state,
+	const struct known *k)
 {
-	const struct known *k = with;
-	uint64_t state;
-	struct session_cell *c = session_near(&b->where[i], &state);
-
-	(void)m;
-	if (unlikely(c == NULL)) {
-		sessions_expect_far(&b->where[i]);
-		b->far |= one(i);
-		return true;
-	}
 	if (!k->fn(b, i, state))
 		return false;
 	session_touch(c, w->tick);
@@ -477,17 +469,27 @@ known_near(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, vo
 }
 
 static __rte_always_inline bool
+known_near(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
+{
+	uint64_t state;
+	struct session_cell *c = session_near(&b->where[i], &state);
+
+	(void)m;
+	if (likely(c != NULL))
+		return goes_on(w, b, i, c, state, with);
+	sessions_expect_far(&b->where[i]);
+	b->far |= one(i);
+	return true;
+}
+
+static __rte_always_inline bool
 known_far(struct worker *w, struct burst *b, uint32_t i, struct rte_mbuf *m, void *with)
 {
-	const struct known *k = with;
 	uint64_t state;
 	struct session_cell *c = session_far(&b->where[i], &state);
 
 	(void)m;
-	if (c == NULL || !k->fn(b, i, state))
-		return false;
-	session_touch(c, w->tick);
-	return true;
+	return c != NULL && goes_on(w, b, i, c, state, with);
 }
 
 /* Of packets whose VMs have homes those that stay. Sessions were asked for when the VMs were found; where they are not near, what tells of them

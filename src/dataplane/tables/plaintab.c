@@ -248,7 +248,7 @@ by_address(const struct writing *k, struct plain_index *x, uint64_t bits, rte_be
 	struct entry e = {.bits = bits, .key = (uint32_t)bits};
 	bool homes = vm_has_homes(k->r);
 
-	if (homes && !(k->r->flags & VM_REC_NOTES) && vm_oldest_drain(k->r, private) == NULL)
+	if (homes && !vm_has_homes_of(k->r, private))
 		return;
 	e.vm.other = other;
 	e.vm.slot = k->r->slot;
