@@ -148,6 +148,8 @@ void vm_at(uint8_t n, uint8_t router); /* the same VM owned by and located at a 
 void vm_moved_here(uint8_t n, uint8_t from);
 /* Moved from us to a peer: theirs; our GLOBAL(n) drains here. */
 void vm_moved_away(uint8_t n, uint8_t to);
+/* Ours with GLOBAL(n); another address of ours drains for it. */
+void vm_with_old(uint8_t n, rte_be32_t global);
 void net_route(rte_be32_t prefix, uint8_t len, const struct nexthop *nh);
 void net_neighbour(uint16_t port, rte_be32_t ip, enum neigh_state state, struct rte_ether_addr mac);
 /* A learnt host: at our attachment (router R_X), or at a peer. Returns its entry number. */
@@ -281,6 +283,11 @@ uint64_t net_effect(void);
 uint64_t net_sessions(void);
 /* For mutation loops: forgets frames, drops and events so far; books and mbufs are still checked. */
 void net_forget(void);
+/* A session of SEG1. */
+struct session_key net_session(
+	uint8_t proto, rte_be32_t vm_ip, uint16_t vm_port, rte_be32_t remote, uint16_t remote_port);
+/* So many of VM n's TCP sessions have GLOBAL(n) noted as their home, as far as there is room. */
+void net_note_sessions(uint8_t n, uint32_t sessions);
 /* The home that is noted for a session of SEG1, or 0. */
 rte_be32_t net_home(
 	uint8_t proto, rte_be32_t vm_ip, uint16_t vm_port, rte_be32_t remote, uint16_t remote_port);

@@ -283,6 +283,16 @@ vm_moved_away(uint8_t n, uint8_t to)
 }
 
 void
+vm_with_old(uint8_t n, rte_be32_t global)
+{
+	struct vm_rec r = vm_of(n, R_X);
+
+	r.n_drains = 1;
+	r.drains[0] = (struct vm_rec_drain){.ip = PRIVATE(n), .global = global, .home = R_X};
+	vm_put(&r);
+}
+
+void
 net_route(rte_be32_t prefix, uint8_t len, const struct nexthop *nh)
 {
 	assert_int_equal(routetab_put(net.tables.routes, 0, prefix, len, nh), 0);
@@ -308,15 +318,32 @@ net_learnt(uint16_t seg, struct rte_ether_addr mac, uint8_t router, uint16_t att
 	return e.entry;
 }
 
-rte_be32_t
-net_home(uint8_t proto, rte_be32_t vm_ip, uint16_t vm_port, rte_be32_t remote, uint16_t remote_port)
+struct session_key
+net_session(uint8_t proto, rte_be32_t vm_ip, uint16_t vm_port, rte_be32_t remote, uint16_t remote_port)
 {
-	rte_be32_t home = 0;
-	struct session_key k = {.vm = vm_ip,
+	return (struct session_key){.vm = vm_ip,
 		.remote = remote,
 		.vm_port = rte_cpu_to_be_16(vm_port),
 		.remote_port = rte_cpu_to_be_16(remote_port),
 		.vni_proto = VNI(SEG1) << 8 | proto};
+}
+
+void
+net_note_sessions(uint8_t n, uint32_t sessions)
+{
+	for (uint32_t i = 0; i < sessions; i++) {
+		struct session_key k = net_session(IPPROTO_TCP, PRIVATE(n), (uint16_t)i, USER, 0);
+		rte_be32_t home = GLOBAL(n);
+
+		sessions_note(net.tables.sessions, &k, net.w->tick, 0, &home);
+	}
+}
+
+rte_be32_t
+net_home(uint8_t proto, rte_be32_t vm_ip, uint16_t vm_port, rte_be32_t remote, uint16_t remote_port)
+{
+	rte_be32_t home = 0;
+	struct session_key k = net_session(proto, vm_ip, vm_port, remote, remote_port);
 
 	sessions_find(net.tables.sessions, &k, net.w->tick, 0, &home);
 	return home;

@@ -297,18 +297,26 @@ what_is_not_plain_in_the_tunnel_takes_the_stages(void **state)
 					   .dst = PRIVATE(5), .flags = RTE_TCP_SYN_FLAG)));
 }
 
-/* Nor by the greatest of all keys: all ones, in the VNI's reserved byte, too. */
+/* By the greatest of all keys: all ones, in the VNI's reserved byte, too. */
+static struct frame
+by_nobody_s_tunnel(struct frame f)
+{
+	struct frame g = vxlan_frame(
+		&(struct spec){BY_ISP, .src = UINT32_MAX, .dst = WAN0_IP, .sport = 50000}, 0xffffff, &f);
+
+	g.b[49] = 0xff;
+	return g;
+}
+
 static void
 a_tunnel_of_nobody_is_not_open(void **state)
 {
-	struct spec outer = {BY_ISP, .src = UINT32_MAX, .dst = WAN0_IP, .sport = 50000};
-	struct frame f = BRIDGED(7, 5), g = vxlan_frame(&outer, 0xffffff, &f);
+	struct spec outer = {BY_ISP, .src = USER, .dst = WAN0_IP, .sport = 50000};
+	struct frame f = BRIDGED(7, 5);
 
 	(void)state;
 	vms_of_seg1();
-	g.b[49] = 0xff;
-	takes_stages(WAN0, g);
-	outer.src = USER;
+	takes_stages(WAN0, by_nobody_s_tunnel(f));
 	takes_stages(WAN0, vxlan_frame(&outer, VNI(SEG1), &f));
 }
 
@@ -355,11 +363,7 @@ a_port_without_room_for_a_burst_is_left_to_the_stages_until_it_has(void **state)
 static bool
 stands_far(uint16_t port)
 {
-	struct session_key k = {.vm = PRIVATE(5),
-		.remote = USER,
-		.vm_port = rte_cpu_to_be_16(port),
-		.remote_port = RTE_BE16(53),
-		.vni_proto = VNI(SEG1) << 8 | IPPROTO_TCP};
+	struct session_key k = net_session(IPPROTO_TCP, PRIVATE(5), port, USER, 53);
 	struct session_where where;
 	uint64_t key[2], state;
 
@@ -374,15 +378,7 @@ sessions_that_stand_far_from_their_places_go_express_unless_they_end(void **stat
 	unsigned int far = 0;
 
 	(void)state;
-	for (uint32_t i = 0; i < 4000; i++) {
-		struct session_key k = {.vm = PRIVATE(6),
-			.remote = USER,
-			.vm_port = (rte_be16_t)i,
-			.vni_proto = VNI(SEG1) << 8 | 6};
-		rte_be32_t home = GLOBAL(6);
-
-		sessions_note(net.tables.sessions, &k, net.w->tick, 0, &home);
-	}
+	net_note_sessions(6, 4000);
 	vm_moved_here(5, R_Y);
 	for (uint16_t port = 1; port < 2000 && far < 8; port++) {
 		takes_stages(DC0, tcp(OUT, .sport = port, .flags = RTE_TCP_SYN_FLAG));
@@ -416,7 +412,15 @@ sessions_of_two_segments_in_one_burst_are_told_apart(void **state)
 	net_forget();
 }
 
-/* As the control thread does it: another topology, in which a peer is no more. */
+/* As the control thread has it done. */
+static void
+take_up(const struct topology *t)
+{
+	__atomic_store_n(&net.w->topo_wanted, t, __ATOMIC_RELEASE);
+	worker_orders(net.w);
+}
+
+/* In another topology a peer is no more. */
 static void
 a_way_to_a_peer_that_was_removed_is_not_kept(void **state)
 {
@@ -429,12 +433,10 @@ a_way_to_a_peer_that_was_removed_is_not_kept(void **state)
 	memcpy(next, net.topo, sizeof(*next));
 	next->peers[R_Y - 1].vtep = 0;
 	topo_index(next);
-	__atomic_store_n(&net.w->topo_wanted, next, __ATOMIC_RELEASE);
-	worker_orders(net.w);
+	take_up(next);
 	takes_stages(DC0, BRIDGED(5, 7));
 	takes_stages(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5)));
-	__atomic_store_n(&net.w->topo_wanted, net.topo, __ATOMIC_RELEASE);
-	worker_orders(net.w);
+	take_up(net.topo);
 	goes_express(DC0, BRIDGED(5, 7));
 	free(next);
 }
@@ -442,15 +444,11 @@ a_way_to_a_peer_that_was_removed_is_not_kept(void **state)
 static void
 a_tunnel_of_nobody_is_not_that_of_before(void **state)
 {
-	struct spec outer = {BY_ISP, .src = UINT32_MAX, .dst = WAN0_IP, .sport = 50000};
-	struct frame f = BRIDGED(7, 5), g = vxlan_frame(&outer, 0xffffff, &f);
-
 	(void)state;
 	vms_of_seg1();
-	goes_express(WAN0, from_tunnel(R_Y, SEG1, f));
+	goes_express(WAN0, from_tunnel(R_Y, SEG1, BRIDGED(7, 5)));
 	net_neighbour(WAN1, OTHER, NEIGH_REACHABLE, MAC_OTHER);
-	g.b[49] = 0xff;
-	takes_stages(WAN0, g);
+	takes_stages(WAN0, by_nobody_s_tunnel(BRIDGED(7, 5)));
 }
 
 static void
@@ -694,14 +692,8 @@ a_fragment_that_waited_is_in_front_of_what_a_hypervisor_sends_next(void **state)
 static void
 the_latest_inbound_packet_decides_the_home_of_udp(void **state)
 {
-	struct vm_rec r;
-
 	(void)state;
-	vm_here(5);
-	r = *vm_get(SEG1, MAC_VM(5));
-	r.n_drains = 1;
-	r.drains[0] = (struct vm_rec_drain){.ip = PRIVATE(5), .global = GLOBAL(6), .home = R_X};
-	vm_put(&r);
+	vm_with_old(5, GLOBAL(6));
 	burst(WAN0, udp(IN));
 	burst(WAN0, udp(IN), udp(IN, .dst = GLOBAL(6)), udp(IN, .id = 3));
 	assert_int_equal(net_home(IPPROTO_UDP, PRIVATE(5), 9, USER, 53), GLOBAL(5));
@@ -909,14 +901,12 @@ another_topology_is_taken_up_between_bursts(void **state)
 	*next = *net.topo;
 	next->ports[WAN0].mac = MAC_VM(97);
 	topo_index(next);
-	net.w->topo_wanted = next;
-	worker_orders(net.w);
+	take_up(next);
 	net.w->express = true;
 	burst(DC0, udp(OUT));
 	expect_frame(WAN0, udp(.smac = MAC_VM(97), .dmac = MAC_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9,
 				   .dport = 53, ROUTED));
-	net.w->topo_wanted = net.topo;
-	worker_orders(net.w);
+	take_up(net.topo);
 	burst(DC0, udp(OUT));
 	expect_frame(WAN0, udp(TO_ISP, .src = GLOBAL(5), .dst = USER, .sport = 9, .dport = 53, ROUTED));
 	free(next);

@@ -227,15 +227,7 @@ full_table_makes_a_session_old_from_its_syn_on(void **state)
 
 	(void)state;
 	vm_moved_here(5, R_Y);
-	for (uint32_t i = 0; i < 60000 && full == 0; i++) {
-		struct session_key k = {.vm = PRIVATE(5),
-			.remote = USER,
-			.vm_port = (rte_be16_t)i,
-			.vni_proto = VNI(SEG1) << 8 | 6};
-		rte_be32_t home = GLOBAL(5);
-
-		sessions_note(net.tables.sessions, &k, net.w->tick, 0, &home);
-	}
+	net_note_sessions(5, 60000);
 	for (uint16_t port = 1; port < 2000 && full == 0; port++) {
 		burst(DC0, tcp(BY_VM(5), .dst = IP(192, 0, 2, 99), .sport = port, .dport = 80, .flags = SYN));
 		full = net.w->c.sessions_full != 0 ? port : 0;

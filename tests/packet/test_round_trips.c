@@ -161,14 +161,8 @@ sessions_by_an_old_address_of_our_own_are_timed_apart(void **state)
 {
 #define HERE_IN(n)  .seq = 500 + 8 * (n), .ack = 100 + 8 * (n)
 #define HERE_OUT(n) .seq = 100 + 8 * (n), .ack = 508 + 8 * (n)
-	struct vm_rec r;
-
 	(void)state;
-	vm_here(5);
-	r = *vm_get(SEG1, MAC_VM(5));
-	r.n_drains = 1;
-	r.drains[0] = (struct vm_rec_drain){.ip = PRIVATE(5), .global = GLOBAL(6), .home = R_X};
-	vm_put(&r);
+	vm_with_old(5, GLOBAL(6));
 	for (uint32_t n = 0; n < 3; n++) {
 		burst(WAN0, tcp(BY_ISP, IN, .dst = GLOBAL(6), HERE_IN(n)));
 		expect_frame(DC0, tcp(TO_VM(5), IN, ROUTED, HERE_IN(n)));
