@@ -33,6 +33,8 @@ struct bench { /* one workload at one number of VMs */
 	struct load load;
 	struct rig *rig;
 	struct rte_mbuf **mbufs;
+	const struct vm_rec **recs;	      /* for the floor: of VMs in the order in which they speak */
+	const struct session_cell **sessions; /* of a round's packets; NULL: none are noted */
 	struct sample samples[KINDS][ROUNDS_MAX];
 };
 
@@ -61,11 +63,11 @@ run_pipeline(struct bench *b, struct rte_mbuf **m, bool by_stage)
 }
 
 static uint64_t
-run_floor(struct bench *b, struct rte_mbuf **m, const struct vm_rec **recs)
+run_floor(struct bench *b, struct rte_mbuf **m, const struct floor_needs *needs)
 {
 	uint64_t t = rte_rdtsc();
 
-	floor_of(b->load.kind)(b->rig->w, m, recs, BURST);
+	floor_of(b->load.kind)(b->rig->w, m, needs, BURST);
 	return rte_rdtsc() - t;
 }
 
@@ -91,13 +93,13 @@ median_burst(uint32_t *cycles, uint32_t bursts)
 
 /* Measures burst i, which is filled. */
 static void
-measure(struct bench *b, int kind, uint32_t i, struct rte_mbuf **m, const struct vm_rec **recs)
+measure(struct bench *b, int kind, uint32_t i, struct rte_mbuf **m, const struct floor_needs *needs)
 {
 	struct stage_count before[STAGES];
 
 	memcpy(before, b->rig->w->c.stage, sizeof(before));
 	burst_cycles[STAGES][i] =
-		(uint32_t)(kind == FLOOR ? run_floor(b, m, recs) : run_pipeline(b, m, kind == BY_STAGE));
+		(uint32_t)(kind == FLOOR ? run_floor(b, m, needs) : run_pipeline(b, m, kind == BY_STAGE));
 	for (int s = 0; s < STAGES; s++)
 		burst_cycles[s][i] = (uint32_t)(b->rig->w->c.stage[s].cycles - before[s].cycles);
 }
@@ -118,17 +120,20 @@ fill(struct bench *b, uint32_t i, struct rte_mbuf **m)
 }
 
 static void
-run_round(struct bench *b, int kind, const struct vm_rec **recs, struct sample *out)
+run_round(struct bench *b, int kind, struct sample *out)
 {
 	uint64_t sent = b->rig->w->c.sent, expected = 0;
 	uint32_t bursts = packets / BURST;
 
 	for (uint32_t i = 0; i < bursts; i++) {
 		struct rte_mbuf **m = &b->mbufs[i * BURST % MBUFS];
-		uint32_t at = (uint32_t)((uint64_t)i * BURST % b->load.active);
+		const struct floor_needs needs = {
+			.rec = &b->recs[(uint64_t)i * BURST % b->load.active],
+			.session = b->sessions != NULL ? &b->sessions[i * BURST] : NULL,
+		};
 
 		expected += fill(b, i, m);
-		measure(b, kind, i, m, &recs[at]);
+		measure(b, kind, i, m, &needs);
 	}
 	out->all = median_burst(burst_cycles[STAGES], bursts);
 	for (int s = 0; s < STAGES; s++)
@@ -152,6 +157,32 @@ need(void *p)
 	exit(1);
 }
 
+static void
+find_records(struct bench *b)
+{
+	uint32_t n = b->load.active + BURST;
+
+	b->recs = need(malloc(n * sizeof(*b->recs)));
+	for (uint32_t v = 0; v < n; v++)
+		b->recs[v] =
+			record_of(b, floor_vm(b->load.kind, b->load.order[v % b->load.active], b->rig->vms));
+}
+
+static void
+note_sessions(struct bench *b)
+{
+	struct rig_frame f;
+
+	rig_note_sessions(b->rig, load_sessions(&b->load));
+	b->sessions = need(malloc(packets * sizeof(*b->sessions)));
+	for (uint32_t k = 0; k < packets; k++) {
+		load_frame(&b->load, k, &f);
+		b->sessions[k] = rig_session(b->rig, f.vm, (uint32_t)f.seq);
+		if (b->sessions[k] == NULL)
+			b->sessions[k] = &floor_no_session;
+	}
+}
+
 static struct bench *
 bench_new(const struct workload *load, struct rig *rig, uint32_t vms)
 {
@@ -163,8 +194,9 @@ bench_new(const struct workload *load, struct rig *rig, uint32_t vms)
 	b->mbufs = need(malloc(MBUFS * sizeof(*b->mbufs)));
 	if (rte_pktmbuf_alloc_bulk(rig->pool, b->mbufs, MBUFS) != 0 || rig_become(rig, load->set) != 0)
 		need(NULL);
+	find_records(b);
 	if (load->sessions != 0)
-		rig_note_sessions(rig, load_sessions(&b->load));
+		note_sessions(b);
 	return b;
 }
 
@@ -173,6 +205,8 @@ bench_free(struct bench *b)
 {
 	rte_pktmbuf_free_bulk(b->mbufs, MBUFS);
 	free(b->mbufs);
+	free(b->recs);
+	free(b->sessions);
 	load_fini(&b->load);
 	free(b);
 }
@@ -180,19 +214,12 @@ bench_free(struct bench *b)
 static void
 run(struct bench *b)
 {
-	uint32_t extra = b->load.active + BURST;
-	const struct vm_rec **recs = need(malloc(extra * sizeof(*recs)));
-
-	for (uint32_t v = 0; v < extra; v++)
-		recs[v] =
-			record_of(b, floor_vm(b->load.kind, b->load.order[v % b->load.active], b->rig->vms));
 	for (uint32_t r = 0; r < rounds; r++) {
-		run_round(b, FLOOR, recs, &b->samples[FLOOR][r]);
-		run_round(b, PIPELINE, recs, &b->samples[PIPELINE][r]);
+		run_round(b, FLOOR, &b->samples[FLOOR][r]);
+		run_round(b, PIPELINE, &b->samples[PIPELINE][r]);
 		if (stages || json_too)
-			run_round(b, BY_STAGE, recs, &b->samples[BY_STAGE][r]);
+			run_round(b, BY_STAGE, &b->samples[BY_STAGE][r]);
 	}
-	free(recs);
 }
 
 /* ---- figures ---- */

@@ -4,6 +4,7 @@
 #include "testeal.h"
 
 #include <dataplane/round_trip.h>
+#include <dataplane/tables/sessions_at.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,6 +214,20 @@ rig_note_sessions(struct rig *r, uint32_t each)
 				session % 2 == 0 ? rig_global(vm) : rig_left_behind(vm));
 		}
 	}
+}
+
+const struct session_cell *
+rig_session(const struct rig *r, uint32_t vm, uint32_t session)
+{
+	struct session_key k = session_key(r, vm, session);
+	struct session_where where;
+	uint64_t key[2], state;
+	struct session_cell *c;
+
+	memcpy(key, &k, sizeof(key));
+	sessions_locate(r->tables.sessions, key, &where);
+	c = session_near(&where, &state);
+	return c != NULL ? c : session_far(&where, &state);
 }
 
 static int

@@ -31,6 +31,8 @@ void rig_free(struct rig *r);
 int rig_become(struct rig *r, enum rig_set set);
 /* So many sessions of each VM that came; every other one goes by the address that drains. */
 void rig_note_sessions(struct rig *r, uint32_t each);
+/* Where it stands; NULL: it is not noted. */
+const struct session_cell *rig_session(const struct rig *r, uint32_t vm, uint32_t session);
 
 /* The record of VM i: owned here, or by the peer while its address here drains. */
 struct vm_rec rig_vm(uint32_t vm, bool here);
