@@ -326,6 +326,42 @@ output_text(const json_t *result, FILE *out)
 	json_decref(copy);
 }
 
+static const char *
+text_at(const json_t *row, const char *key)
+{
+	const char *s = json_string_value(json_object_get(row, key));
+
+	return s != NULL ? s : "";
+}
+
+static void
+put_finding(const json_t *row, FILE *out)
+{
+	const char *advice = text_at(row, "advice");
+
+	fprintf(out, "%-8.8s ", text_at(row, "verdict"));
+	put_text(text_at(row, "check"), out);
+	fputc(' ', out);
+	put_text(text_at(row, "of"), out);
+	fputs(": ", out);
+	put_text(text_at(row, "found"), out);
+	fputc('\n', out);
+	if (advice[0] == '\0')
+		return;
+	fprintf(out, "%9s", "");
+	put_text(advice, out);
+	fputc('\n', out);
+}
+
+void
+output_findings(const json_t *result, FILE *out)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(json_object_get(result, "rows"), i, row) put_finding(row, out);
+}
+
 void
 output_json(const json_t *result, FILE *out)
 {

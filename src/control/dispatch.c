@@ -298,6 +298,7 @@ static const struct {
 	{"trace", trace_call},
 	{"capture", capture_call},
 	{"explain", explain_call},
+	{"doctor", doctor_call},
 	{"reload", reload_call},
 	{"events", events_call},
 	{"show.log", audit_show},

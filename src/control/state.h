@@ -1069,6 +1069,10 @@ void capture_call(struct session *s, struct rpc_request *r, const void *params);
 void explain_call(struct session *s, struct rpc_request *r, const void *params);
 void watch_gone(struct session *s); /* ends what it watched */
 
+/* ---- doctor.c ---- */
+
+void doctor_call(struct session *s, struct rpc_request *r, const void *params);
+
 /* ---- core.c ---- */
 
 void core_ready(struct core *c, bool now);

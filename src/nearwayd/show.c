@@ -2,6 +2,7 @@
 #include "show.h"
 
 #include "census.h"
+#include "doctor.h"
 #include "dp.h"
 #include "loop.h"
 #include "macs.h"
@@ -467,6 +468,8 @@ show_view(struct dp *dp, const char *what, const char *cursor, uint64_t limit)
 
 	if (strcmp(what, "status") == 0)
 		return view_status(dp);
+	if (strcmp(what, "doctor") == 0)
+		return doctor_rows(dp, "");
 	for (size_t i = 0; i < RTE_DIM(walks); i++) {
 		if (strcmp(walks[i].name, what) == 0) {
 			r.rows = json_array();

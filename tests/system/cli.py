@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from check import case, expect, finish
-from lab import program, run
+from lab import program, run, wait_for
 from onesite import HOSTS, OneSite
 
 VIEWS = 'status vms nat segments peers routes neighbours ports moves sessions macs drops stages'.split()
@@ -24,6 +24,26 @@ with case('every view is text for people and JSON for programs'):
         expect(cli('show', view).stdout.strip(), f'{view}: no text')
         reply = json.loads(cli('--json', 'show', view).stdout)
         expect(isinstance(reply, (dict, list)), f'{view}: {reply}')
+
+
+def doctor(check, of):
+    """(verdict, what was found) of a thing, the worst first."""
+    rows = json.loads(cli('--json', 'doctor').stdout)['rows']
+    expect([row['verdict'] for row in rows] == sorted((row['verdict'] for row in rows), key='fault warning ok'.split().index),
+           f'the worst is not first: {rows}')
+    return [(row['verdict'], row['found']) for row in rows if (row['check'], row['of']) == (check, of)]
+
+
+with case('the doctor tells what is not as it should be, and what to do'):
+    expect(doctor('memory', 'tables')[0][0] == 'warning', doctor('memory', 'tables'))
+    expect(doctor('port', 'dc0')[0][0] == 'warning' and 'net_af_packet' in doctor('port', 'dc0')[0][1], doctor('port', 'dc0'))
+    expect(doctor('store', f'{router.dir}/state.db')[0][0] == 'ok', json.loads(cli('--json', 'doctor').stdout))
+    lab.ip('dcx', 'link set r down')
+    wait_for('a fault', lambda: doctor('port', 'dc0')[0] == ('fault', 'the link is down'), 5)
+    text = cli('doctor').stdout.splitlines()
+    expect(text[0] == 'fault    port dc0: the link is down' and 'cable' in text[1], text)
+    lab.ip('dcx', 'link set r up')
+    wait_for('no fault', lambda: doctor('port', 'dc0')[0][0] == 'warning', 5)
 
 with case('a VM that is registered by words is in the listing and reachable'):
     ip, mac, glob = HOSTS['other']

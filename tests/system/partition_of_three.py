@@ -44,11 +44,17 @@ def everywhere(n):
     return {known(s, n) for s in NAMES}
 
 
+def doctor(s, of):
+    """(verdict, what was found) of a peer."""
+    return next((row['verdict'], row['found']) for row in r[s].call('doctor')['rows'] if (row['check'], row['of']) == ('peer', of))
+
+
 with case('what one router is told, all three know'):
     for i, s in enumerate(NAMES):
         for n in range(10 * i + 1, 10 * i + 9):
             register(s, n, 1)
     wait_for('the same 24 VMs everywhere', lambda: len(lab.agreed() or ()) == 24)
+    wait_for('a doctor who finds both peers in step', lambda: {doctor('a', of)[0] for of in ('r-b', 'r-c')} == {'ok'})
 
 lab.cut('c')
 cut_at = time.monotonic()
@@ -72,6 +78,7 @@ with case('after 15 s each side takes the other for gone, and keeps its VMs'):
     took = time.monotonic() - cut_at
     expect(8 < took < 40, f'{took:.1f} s')
     print(f'   after {took:.1f} s')
+    expect(doctor('a', 'r-b')[0] == 'ok' and doctor('a', 'r-c')[0] == 'fault', f"{doctor('a', 'r-b')}, {doctor('a', 'r-c')}")
     expect(known('a', 24) == ('r-c', 1) and known('c', 11) == ('r-b', 1), f"{known('a', 24)}, {known('c', 11)}")
 
 lab.join('c')

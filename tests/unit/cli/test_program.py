@@ -100,6 +100,13 @@ class OneShot(unittest.TestCase):
         self.assertEqual((p.returncode, p.stdout, p.stderr), (0, "name  up\nr-y   on\n", ""))
         self.assertEqual(r.requests, [{"jsonrpc": "2.0", "id": 1, "method": "show.peers", "params": {"limit": 0}}])
 
+    def test_a_doctor_tells_what_was_found_and_below_it_what_to_do(self):
+        rows = [{"verdict": "fault", "check": "port", "of": "dc0", "found": "the link is down", "advice": "look at\x1b the cable"},
+                {"verdict": "ok", "check": "mtu", "of": "blue", "found": "1500 bytes", "advice": ""}]
+        p = run(Router({"doctor": lambda p: {"result": {"rows": rows}}}), "doctor")
+        self.assertEqual((p.returncode, p.stdout),
+                         (0, "fault    port dc0: the link is down\n         look at? the cable\nok       mtu blue: 1500 bytes\n"))
+
     def test_json_option_works_before_and_after_the_command(self):
         r = Router({})
         for words in (["--json", "show", "status"], ["show", "status", "--json"]):
@@ -288,7 +295,7 @@ class OneShot(unittest.TestCase):
             p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
             return [line.split()[0] for line in p.stdout.splitlines()]
 
-        single = ("explain", "events", "reload", "trace", "capture")
+        single = ("explain", "doctor", "events", "reload", "trace", "capture")
         for group in single:
             self.assertIn(group, choices())
             self.assertIn("\\fB%s" % group, manual)

@@ -895,7 +895,7 @@ static void
 every_view_answers_and_none_else(void **state)
 {
 	static const char *const views[] = {
-		"status", "neighbours", "ports", "sessions", "macs", "drops", "stages", "routes"};
+		"status", "neighbours", "ports", "sessions", "macs", "drops", "stages", "routes", "doctor"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++) {
