@@ -6,6 +6,7 @@
 #include <dataplane/tables/sessions_at.h>
 
 #include <rte_tcp.h>
+#include <stdlib.h>
 
 /* Variants of a frame override a part of it. */
 #pragma GCC diagnostic ignored "-Woverride-init"

@@ -32,9 +32,9 @@ _Static_assert(LFHASH_KEY_MAX == ~(uint64_t)MARKS, "no key looks like a mark");
 struct bucket {
 	uint64_t key[WAYS];
 	uint64_t value[WAYS];
-} __rte_cache_aligned;
+} __rte_aligned(64);
 
-_Static_assert(sizeof(struct bucket) == 64, "a bucket is one cache line");
+_Static_assert(sizeof(struct bucket) == 64, "a bucket is one cache line, or half of one");
 
 /* A deleted key's position: a reader that is in the middle of a look-up may still read the value there. */
 struct retired {

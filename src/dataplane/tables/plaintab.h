@@ -79,11 +79,12 @@ struct plain_line {
 	uint32_t
 		state; /* bit i: vm[i] counts; bit PLAIN_MORE: go on to the next line; above, the writer's own */
 	struct plain_vm vm[PLAIN_WAYS];
-} __rte_cache_aligned;
+} __rte_aligned(64);
 
 #define PLAIN_MORE 3
 
-_Static_assert(sizeof(struct plain_vm) == 16 && sizeof(struct plain_line) == 64, "a line is a cache line");
+_Static_assert(sizeof(struct plain_vm) == 16 && sizeof(struct plain_line) == 64,
+	"a line is a cache line, or half of one");
 
 struct plain_index { /* by one kind of key */
 	struct plain_line *lines;
