@@ -3,6 +3,8 @@
 #include "state.h"
 
 #include <api/finding.h>
+#include <inttypes.h>
+
 #include <string.h>
 
 static void
@@ -26,6 +28,21 @@ look_at_peer(struct core *c, const struct peer *p, json_t *rows)
 		finding_add(rows, VERDICT_FAULT, "peer", name, advice,
 			"away for %llu s: its VMs are as it told last, and moves from it wait", s);
 	}
+}
+
+/* Of what its hello told, too, while it is away. */
+static void
+look_at_mtu(const struct peer *p, json_t *rows)
+{
+	char advice[64];
+
+	if (p->mtu == 0 || p->mtu >= peer_mtu(p))
+		return;
+	snprintf(advice, sizeof(advice), "mtu %" PRIu64 " of this peer, and reload", p->mtu);
+	finding_add(rows, VERDICT_FAULT, "peer", p->conf->name, advice,
+		"its WAN ports take %" PRIu64 " bytes, and %" PRIu64
+		" are reckoned with: large packets of moved VMs are lost",
+		p->mtu, peer_mtu(p));
 }
 
 static void
@@ -53,8 +70,10 @@ doctor_call(struct session *s, struct rpc_request *r, const void *params)
 	if (!rows)
 		rows = json_array();
 	for (size_t i = 0; i < c->n_peers; i++)
-		if (!c->peers[i].conf->removed)
+		if (!c->peers[i].conf->removed) {
 			look_at_peer(c, &c->peers[i], rows);
+			look_at_mtu(&c->peers[i], rows);
+		}
 	look_at_store(c, rows);
 	rpc_reply(r, json_pack("{s:o}", "rows", findings_sorted(rows)));
 }

@@ -283,6 +283,7 @@ peer_row(struct core *c, const struct peer *p)
 		(json_int_t)p->differing, "vms", (json_int_t)count_vms(c, -1, p->index), "accepted",
 		(json_int_t)p->accepted, "refused", (json_int_t)p->refused, "unacknowledged",
 		(json_int_t)p->unacked);
+	json_object_set_new(v, "mtu", number(p->mtu));
 	json_object_set_new(v, "sessions-noted", number(p->sessions.noted));
 	json_object_set_new(v, "sessions-known", number(p->sessions.known));
 	json_object_set_new(v, "sessions-no-room", number(p->sessions.no_room));

@@ -353,6 +353,7 @@ struct peer {
 	struct env_timer *deadline; /* of its next answer */
 	bool *shared;		    /* by segment: it has that one, too */
 	bool shares_all;
+	uint64_t mtu;			 /* the least of its WAN ports, by its hello; 0: it did not say */
 	struct digest *mine, *theirs;	 /* of what this router owns, and of what it has as the peer's */
 	uint64_t up_serial;		 /* of the session: tells replies on an older one */
 	uint64_t since_ms;		 /* boot clock of the last change between up and down */
@@ -1068,6 +1069,15 @@ void trace_call(struct session *s, struct rpc_request *r, const void *params);
 void capture_call(struct session *s, struct rpc_request *r, const void *params);
 void explain_call(struct session *s, struct rpc_request *r, const void *params);
 void watch_gone(struct session *s); /* ends what it watched */
+
+/* ---- metrics.c ---- */
+
+void metrics_call(struct session *s, struct rpc_request *r, const void *params);
+
+/* ---- peers.c ---- */
+
+/* Bytes of IP that are reckoned with on the way to it. */
+uint64_t peer_mtu(const struct peer *p);
 
 /* ---- doctor.c ---- */
 

@@ -70,6 +70,7 @@ node_configure(struct node *n, unsigned int routers)
 	conf_common(n);
 	strcpy(ports[0].name, "wan0");
 	ports[0].role = PORT_WAN;
+	ports[0].mtu = 1500;
 	ports[0].address = (struct prefix4){c->router.vtep, 24};
 	strcpy(ports[1].name, "dc0");
 	ports[1].role = PORT_DC;

@@ -1040,6 +1040,41 @@ ready_waits_for_each_peer(void **state)
 	world_free(w);
 }
 
+/* ---- MTU ---- */
+
+static void
+a_peer_whose_wan_takes_less_than_the_file_says_is_an_alarm(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	list_at(b->conf.ports, struct conf_port, 0)->mtu = 1400;
+	list_at(b->conf.peers, struct conf_peer, 0)->mtu = 1300; /* less than it has: nobody minds */
+	node_start(a);
+	node_start(b);
+	world_run(w, 5000);
+	assert_true(logged("r-b: its WAN ports take 1400 bytes, and 1500 are reckoned with"));
+	assert_false(logged("r-a: its WAN ports take"));
+	world_free(w);
+}
+
+static void
+a_peer_whose_mtu_is_in_the_file_is_no_alarm(void **state)
+{
+	struct world *w = world_new(1, 2);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1);
+
+	(void)state;
+	list_at(b->conf.ports, struct conf_port, 0)->mtu = 1400;
+	list_at(a->conf.peers, struct conf_peer, 0)->mtu = 1400;
+	node_start(a);
+	node_start(b);
+	world_run(w, 5000);
+	assert_false(logged("its WAN ports take"));
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -1079,6 +1114,8 @@ main(void)
 		T(routers_that_dial_each_other_at_once_keep_the_session_of_the_lower_name),
 		T(routers_that_start_at_any_time_come_to_one_session),
 		T(ready_waits_for_each_peer),
+		T(a_peer_whose_wan_takes_less_than_the_file_says_is_an_alarm),
+		T(a_peer_whose_mtu_is_in_the_file_is_no_alarm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
