@@ -202,23 +202,15 @@ check_cpus(struct check *k)
 				"%u is one of cpus; take another one, or poll: adaptive", cpus[i]);
 }
 
+/* An address where strangers may call: the kernel's, and nobody's of the data plane. */
 static void
-check_listen(struct check *k)
+check_management(struct check *k, const char *path, const char *address)
 {
-	const struct conf_control *control = &k->c->control;
-	const char *path = "control.listen";
 	char host[HOSTPORT_LEN + 1];
 	const struct conf_port *p;
 	ip4 a;
 
-	if (control->listen[0] == '\0') {
-		if (!is_given(k, path) && config_callers(k->c) > 0)
-			bad(k, path,
-				"missing; controllers and peers need a management address and port, such as "
-				"192.0.2.1:7411");
-		return;
-	}
-	snprintf(host, sizeof(host), "%.*s", (int)strcspn(control->listen, ":"), control->listen);
+	snprintf(host, sizeof(host), "%.*s", (int)strcspn(address, ":"), address);
 	if (ip4_parse(host, &a) < 0)
 		return;
 	p = port_of_address(k->c, a);
@@ -237,6 +229,23 @@ check_listen(struct check *k)
 				"%s is inside segment \"%s\"; take a management address that VMs cannot have",
 				host, s->name);
 	}
+}
+
+static void
+check_listen(struct check *k)
+{
+	const struct conf_control *control = &k->c->control;
+	const char *path = "control.listen";
+
+	if (control->listen[0] == '\0' && !is_given(k, path) && config_callers(k->c) > 0)
+		bad(k, path,
+			"missing; controllers and peers need a management address and port, such as "
+			"192.0.2.1:7411");
+	check_management(k, path, control->listen);
+	check_management(k, "control.metrics", control->metrics);
+	if (control->metrics[0] != '\0' && strcmp(control->metrics, control->listen) == 0)
+		bad(k, "control.metrics", "%s is control.listen already; take another port",
+			control->metrics);
 }
 
 static void

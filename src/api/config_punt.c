@@ -79,6 +79,7 @@ check_punt(struct check *k, size_t i)
 			"is not allowed with role: dc; VMs must not reach the kernel");
 	check_punt_name(k, i);
 	check_punt_control(k, i, "control.listen", k->c->control.listen);
+	check_punt_control(k, i, "control.metrics", k->c->control.metrics);
 	for (size_t j = 0; j < k->c->peers.n; j++)
 		check_punt_control(k, i, PATH("peers[%zu].address", j), PEER(k->c, j)->address);
 }

@@ -98,6 +98,9 @@ static const struct field fields_control[] = {
 		.help = "management address and TCP port for controllers and peers, an address of the "
 			"kernel; "
 			"never a data port's; needed with controllers or peers"},
+	{"metrics", F_HOSTPORT, 0, AT(conf_control, metrics),
+		.help = "management address and TCP port where Prometheus may get metrics by HTTP, without a "
+			"key; never a data port's"},
 	{"key-file", F_STRING, LIVE, AT(conf_control, key_file), 1, 255, "/etc/nearway/key",
 		.help = "file with this router's private key, mode 0600, made by nearwayd keygen"},
 	{"socket", F_STRING, 0, AT(conf_control, socket), 1, 107, "/run/nearway/nearway.sock",
@@ -678,6 +681,14 @@ static const struct field fields_log[] = {
 	END,
 };
 const struct kind kind_log_params = {"log", sizeof(struct log_params), fields_log, "part of the log"};
+
+static const struct field fields_reload[] = {
+	{"dry-run", F_BOOL, 0, AT(reload_params, dry_run), .def = "off",
+		.help = "tell what would change, and change nothing"},
+	END,
+};
+const struct kind kind_reload_params = {
+	"reload", sizeof(struct reload_params), fields_reload, "how the configuration is read again"};
 
 static const struct field fields_no[] = {END};
 const struct kind kind_no_params = {"no", 0, fields_no, "no parameters"};

@@ -120,6 +120,7 @@ struct conf_controller { /* or an observer */
 
 struct conf_control {
 	char listen[HOSTPORT_LEN + 1];
+	char metrics[HOSTPORT_LEN + 1];
 	char key_file[256];
 	char socket[108];
 	char state[256];
@@ -331,6 +332,10 @@ struct watch_params { /* of trace and capture */
 
 #define EXPLAIN_HEX_MAX 19200
 
+struct reload_params {
+	bool dry_run;
+};
+
 struct log_params {
 	uint64_t limit;
 	char cursor[64];
@@ -375,5 +380,6 @@ struct explain_params {
 
 extern const struct kind kind_vm_register_params, kind_vm_move_params, kind_vm_key_params,
 	kind_nat_set_params, kind_route_params, kind_route_key_params, kind_move_drains_params,
-	kind_move_key_params, kind_show_params, kind_show_since_params, kind_no_params, kind_trace_params,
-	kind_capture_params, kind_explain_params, kind_events_params, kind_log_params, kind_move_show_params;
+	kind_move_key_params, kind_show_params, kind_show_since_params, kind_no_params, kind_reload_params,
+	kind_trace_params, kind_capture_params, kind_explain_params, kind_events_params, kind_log_params,
+	kind_move_show_params;

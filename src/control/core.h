@@ -25,4 +25,6 @@ int core_load_row(struct core *c, const struct env_row *row);
 int core_run(struct core *c, void (*ready)(void *arg), void *arg, struct err *e);
 /* Reads the configuration again, as SIGHUP asks for; what became of it is logged. */
 void core_reload(struct core *c);
+/* All figures in the text format of Prometheus, of *n bytes; to be freed. NULL: no memory. */
+char *core_metrics(struct core *c, size_t *n);
 void core_free(struct core *c);

@@ -299,6 +299,7 @@ static const struct {
 	{"capture", capture_call},
 	{"explain", explain_call},
 	{"doctor", doctor_call},
+	{"metrics", metrics_call},
 	{"reload", reload_call},
 	{"events", events_call},
 	{"show.log", audit_show},

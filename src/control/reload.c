@@ -99,12 +99,13 @@ reload_done(struct core *c, struct txn *t, int code)
 	struct reload *x = (struct reload *)t;
 
 	c->reloading = false;
-	if (code == 0) {
+	if (code == 0 && !t->dry_run) {
 		follow(c, x);
 		log_changes(c, x);
 	} else {
 		abandon(c);
-		refused(c, x->by, code, t->fail.text);
+		if (!t->dry_run)
+			refused(c, x->by, code, t->fail.text);
 	}
 	if (x->request && code == 0)
 		rpc_reply(x->request, json_pack("{s:O}", "changed", x->read.changed));
@@ -114,7 +115,7 @@ reload_done(struct core *c, struct txn *t, int code)
 }
 
 static int
-reload_start(struct core *c, struct rpc_request *r, const char *by, struct err *e)
+reload_start(struct core *c, struct rpc_request *r, const char *by, bool dry_run, struct err *e)
 {
 	struct reload *x;
 	int rc;
@@ -128,12 +129,13 @@ reload_start(struct core *c, struct rpc_request *r, const char *by, struct err *
 		reload_free(x);
 		return rc;
 	}
+	x->txn.dry_run = dry_run;
 	x->txn.apply = reload_apply;
 	x->txn.done = reload_done;
 	x->request = r;
 	snprintf(x->by, sizeof(x->by), "%s", by);
 	c->reloading = true;
-	for (size_t i = 0; i < c->n_peers; i++)
+	for (size_t i = 0; i < c->n_peers && !dry_run; i++)
 		if (leaves(x, &c->peers[i]))
 			peer_leave(&c->peers[i]);
 	txn_submit(c, &x->txn);
@@ -145,20 +147,21 @@ core_reload(struct core *c)
 {
 	struct err e = {0};
 
-	if (reload_start(c, NULL, "SIGHUP", &e) != 0)
+	if (reload_start(c, NULL, "SIGHUP", false, &e) != 0)
 		refused(c, "SIGHUP", RPC_INVALID_PARAMS, e.text);
 }
 
 void
 reload_call(struct session *s, struct rpc_request *r, const void *params)
 {
+	const struct reload_params *p = params;
 	struct err e = {0};
-	int rc = reload_start(s->core, r, s->name, &e);
+	int rc = reload_start(s->core, r, s->name, p->dry_run, &e);
 	int code = rc == -EBUSY ? RPC_CONFLICT : RPC_INVALID_PARAMS;
 
-	(void)params;
 	if (rc == 0)
 		return;
-	refused(s->core, s->name, code, e.text);
+	if (!p->dry_run)
+		refused(s->core, s->name, code, e.text);
 	rpc_fail(r, code, NULL, "%s", e.text);
 }

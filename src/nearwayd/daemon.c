@@ -16,6 +16,8 @@
 #include "macs.h"
 #include "notify.h"
 #include "reread.h"
+#include "scrape.h"
+
 #include "show.h"
 #include "topo.h"
 #include "watch.h"
@@ -46,6 +48,7 @@ struct daemon {
 	struct host_store *writer; /* the store's thread */
 	struct dp *dp;
 	struct core *core;
+	struct scrape *scrape; /* NULL: nobody may ask for metrics by HTTP */
 	struct event *term, *interrupt, *hangup;
 	uint64_t eal_ms, store_ms; /* boot clock: DPDK was ready; the store was read */
 	size_t rows;
@@ -400,6 +403,26 @@ make_core(struct daemon *d, struct err *e)
 	return core_run(d->core, ready, d, e);
 }
 
+static char *
+metrics(void *arg, size_t *n)
+{
+	struct daemon *d = arg;
+
+	return core_metrics(d->core, n);
+}
+
+static int
+make_scrape(struct daemon *d, struct err *e)
+{
+	const char *listen = d->config->control.metrics;
+	struct err why;
+
+	if (listen[0] == '\0')
+		return 0;
+	d->scrape = scrape_new(host_base(d->host), listen, metrics, d, &why);
+	return d->scrape != NULL ? 0 : err_set(e, -why.code, "control.metrics: %s", why.text);
+}
+
 static int
 start(struct daemon *d, bool verbose, struct err *e)
 {
@@ -421,12 +444,15 @@ start(struct daemon *d, bool verbose, struct err *e)
 	d->dp = dp_new(c, d->plan, host_env(d->host), host_base(d->host), e);
 	if (d->dp == NULL)
 		return e->code;
-	return make_core(d, e);
+	if ((rc = make_core(d, e)) != 0)
+		return rc;
+	return make_scrape(d, e);
 }
 
 static void
 stop(struct daemon *d)
 {
+	scrape_free(d->scrape);
 	if (d->core != NULL)
 		core_free(d->core);
 	if (d->writer != NULL)

@@ -237,8 +237,9 @@ view_status(struct dp *dp)
 
 /* ---- lists ---- */
 
+/* `every`: those too that there were none of. */
 static json_t *
-view_drops(struct dp *dp, struct rows *r)
+view_drops(struct dp *dp, struct rows *r, bool every)
 {
 	struct counts total;
 
@@ -246,7 +247,7 @@ view_drops(struct dp *dp, struct rows *r)
 	for (int i = 0; i < DROPS; i++) {
 		json_t *o;
 
-		if (total.drop[i] == 0)
+		if (total.drop[i] == 0 && !every)
 			continue;
 		o = json_object();
 		set_text(o, "reason", drop_names[i].name);
@@ -465,6 +466,7 @@ show_view(struct dp *dp, const char *what, const char *cursor, uint64_t limit)
 		{"macs", view_macs}, {"sessions", view_sessions}};
 	struct rows r = {.limit = limit != 0 ? limit : ROWS_DEFAULT};
 	uint32_t next = cursor != NULL ? (uint32_t)strtoul(cursor, NULL, 10) : 0;
+	bool every;
 
 	if (strcmp(what, "status") == 0)
 		return view_status(dp);
@@ -476,8 +478,9 @@ show_view(struct dp *dp, const char *what, const char *cursor, uint64_t limit)
 			return walks[i].view(dp, &r, next);
 		}
 	}
-	if (strcmp(what, "drops") != 0 && strcmp(what, "stages") != 0)
+	every = strcmp(what, "every-drop") == 0;
+	if (!every && strcmp(what, "drops") != 0 && strcmp(what, "stages") != 0)
 		return NULL;
 	r.rows = json_array();
-	return strcmp(what, "drops") == 0 ? view_drops(dp, &r) : view_stages(dp, &r);
+	return strcmp(what, "stages") == 0 ? view_stages(dp, &r) : view_drops(dp, &r, every);
 }

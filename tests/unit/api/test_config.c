@@ -568,6 +568,14 @@ control_listens_on_a_management_address_only(void **state)
 		{{10, "  listen: 198.51.100.2:7411"}, 10, 11, "control.listen",
 			"is the address of data port \"wan0\""},
 		{{10, "  listen: 10.0.0.9:7411"}, 10, 11, "control.listen", "is inside segment \"seg1\""},
+		{{10, "  listen: 192.0.2.10:7411\n  metrics: 0.0.0.0:9464"}, 11, 12, "control.metrics",
+			"take a management address"},
+		{{10, "  listen: 192.0.2.10:7411\n  metrics: 198.51.100.2:9464"}, 11, 12, "control.metrics",
+			"is the address of data port \"wan0\""},
+		{{10, "  listen: 192.0.2.10:7411\n  metrics: 10.0.0.9:9464"}, 11, 12, "control.metrics",
+			"is inside segment \"seg1\""},
+		{{10, "  listen: 192.0.2.10:7411\n  metrics: 192.0.2.10:7411"}, 11, 12, "control.metrics",
+			"is control.listen already"},
 	};
 
 	(void)state;

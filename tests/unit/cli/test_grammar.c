@@ -231,7 +231,8 @@ static void
 completion_follows_the_tables(void **state)
 {
 	(void)state;
-	expect_choices("", "", "vm nat route move txn state show explain doctor events reload trace capture");
+	expect_choices("", "",
+		"vm nat route move txn state show explain doctor metrics events reload trace capture");
 	expect_choices("", "s", "state show");
 	expect_choices("show", "s", "status segments sessions stages");
 	expect_choices("vm", "", "register unregister move");

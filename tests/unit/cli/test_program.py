@@ -295,7 +295,7 @@ class OneShot(unittest.TestCase):
             p = subprocess.run([NEARWAY, "help", *words], capture_output=True, text=True)
             return [line.split()[0] for line in p.stdout.splitlines()]
 
-        single = ("explain", "doctor", "events", "reload", "trace", "capture")
+        single = ("explain", "doctor", "metrics", "events", "reload", "trace", "capture")
         for group in single:
             self.assertIn(group, choices())
             self.assertIn("\\fB%s" % group, manual)

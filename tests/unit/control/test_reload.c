@@ -112,6 +112,51 @@ client_state(struct node *n, size_t i, const char *role, const char *name)
 	return up ? "up" : "away";
 }
 
+/* In the file of `r` the first controller has another one's key. */
+static void
+take_key(struct node *r, const struct node *other)
+{
+	struct conf_controller *first = node_next(r)->control.controllers.items;
+
+	memcpy(first->key, other->public_key, 32);
+}
+
+static void
+a_dry_run_tells_what_would_change_and_changes_nothing(void **state_)
+{
+	struct world *w = routers(2);
+	struct node *r = world_router(w, 0);
+	struct caller *one = dial(world_controller(w), "clc", ROLE_CONTROLLER, r);
+	const struct session *before;
+	uint64_t publishes, revision;
+	json_t *v;
+
+	(void)state_;
+	assert_int_equal(vm_register(world_router(w, 1), 1, 0, vm_global(1, 1)), 0);
+	world_run(w, 100);
+	publishes = r->n_publishes;
+	revision = r->core->revision;
+	before = r->core->peers[0].session;
+	change_key(second(w), 99);
+	take_key(r, second(w));
+	node_next(r)->peers.n = 0;
+	v = get(r, "reload", "{\"dry-run\": true}");
+	world_run(w, 1000);
+	assert_true(json_array_size(json_object_get(v, "changed")) > 0);
+	json_decref(v);
+	assert_true(lives(one));
+	assert_ptr_equal(r->core->peers[0].session, before);
+	assert_true(vm_live(vm_at(r, 1)));
+	assert_int_equal(r->n_publishes, publishes);
+	assert_int_equal(r->core->revision, revision);
+	assert_false(logged("configuration reloaded"));
+	take_key(r, second(w));
+	assert_int_equal(reload(r), 0);
+	assert_true(one->down);
+	caller_free(one);
+	world_free(w);
+}
+
 static void
 psk_and_role_belong_to_the_key(void **state_)
 {
@@ -401,6 +446,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup(f, control_setup)
 	const struct CMUnitTest tests[] = {
 		T(a_session_lives_as_long_as_its_key_is_configured),
+		T(a_dry_run_tells_what_would_change_and_changes_nothing),
 		T(psk_and_role_belong_to_the_key),
 		T(a_peer_that_is_removed_takes_its_entries_with_it),
 		T(a_peer_that_is_added_is_dialled_and_told),

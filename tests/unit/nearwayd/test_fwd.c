@@ -894,8 +894,8 @@ views_are_lists_with_a_cursor(void **state)
 static void
 every_view_answers_and_none_else(void **state)
 {
-	static const char *const views[] = {
-		"status", "neighbours", "ports", "sessions", "macs", "drops", "stages", "routes", "doctor"};
+	static const char *const views[] = {"status", "neighbours", "ports", "sessions", "macs", "drops",
+		"stages", "routes", "doctor", "every-drop"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++) {

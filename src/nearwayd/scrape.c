@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "scrape.h"
+
+#include <arpa/inet.h>
+#include <common/addr.h>
+#include <common/log.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct scrape {
+	struct MHD_Daemon *http;
+	struct event *readable; /* something came, by the server's own epoll */
+	struct event *timer;	/* somebody may have been silent for too long */
+	char *(*text)(void *arg, size_t *n);
+	void *arg;
+};
+
+/* ---- answers ---- */
+
+static enum MHD_Result
+answer(struct MHD_Connection *c, unsigned int code, struct MHD_Response *r)
+{
+	enum MHD_Result rc;
+
+	if (r == NULL)
+		return MHD_NO; /* the connection is closed */
+	rc = MHD_queue_response(c, code, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+static enum MHD_Result
+refuse(struct MHD_Connection *c, unsigned int code, const char *why)
+{
+	struct MHD_Response *r =
+		MHD_create_response_from_buffer(strlen(why), (void *)(uintptr_t)why, MHD_RESPMEM_PERSISTENT);
+
+	if (r != NULL && code == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+	return answer(c, code, r);
+}
+
+static enum MHD_Result
+tell(const struct scrape *s, struct MHD_Connection *c)
+{
+	size_t n = 0;
+	char *text = s->text(s->arg, &n);
+	struct MHD_Response *r;
+
+	if (text == NULL)
+		return refuse(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");
+	r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
+	if (r == NULL)
+		free(text);
+	else
+		MHD_add_response_header(
+			r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+	return answer(c, MHD_HTTP_OK, r);
+}
+
+/* Called when the headers are there, and again, with `*seen` set, when the whole request is. */
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+	const char *body, size_t *body_size, void **seen)
+{
+	struct scrape *s = arg;
+
+	(void)version;
+	(void)body;
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET /metrics\n");
+	if (*seen == NULL) {
+		*seen = s;
+		return MHD_YES;
+	}
+	if (*body_size != 0)
+		return MHD_NO; /* a body: the connection is closed */
+	if (strcmp(url, "/metrics") != 0)
+		return refuse(c, MHD_HTTP_NOT_FOUND, "GET /metrics\n");
+	return tell(s, c);
+}
+
+static void __attribute__((format(printf, 2, 0))) on_log(void *arg, const char *fmt, va_list ap)
+{
+	char text[256];
+
+	(void)arg;
+	vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("metrics: %s", text);
+}
+
+/* ---- the loop ---- */
+
+static void
+run(evutil_socket_t fd, short what, void *arg)
+{
+	struct scrape *s = arg;
+	MHD_UNSIGNED_LONG_LONG ms;
+	struct timeval tv;
+
+	(void)fd;
+	(void)what;
+	MHD_run(s->http);
+	if (MHD_get_timeout(s->http, &ms) != MHD_YES) {
+		event_del(s->timer);
+		return;
+	}
+	tv.tv_sec = (time_t)(ms / 1000);
+	tv.tv_usec = (suseconds_t)(ms % 1000 * 1000);
+	event_add(s->timer, &tv);
+}
+
+static int
+start(struct scrape *s, const char *listen, struct err *e)
+{
+	const char *colon = strchr(listen, ':');
+	struct sockaddr_in sa = {.sin_family = AF_INET};
+	char host[IP4_TEXT];
+	ip4 ip;
+
+	if (colon == NULL || colon - listen >= (ptrdiff_t)sizeof(host))
+		return err_set(e, EINVAL, "%s", listen);
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
+	if (ip4_parse(host, &ip) < 0)
+		return err_set(e, EINVAL, "%s", listen);
+	sa.sin_addr.s_addr = htonl(ip);
+	sa.sin_port = htons((uint16_t)atoi(colon + 1));
+	errno = 0;
+	s->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
+		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sa,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SCRAPE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned int)SCRAPE_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SCRAPE_MEMORY,
+		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+	return s->http != NULL ? 0
+			       : err_set(e, errno != 0 ? errno : EIO, "cannot listen on %s: %s", listen,
+					 errno != 0 ? strerror(errno) : "the HTTP server does not start");
+}
+
+struct scrape *
+scrape_new(struct event_base *base, const char *listen, char *(*text)(void *arg, size_t *n), void *arg,
+	struct err *e)
+{
+	struct scrape *s = calloc(1, sizeof(*s));
+	const union MHD_DaemonInfo *info;
+
+	if (s == NULL) {
+		err_set(e, ENOMEM, "no memory");
+		return NULL;
+	}
+	s->text = text;
+	s->arg = arg;
+	if (start(s, listen, e) != 0) {
+		scrape_free(s);
+		return NULL;
+	}
+	info = MHD_get_daemon_info(s->http, MHD_DAEMON_INFO_EPOLL_FD);
+	s->readable = info != NULL ? event_new(base, info->epoll_fd, EV_READ | EV_PERSIST, run, s) : NULL;
+	s->timer = evtimer_new(base, run, s);
+	if (s->readable == NULL || s->timer == NULL || event_add(s->readable, NULL) != 0) {
+		err_set(e, ENOMEM, "no memory");
+		scrape_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void
+scrape_free(struct scrape *s)
+{
+	if (s == NULL)
+		return;
+	if (s->readable != NULL)
+		event_free(s->readable);
+	if (s->timer != NULL)
+		event_free(s->timer);
+	if (s->http != NULL)
+		MHD_stop_daemon(s->http);
+	free(s);
+}
