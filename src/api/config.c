@@ -202,6 +202,31 @@ check_cpus(struct check *k)
 				"%u is one of cpus; take another one, or poll: adaptive", cpus[i]);
 }
 
+uint64_t
+config_group_mtu(const struct config *c)
+{
+	uint64_t least = config_wan_mtu(c);
+
+	for (size_t i = 0; i < c->peers.n; i++) {
+		const struct conf_peer *p = PEER(c, i);
+
+		if (!p->removed && p->mtu != 0 && p->mtu < least)
+			least = p->mtu;
+	}
+	return least;
+}
+
+uint64_t
+config_wan_mtu(const struct config *c)
+{
+	uint64_t least = UINT16_MAX;
+
+	for (size_t i = 0; i < c->ports.n; i++)
+		if (PORT(c, i)->role == PORT_WAN && PORT(c, i)->mtu < least)
+			least = PORT(c, i)->mtu;
+	return least;
+}
+
 /* An address where strangers may call: the kernel's, and nobody's of the data plane. */
 static void
 check_management(struct check *k, const char *path, const char *address)

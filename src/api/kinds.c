@@ -345,7 +345,7 @@ static const struct field fields_config[] = {
 	{"moves", F_OBJECT, 0, AT(config, moves), .kind = &kind_conf_moves,
 		.help = "how long a prepared move waits for its commit"},
 	{"ports", F_LIST, REQ, AT(config, ports), 1, 32, .kind = &kind_conf_port, .help = "data ports"},
-	{"segments", F_LIST, 0, AT(config, segments), 0, 256, .kind = &kind_conf_segment,
+	{"segments", F_LIST, 0, AT(config, segments), 0, SEGMENTS_MAX, .kind = &kind_conf_segment,
 		.help = "layer 2 networks of VMs"},
 	{"pools", F_LIST, 0, AT(config, pools), 0, 32, .kind = &kind_conf_pool,
 		.help = "global addresses of this site"},

@@ -97,7 +97,8 @@ struct conf_pool { /* global addresses of this site */
 	int mode; /* enum pool_mode */
 };
 
-#define PEERS_MAX 32
+#define PEERS_MAX    32
+#define SEGMENTS_MAX 256
 
 struct conf_peer { /* another router of the group */
 	char name[NAME_LEN + 1];
@@ -178,6 +179,9 @@ int config_check_route(const struct config *c, const struct route *r, struct err
  * have, removed ones too. Adds to `changed`, an array, a line for whatever differs. -EINVAL: a fault for each key that needs
  * a restart. */
 int config_follow(const struct config *running, struct config *next, json_t *changed, struct faults *f);
+/* Bytes of IP that every way between the routers of the group carries, as far as the file knows: the least of the WAN ports and of the peers. */
+uint64_t config_group_mtu(const struct config *c);
+uint64_t config_wan_mtu(const struct config *c); /* of the WAN ports alone: VXLAN may leave by each */
 /* That no caller has this router's own key; 0 or -EINVAL. */
 int config_check_own_key(const struct config *c, const uint8_t public_key[KEY_LEN], struct err *e);
 /* Name of the kernel interface of a port that punts. False: the one that its own name makes is too long. */

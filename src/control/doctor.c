@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define START_MS 30000 /* so long peers may take to come */
+
 static void
 look_at_peer(struct core *c, const struct peer *p, json_t *rows)
 {
@@ -21,6 +23,8 @@ look_at_peer(struct core *c, const struct peer *p, json_t *rows)
 		finding_add(rows, VERDICT_WARNING, "peer", name,
 			"if it lasts: compare show vms of both routers, and their segments and pools",
 			"here for %llu s, and not in step: %zu of its VMs differ", s, p->differing);
+	} else if (p->since_ms == 0 && now_ms(c) - c->started_ms < START_MS) {
+		finding_add(rows, VERDICT_WARNING, "peer", name, "wait", "not here yet: the router starts");
 	} else {
 		snprintf(advice, sizeof(advice),
 			"does it run, is %s reached from here, has each the other's key? The log says why",
@@ -36,13 +40,13 @@ look_at_mtu(const struct peer *p, json_t *rows)
 {
 	char advice[64];
 
-	if (p->mtu == 0 || p->mtu >= peer_mtu(p))
+	if (!peer_is_narrow(p))
 		return;
 	snprintf(advice, sizeof(advice), "mtu %" PRIu64 " of this peer, and reload", p->mtu);
 	finding_add(rows, VERDICT_FAULT, "peer", p->conf->name, advice,
 		"its WAN ports take %" PRIu64 " bytes, and %" PRIu64
 		" are reckoned with: large packets of moved VMs are lost",
-		p->mtu, peer_mtu(p));
+		p->mtu, config_group_mtu(p->core->conf));
 }
 
 static void

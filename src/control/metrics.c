@@ -111,7 +111,7 @@ static const struct metric metrics[] = {
 	WORKER("worker_held_packets_total", COUNTER, "Held for a next hop, a VM or a first fragment.",
 		"held"),
 	WORKER("worker_punted_packets_total", COUNTER, "Given to the kernel.", "punted"),
-	WORKER("worker_passed_packets_total", COUNTER, "Passed on by another worker.", "passed"),
+	WORKER("worker_passed_packets_total", COUNTER, "Passed on to another worker.", "passed"),
 	WORKER("worker_sleeps_total", COUNTER, "How often it slept for want of packets.", "sleeps"),
 	STATUS("imbalance_packets", GAUGE, "Packets that are not accounted for; not 0 is a fault.",
 		"packets.imbalance"),

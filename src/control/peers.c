@@ -48,21 +48,6 @@ peer_alarm(struct peer *p, const char *fmt, ...)
 
 /* ---- who calls whom ---- */
 
-/* The least of the WAN ports: VXLAN may leave by each. */
-static uint64_t
-wan_mtu(const struct core *c)
-{
-	uint64_t least = UINT16_MAX;
-
-	for (size_t i = 0; i < c->conf->ports.n; i++) {
-		const struct conf_port *p = list_at(c->conf->ports, const struct conf_port, i);
-
-		if (p->role == PORT_WAN && p->mtu < least)
-			least = p->mtu;
-	}
-	return least;
-}
-
 static void
 local_end(struct core *c, struct channel_local *l)
 {
@@ -73,7 +58,7 @@ local_end(struct core *c, struct channel_local *l)
 	l->private_key = c->private_key;
 	l->hello = json_pack("{s:o, s:I, s:I, s:I}", "segments", json_object(), "instance",
 		(json_int_t)c->instance, "revision", (json_int_t)c->stored_revision, "mtu",
-		(json_int_t)wan_mtu(c));
+		(json_int_t)config_wan_mtu(c->conf));
 	for (size_t i = 0; i < c->conf->segments.n; i++) {
 		const struct conf_segment *s = segment_at(c, (uint16_t)i);
 
@@ -319,26 +304,30 @@ take_segments(struct peer *p, const json_t *hello)
 		digest_shared(p);
 }
 
-uint64_t
-peer_mtu(const struct peer *p)
+/* TCP of moved VMs is held to what the tunnel takes, by what the file says of peers, and not by what they have. */
+bool
+peer_is_narrow(const struct peer *p)
 {
-	uint64_t own = wan_mtu(p->core);
+	bool any = false;
 
-	return p->conf->mtu != 0 && p->conf->mtu < own ? p->conf->mtu : own;
+	for (size_t i = 0; i < p->core->conf->segments.n; i++)
+		any |= p->shared[i];
+	return any && p->mtu != 0 && p->mtu < config_group_mtu(p->core->conf);
 }
 
-/* TCP of moved VMs is held to what the tunnel takes: by what the file says of a peer, and not by what it has. */
+/* Told once of each value: other alarms of its coming up are not to wait for this one. */
 static void
 take_mtu(struct peer *p, const json_t *hello)
 {
 	json_int_t mtu = json_integer_value(json_object_get(hello, "mtu"));
+	uint64_t before = p->mtu;
 
 	p->mtu = mtu > 0 && mtu <= UINT16_MAX ? (uint64_t)mtu : 0;
-	if (p->mtu != 0 && p->mtu < peer_mtu(p))
-		peer_alarm(p,
+	if (p->mtu != before && peer_is_narrow(p))
+		event_alarm(p->core, p->conf->name,
 			"its WAN ports take %" PRIu64 " bytes, and %" PRIu64
 			" are reckoned with: large packets of moved VMs are lost; set its mtu in peers",
-			p->mtu, peer_mtu(p));
+			p->mtu, config_group_mtu(p->core->conf));
 }
 
 /* Both sides called at once: each process sees the other once, in two sessions. */
@@ -386,8 +375,8 @@ peer_up(struct core *c, struct session *s)
 	p->up_serial = ++c->serials;
 	p->took_at = 0; /* its store may be another one by now */
 	take_segments(p, channel_hello(s->channel));
-	take_mtu(p, channel_hello(s->channel));
 	take_revision(p, channel_hello(s->channel));
+	take_mtu(p, channel_hello(s->channel));
 	p->unacked = 0;
 	p->lagging = p->told_unsure = p->is_sure = false;
 	p->next_try = TRY_NONE;

@@ -208,16 +208,22 @@ show_moves(struct core *c, const struct show_params *p)
 
 /* ---- segments and peers: few, in the order of the configuration ---- */
 
-static size_t
-count_vms(struct core *c, int segment, int owner)
-{
-	struct vm_obj *o;
-	size_t n = 0;
+struct vm_counts { /* of those that are registered somewhere */
+	json_int_t of_router[PEERS_MAX + 1], of_segment[SEGMENTS_MAX], own[SEGMENTS_MAX];
+};
 
-	for (o = c->vms; o; o = o->hh.next)
-		n += vm_live(o) && (segment < 0 || o->key.segment == segment) &&
-		     (owner < 0 || o->now.fwd.owner == owner);
-	return n;
+/* All VMs in one walk: there may be many more of them than of what is counted. */
+static void
+count_vms(struct core *c, struct vm_counts *n)
+{
+	memset(n, 0, sizeof(*n));
+	for (const struct vm_obj *o = c->vms; o; o = o->hh.next) {
+		if (!vm_live(o))
+			continue;
+		n->of_router[o->now.fwd.owner]++;
+		n->of_segment[o->key.segment]++;
+		n->own[o->key.segment] += o->now.fwd.owner == FWD_SELF;
+	}
 }
 
 static json_t *
@@ -230,7 +236,7 @@ attachment_row(const struct conf_attachment *a)
 }
 
 static json_t *
-segment_row(struct core *c, uint16_t i)
+segment_row(struct core *c, uint16_t i, const struct vm_counts *vms)
 {
 	const struct conf_segment *s = segment_at(c, i);
 	char prefix[PREFIX4_TEXT], gateway[IP4_TEXT], mac[MAC_TEXT];
@@ -249,7 +255,7 @@ segment_row(struct core *c, uint16_t i)
 		s->gateway.mode == GATEWAY_SHARED ? "shared" : "per-site", "mtu", (json_int_t)s->mtu,
 		"access", s->access == ACCESS_NAT ? "nat" : "routed", "extension",
 		s->extension == EXTENSION_NEARWAY ? "nearway" : "external", "attachments", attachments, "vms",
-		(json_int_t)count_vms(c, i, -1), "own-vms", (json_int_t)count_vms(c, i, FWD_SELF));
+		vms->of_segment[i], "own-vms", vms->own[i]);
 	env_call(c->env, fwd_segment, i, &f);
 	set_traffic(v, &f.traffic);
 	json_object_set_new(v, "macs", number(f.macs));
@@ -262,14 +268,16 @@ static json_t *
 show_segments(struct core *c)
 {
 	json_t *rows = json_array();
+	struct vm_counts vms;
 
+	count_vms(c, &vms);
 	for (size_t i = 0; i < c->conf->segments.n; i++)
-		json_array_append_new(rows, segment_row(c, (uint16_t)i));
+		json_array_append_new(rows, segment_row(c, (uint16_t)i, &vms));
 	return listing(rows, NULL);
 }
 
 static json_t *
-peer_row(struct core *c, const struct peer *p)
+peer_row(struct core *c, const struct peer *p, const struct vm_counts *vms)
 {
 	static const char *const state[] = {"away", "dialling", "syncing", "synced"};
 	char vtep[IP4_TEXT], mac[MAC_TEXT];
@@ -280,7 +288,7 @@ peer_row(struct core *c, const struct peer *p)
 		mac_format(&p->conf->mac, mac), "state", state[p->state], "stale", p->stale_since != 0,
 		"since-ms", (json_int_t)(now_ms(c) - (p->since_ms ? p->since_ms : c->started_ms)), "agrees",
 		p->agrees, "agrees-ms", (json_int_t)(now_ms(c) - p->agrees_since), "differing",
-		(json_int_t)p->differing, "vms", (json_int_t)count_vms(c, -1, p->index), "accepted",
+		(json_int_t)p->differing, "vms", vms->of_router[p->index], "accepted",
 		(json_int_t)p->accepted, "refused", (json_int_t)p->refused, "unacknowledged",
 		(json_int_t)p->unacked);
 	json_object_set_new(v, "mtu", number(p->mtu));
@@ -295,10 +303,12 @@ static json_t *
 show_peers(struct core *c)
 {
 	json_t *rows = json_array();
+	struct vm_counts vms;
 
+	count_vms(c, &vms);
 	for (size_t i = 0; i < c->n_peers; i++)
 		if (!c->peers[i].conf->removed)
-			json_array_append_new(rows, peer_row(c, &c->peers[i]));
+			json_array_append_new(rows, peer_row(c, &c->peers[i], &vms));
 	return listing(rows, NULL);
 }
 
@@ -328,16 +338,20 @@ count_moves(struct core *c, enum move_state state)
 static json_t *
 show_status(struct core *c)
 {
-	json_t *v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}", "name",
+	char hash[CHAIN_HASH_TEXT];
+	struct vm_counts vms;
+	json_t *v, *fwd;
+
+	count_vms(c, &vms);
+	v = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}}", "name",
 		c->conf->router.name, "site", c->conf->router.site, "version", NEARWAY_VERSION, "uptime-ms",
 		(json_int_t)(now_ms(c) - c->started_ms), "revision", (json_int_t)c->live_revision, "ready",
-		c->ready == NULL, "vms", (json_int_t)c->n_live, "own-vms",
-		(json_int_t)count_vms(c, -1, FWD_SELF), "tombstones", (json_int_t)c->n_tombstones, "evidence",
-		"seen", (json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
+		c->ready == NULL, "vms", (json_int_t)c->n_live, "own-vms", vms.of_router[FWD_SELF],
+		"tombstones", (json_int_t)c->n_tombstones, "evidence", "seen",
+		(json_int_t)(c->events[FWD_VM_SEEN] + c->events[FWD_VM_HEARD]), "ignored",
 		(json_int_t)c->events_ignored, "gateway-conflicts", (json_int_t)c->events[FWD_GW_CONFLICT],
 		"loops", (json_int_t)c->events[FWD_LOOP]);
-	json_t *fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
-	char hash[CHAIN_HASH_TEXT];
+	fwd = (json_t *)env_call(c->env, fwd_show, "status", "", 0);
 
 	json_object_set_new(v, "moves-prepared", count_moves(c, MOVE_PREPARED));
 	json_object_set_new(v, "moves-paused", count_moves(c, MOVE_PAUSED));

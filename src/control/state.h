@@ -1076,8 +1076,8 @@ void metrics_call(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- peers.c ---- */
 
-/* Bytes of IP that are reckoned with on the way to it. */
-uint64_t peer_mtu(const struct peer *p);
+/* It takes less than is reckoned with on the ways of the group. */
+bool peer_is_narrow(const struct peer *p);
 
 /* ---- doctor.c ---- */
 

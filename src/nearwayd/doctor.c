@@ -54,17 +54,19 @@ static void
 look_at_sessions(struct look *l)
 {
 	const char *dir = l->dp->config->control.runtime;
-	size_t before = count(l);
+	char file[300], advice[320];
 
+	snprintf(file, sizeof(file), "%s/sessions", dir);
+	snprintf(advice, sizeof(advice), "mount -o remount,huge=advise the tmpfs of %s, restart the router",
+		dir);
 	if (!machine_is_tmpfs(dir))
 		WARNING(l, "memory", "sessions", "put control.runtime on a tmpfs, as /run is",
 			"their file is in %s, on a disk", dir);
-	else if (!machine_large_files(l->root))
-		WARNING(l, "memory", "sessions",
-			"echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled, restart the router",
+	else if (!machine_in_large_pages(l->root, file))
+		WARNING(l, "memory", "sessions", advice,
 			"in pages of 4 KiB: with many sessions each look-up waits longer");
-	if (count(l) == before)
-		OK(l, "memory", "sessions", "a file in %s, in large pages", dir);
+	else
+		OK(l, "memory", "sessions", "%s, in large pages", file);
 }
 
 static void
@@ -106,7 +108,7 @@ look_at_worker(struct look *l, uint16_t worker)
 {
 	const struct plan *p = l->dp->plan;
 	unsigned int cpu = p->cpu[worker];
-	char of[32], whose[48], advice[96], governor[MACHINE_TEXT];
+	char of[32], whose[48], advice[192], governor[MACHINE_TEXT];
 	size_t before = count(l);
 
 	snprintf(of, sizeof(of), "worker %u", worker);
@@ -116,8 +118,10 @@ look_at_worker(struct look *l, uint16_t worker)
 		look_at_neighbour_cpu(l, of, cpu, p->cpu[i], whose);
 	}
 	if (l->dp->config->dataplane.poll == POLL_BUSY && !machine_isolated(l->root, cpu)) {
-		snprintf(advice, sizeof(advice), "isolcpus=%u nohz_full=%u on the kernel's command line", cpu,
-			cpu);
+		const char *cpus = l->dp->config->dataplane.cpus;
+
+		snprintf(advice, sizeof(advice), "isolcpus=%s nohz_full=%s on the kernel's command line",
+			cpus, cpus);
 		WARNING(l, "cpu", of, advice, "CPU %u polls, and the kernel lets others run there", cpu);
 	}
 	machine_governor(l->root, cpu, governor);
@@ -177,7 +181,8 @@ look_at_port(struct look *l, uint16_t i)
 	look_at_node(l, p, name);
 	if (missed != 0)
 		WARNING(l, "port", name, "raise limits.rx-ring, or name more dataplane.cpus",
-			"%llu packets came when there was no room", (unsigned long long)missed);
+			"%llu packets came when there was no room, since the start",
+			(unsigned long long)missed);
 	if (count(l) == before)
 		OK(l, "port", name, "%s, link up, %u receive and %u transmit queues", p->driver, p->rxqs,
 			p->txqs);

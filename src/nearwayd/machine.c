@@ -127,14 +127,27 @@ machine_clock_is_set(void)
 	return state >= 0 && state != TIME_ERROR && (t.status & STA_UNSYNC) == 0;
 }
 
-/* "always within_size [advise] never": always, and within a file's size, or to who advises it, as sessions_file.c does. */
 bool
-machine_large_files(const char *root)
+machine_in_large_pages(const char *root, const char *file)
 {
-	char text[128];
+	char path[512], line[1024];
+	unsigned long kb, large = 0;
+	bool within = false;
+	FILE *f;
 
-	line_of(root, text, sizeof(text), "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
-	return strstr(text, "[never]") == NULL && strstr(text, "[deny]") == NULL;
+	snprintf(path, sizeof(path), "%s/proc/self/smaps", root);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return true;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		if (strchr(line, '-') != NULL && strchr(line, '-') < strchr(line, ' ')) /* a mapping begins */
+			within = strchr(line, '/') != NULL && strcmp(strchr(line, '/'), file) == 0;
+		else if (within && sscanf(line, "ShmemPmdMapped: %lu kB", &kb) == 1)
+			large += kb;
+	}
+	fclose(f);
+	return large > 0;
 }
 
 bool

@@ -21,6 +21,6 @@ const char *machine_clocksource(const char *root, char text[MACHINE_TEXT]);
 bool machine_counter_is_steady(const char *root);
 /* Is the wall clock set by somebody who knows (adjtimex)? */
 bool machine_clock_is_set(void);
-/* May a file on tmpfs lie in large pages, when its user asks for them? */
-bool machine_large_files(const char *root);
+/* Does what this process has mapped of the file lie in large pages, some of it at least? */
+bool machine_in_large_pages(const char *root, const char *file);
 bool machine_is_tmpfs(const char *dir);

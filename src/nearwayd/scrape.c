@@ -9,6 +9,8 @@
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 
 struct scrape {
 	struct MHD_Daemon *http;
@@ -16,7 +18,23 @@ struct scrape {
 	struct event *timer;	/* somebody may have been silent for too long */
 	char *(*text)(void *arg, size_t *n);
 	void *arg;
+	char *made; /* the last text */
+	size_t n_made;
+	time_t made_at; /* s; it is told for the rest of this second */
+	struct open {
+		int fd; /* -1: none */
+		time_t since;
+	} open[SCRAPE_CONNECTIONS];
 };
+
+static time_t
+now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ts.tv_sec;
+}
 
 /* ---- answers ---- */
 
@@ -27,6 +45,7 @@ answer(struct MHD_Connection *c, unsigned int code, struct MHD_Response *r)
 
 	if (r == NULL)
 		return MHD_NO; /* the connection is closed */
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 	rc = MHD_queue_response(c, code, r);
 	MHD_destroy_response(r);
 	return rc;
@@ -39,23 +58,32 @@ refuse(struct MHD_Connection *c, unsigned int code, const char *why)
 		MHD_create_response_from_buffer(strlen(why), (void *)(uintptr_t)why, MHD_RESPMEM_PERSISTENT);
 
 	if (r != NULL && code == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+		MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET");
 	return answer(c, code, r);
 }
 
-static enum MHD_Result
-tell(const struct scrape *s, struct MHD_Connection *c)
+static bool
+make(struct scrape *s)
 {
-	size_t n = 0;
-	char *text = s->text(s->arg, &n);
+	time_t now = now_s();
+
+	if (s->made != NULL && s->made_at == now)
+		return true;
+	free(s->made);
+	s->made = s->text(s->arg, &s->n_made);
+	s->made_at = now;
+	return s->made != NULL;
+}
+
+static enum MHD_Result
+tell(struct scrape *s, struct MHD_Connection *c)
+{
 	struct MHD_Response *r;
 
-	if (text == NULL)
+	if (!make(s))
 		return refuse(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no memory\n");
-	r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
-	if (r == NULL)
-		free(text);
-	else
+	r = MHD_create_response_from_buffer(s->n_made, s->made, MHD_RESPMEM_MUST_COPY);
+	if (r != NULL)
 		MHD_add_response_header(
 			r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
 	return answer(c, MHD_HTTP_OK, r);
@@ -70,7 +98,7 @@ on_request(void *arg, struct MHD_Connection *c, const char *url, const char *met
 
 	(void)version;
 	(void)body;
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
 		return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET /metrics\n");
 	if (*seen == NULL) {
 		*seen = s;
@@ -93,8 +121,50 @@ static void __attribute__((format(printf, 2, 0))) on_log(void *arg, const char *
 	log_debug("metrics: %s", text);
 }
 
+/* ---- connections ---- */
+
+static void
+on_connection(void *arg, struct MHD_Connection *c, void **place, enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct scrape *s = arg;
+	struct open *o = *place;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+		if (o != NULL)
+			o->fd = -1;
+		return;
+	}
+	for (o = s->open; info != NULL && o < s->open + SCRAPE_CONNECTIONS; o++) {
+		if (o->fd >= 0)
+			continue;
+		*o = (struct open){info->connect_fd, now_s()};
+		*place = o;
+		return;
+	}
+}
+
+/* Who sends a byte now and then is not silent. The server sees the end, and closes. */
+static void
+end_old(struct scrape *s)
+{
+	time_t now = now_s();
+
+	for (struct open *o = s->open; o < s->open + SCRAPE_CONNECTIONS; o++)
+		if (o->fd >= 0 && now - o->since >= SCRAPE_MOST_S)
+			shutdown(o->fd, SHUT_RDWR);
+}
+
 /* ---- the loop ---- */
 
+static bool
+waits(struct scrape *s, MHD_UNSIGNED_LONG_LONG *ms)
+{
+	MHD_run(s->http);
+	return MHD_get_timeout(s->http, ms) == MHD_YES;
+}
+
+/* After it had as many connections as it may, the server listens again in the run behind that in which the last one has ended. */
 static void
 run(evutil_socket_t fd, short what, void *arg)
 {
@@ -104,11 +174,12 @@ run(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	MHD_run(s->http);
-	if (MHD_get_timeout(s->http, &ms) != MHD_YES) {
+	end_old(s);
+	if (!waits(s, &ms) && !waits(s, &ms)) {
 		event_del(s->timer);
 		return;
 	}
+	ms = ms < 1000 ? ms : 1000;
 	tv.tv_sec = (time_t)(ms / 1000);
 	tv.tv_usec = (suseconds_t)(ms % 1000 * 1000);
 	event_add(s->timer, &tv);
@@ -133,8 +204,9 @@ start(struct scrape *s, const char *listen, struct err *e)
 	s->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sa,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned int)SCRAPE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned int)SCRAPE_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)SCRAPE_MEMORY,
-		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+		(unsigned int)SCRAPE_IDLE_S, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned int)SCRAPE_OF_ONE,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)SCRAPE_MEMORY, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
 	return s->http != NULL ? 0
 			       : err_set(e, errno != 0 ? errno : EIO, "cannot listen on %s: %s", listen,
 					 errno != 0 ? strerror(errno) : "the HTTP server does not start");
@@ -153,6 +225,8 @@ scrape_new(struct event_base *base, const char *listen, char *(*text)(void *arg,
 	}
 	s->text = text;
 	s->arg = arg;
+	for (size_t i = 0; i < SCRAPE_CONNECTIONS; i++)
+		s->open[i].fd = -1;
 	if (start(s, listen, e) != 0) {
 		scrape_free(s);
 		return NULL;
@@ -179,5 +253,6 @@ scrape_free(struct scrape *s)
 		event_free(s->timer);
 	if (s->http != NULL)
 		MHD_stop_daemon(s->http);
+	free(s->made);
 	free(s);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* scrape.h - GET /metrics by HTTP, for Prometheus. Anybody who reaches the address may ask, so it is bounded: SCRAPE_CONNECTIONS at once, each of
- * SCRAPE_MEMORY bytes and SCRAPE_IDLE_S without a word; more are not accepted meanwhile. Nothing else is answered, and nothing is read but headers.
+/* scrape.h - GET /metrics by HTTP, for Prometheus. Anybody who reaches the address may ask, so it is bounded: SCRAPE_CONNECTIONS at once, of one
+ * address SCRAPE_OF_ONE, each of SCRAPE_MEMORY bytes, SCRAPE_IDLE_S without a word and SCRAPE_MOST_S in all; more wait in the kernel, or, of one address, are
+ * closed. A connection is one request; nothing is read but headers; and the text is made once a second, however many ask.
  */
 #pragma once
 
@@ -8,7 +9,9 @@
 #include <stddef.h>
 
 #define SCRAPE_CONNECTIONS 16
+#define SCRAPE_OF_ONE	   4
 #define SCRAPE_IDLE_S	   3
+#define SCRAPE_MOST_S	   10
 #define SCRAPE_MEMORY	   8192
 
 struct event_base;

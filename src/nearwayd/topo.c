@@ -104,25 +104,6 @@ build_attachment(
 	return 0;
 }
 
-/* The largest inner IPv4 packet that every tunnel of the group carries: VXLAN may leave by every WAN port, and a session
- * may outlive moves to every peer. */
-static uint16_t
-tunnel_mtu(const struct config *c, const struct topology *t)
-{
-	uint16_t least = UINT16_MAX;
-
-	for (uint16_t i = 0; i < t->n_ports; i++)
-		if (t->ports[i].role == TOPO_WAN && t->ports[i].mtu < least)
-			least = t->ports[i].mtu;
-	for (size_t i = 0; i < c->peers.n; i++) {
-		const struct conf_peer *p = list_at(c->peers, struct conf_peer, i);
-
-		if (!p->removed && p->mtu != 0 && p->mtu < least)
-			least = (uint16_t)p->mtu;
-	}
-	return least - TOPO_TUNNEL_OVERHEAD;
-}
-
 static bool
 has_local_vteps(const struct conf_segment *s)
 {
@@ -151,7 +132,8 @@ build_mtu(const struct config *c, const struct conf_segment *from, const struct 
 	s->mtu = s->tunnel_mtu = s->att_mtu = from->mtu;
 	if (t->vtep == 0 || (!has_peers(c) && !vteps))
 		return;
-	s->tunnel_mtu = RTE_MIN(s->mtu, tunnel_mtu(c, t));
+	/* Every tunnel of the group carries it: a session may outlive moves to every peer. */
+	s->tunnel_mtu = (uint16_t)RTE_MIN((uint64_t)s->mtu, config_group_mtu(c) - TOPO_TUNNEL_OVERHEAD);
 	s->mss = s->tunnel_mtu - 40; /* IPv4 and TCP headers without options */
 	if (vteps)
 		s->att_mtu = s->tunnel_mtu;

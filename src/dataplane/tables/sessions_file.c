@@ -114,26 +114,30 @@ open_locked(struct sessions *s, const char *file, size_t *had)
 	return 0;
 }
 
-/* Room for all of it now: a full tmpfs is an error here, not a SIGBUS later. */
 static int
 make_empty(const struct sessions *s)
 {
-	if (ftruncate(s->fd, 0) != 0)
-		return -errno;
-	return -posix_fallocate(s->fd, 0, (off_t)s->size);
+	return ftruncate(s->fd, 0) != 0 || ftruncate(s->fd, (off_t)s->size) != 0 ? -errno : 0;
 }
 
+/* Of a tmpfs the kernel gives 2 MiB pages by its mount's huge=, and where that says advise only to who asks before there are others. Room for
+ * all of it now: a full tmpfs is an error here, not a SIGBUS later. */
 static int
 map(struct sessions *s)
 {
-	int flags = s->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	int flags = s->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, rc = 0;
 	void *p = mmap(NULL, s->size, PROT_READ | PROT_WRITE, flags, s->fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
-	/* Both as far as the kernel does: of tmpfs it gives 2 MiB pages by its setting shmem_enabled. */
 	madvise(p, s->size, MADV_HUGEPAGE);
 	madvise(p, s->size, MADV_POPULATE_WRITE);
+	if (s->fd >= 0)
+		rc = -posix_fallocate(s->fd, 0, (off_t)s->size);
+	if (rc != 0) {
+		munmap(p, s->size);
+		return rc;
+	}
 	s->file = p;
 	s->buckets = (struct session_bucket *)((char *)p + FILE_HEAD_SIZE);
 	return 0;
@@ -148,9 +152,7 @@ open_map(struct sessions *s, const char *file, bool *fresh)
 	if (rc != 0)
 		return rc;
 	if (had == s->size) {
-		rc = -posix_fallocate(s->fd, 0, (off_t)s->size);
-		if (rc == 0)
-			rc = map(s);
+		rc = map(s);
 		if (rc != 0)
 			return rc;
 		*fresh = !is_ours(s->file, s->mask + 1);

@@ -1059,6 +1059,25 @@ a_peer_whose_wan_takes_less_than_the_file_says_is_an_alarm(void **state)
 	world_free(w);
 }
 
+/* r-c's is not in the file, but another one's, which is as small. */
+static void
+what_counts_is_the_least_of_the_group_and_who_shares_a_segment(void **state)
+{
+	struct world *w = world_new(1, 3);
+	struct node *a = world_router(w, 0), *b = world_router(w, 1), *c = world_router(w, 2);
+
+	(void)state;
+	list_at(a->conf.peers, struct conf_peer, 0)->mtu = 1400;
+	list_at(c->conf.ports, struct conf_port, 0)->mtu = 1400;
+	list_at(b->conf.ports, struct conf_port, 0)->mtu = 1300;
+	node_drop_segments(b); /* nothing of its goes through the tunnel */
+	for (unsigned int i = 0; i < 3; i++)
+		node_start(world_router(w, i));
+	world_run(w, 5000);
+	assert_false(logged("its WAN ports take"));
+	world_free(w);
+}
+
 static void
 a_peer_whose_mtu_is_in_the_file_is_no_alarm(void **state)
 {
@@ -1115,6 +1134,7 @@ main(void)
 		T(routers_that_start_at_any_time_come_to_one_session),
 		T(ready_waits_for_each_peer),
 		T(a_peer_whose_wan_takes_less_than_the_file_says_is_an_alarm),
+		T(what_counts_is_the_least_of_the_group_and_who_shares_a_segment),
 		T(a_peer_whose_mtu_is_in_the_file_is_no_alarm),
 	};
 

@@ -40,7 +40,23 @@ tell(const char *file, const char *text)
 
 #define CPU   "/sys/devices/system/cpu/"
 #define CLOCK "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-#define SHMEM "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+/* Of sessions that are mapped from this directory so many kB lie in large pages. */
+static void
+tell_pages(const char *dir, int kb)
+{
+	char text[600];
+
+	snprintf(text, sizeof(text),
+		"7f21137a7000-7f21157a8000 rw-s 00000000 00:1b 1323519   /anon-huge\nSize: 4 "
+		"kB\nShmemPmdMapped:  512 kB\n"
+		"7f63f9800000-7f63fb801000 rw-s 00000000 00:27 2         %s/sessions\nSize:    32772 "
+		"kB\nShmemPmdMapped:    %d kB\n"
+		"7fff00000000-7fff00001000 r-xp 00000000 00:00 0         [vdso]\nShmemPmdMapped:        8 "
+		"kB\n",
+		dir, kb);
+	tell("/proc/self/smaps", text);
+}
 
 /* A machine that is as it should be. */
 static int
@@ -51,7 +67,7 @@ well(void **state)
 	tell(CPU "cpu0/topology/thread_siblings_list", "0,8\n");
 	tell(CPU "cpu0/cpufreq/scaling_governor", "performance\n");
 	tell(CLOCK, "tsc\n");
-	tell(SHMEM, "always within_size [advise] never deny force\n");
+	tell_pages(bench_config.control.runtime, 2048);
 	tell("/proc/cpuinfo", "processor : 0\nflags\t\t: fpu tsc constant_tsc nonstop_tsc sse2\n");
 	bench_config.dataplane.poll = POLL_BUSY;
 	return 0;
@@ -128,8 +144,11 @@ sessions_in_small_pages_or_on_a_disk_are_warned_of(void **state)
 	(void)state;
 	memcpy(was, bench_config.control.runtime, sizeof(was));
 	snprintf(bench_config.control.runtime, sizeof(was), "/dev/shm");
+	tell_pages("/dev/shm", 2048);
 	assert_true(says("ok", "memory", "sessions", "large pages"));
-	tell(SHMEM, "always within_size advise [never] deny force\n");
+	tell_pages("/dev/shm", 0);
+	assert_true(says("warning", "memory", "sessions", "4 KiB"));
+	tell_pages("/dev/shm/other", 2048);
 	assert_true(says("warning", "memory", "sessions", "4 KiB"));
 	snprintf(bench_config.control.runtime, sizeof(was), "/proc");
 	assert_true(says("warning", "memory", "sessions", "/proc, on a disk"));
