@@ -63,7 +63,7 @@ struct metric {
 	}
 
 static const struct metric metrics[] = {
-	STATUS("uptime_seconds", GAUGE, "How long the router runs.", "uptime-ms"),
+	{"uptime_seconds", GAUGE, "How long the router runs.", "status", .value = "uptime-ms", .scale = 1e-3},
 	STATUS("ready", GAUGE, "1 once it forwards.", "ready"),
 	STATUS("revision", GAUGE, "Changes of its VMs and routes.", "revision"),
 	STATUS("vms", GAUGE, "VMs of the group.", "vms"),

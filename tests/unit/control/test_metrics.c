@@ -112,6 +112,8 @@ metrics_tell_what_the_views_tell(void **state)
 	assert_true(us > 0);
 	assert_float_equal(
 		atof(value_of(a, "move_time_seconds{step=\"switch\",quantile=\"1\"}")), us * 1e-6, 1e-9);
+	assert_float_equal(atof(value_of(a, "uptime_seconds")),
+		(double)get_number(a, "show.status", "uptime-ms") / 1000, 0.01);
 	assert_string_equal(value_of(a, "store_takes_changes"), "1");
 	assert_string_equal(value_of(a, "peer_up{peer=\"r-b\"}"), "1");
 	assert_string_equal(value_of(a, "peer_agrees{peer=\"r-b\"}"), "1");
