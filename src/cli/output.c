@@ -326,10 +326,10 @@ output_text(const json_t *result, FILE *out)
 	json_decref(copy);
 }
 
-static const char *
-text_at(const json_t *row, const char *key)
+const char *
+text_of(const json_t *o, const char *key)
 {
-	const char *s = json_string_value(json_object_get(row, key));
+	const char *s = json_string_value(json_object_get(o, key));
 
 	return s != NULL ? s : "";
 }
@@ -337,14 +337,14 @@ text_at(const json_t *row, const char *key)
 static void
 put_finding(const json_t *row, FILE *out)
 {
-	const char *advice = text_at(row, "advice");
+	const char *advice = text_of(row, "advice");
 
-	fprintf(out, "%-8.8s ", text_at(row, "verdict"));
-	put_text(text_at(row, "check"), out);
+	fprintf(out, "%-8.8s ", text_of(row, "verdict"));
+	put_text(text_of(row, "check"), out);
 	fputc(' ', out);
-	put_text(text_at(row, "of"), out);
+	put_text(text_of(row, "of"), out);
 	fputs(": ", out);
-	put_text(text_at(row, "found"), out);
+	put_text(text_of(row, "found"), out);
 	fputc('\n', out);
 	if (advice[0] == '\0')
 		return;

@@ -105,7 +105,7 @@ print_result(struct session *s, const struct command *c, json_t *whole)
 	else if (strcmp(c->method->name, "show.log") == 0)
 		print_log(whole, s->out);
 	else if (strcmp(c->method->name, "metrics") == 0)
-		fputs(json_string_value(json_object_get(whole, "text")) ?: "", s->out);
+		fputs(text_of(whole, "text"), s->out);
 	else if (strcmp(c->method->name, "doctor") == 0)
 		output_findings(whole, s->out);
 	else

@@ -23,14 +23,6 @@ struct watch {
 
 /* ---- a trace ---- */
 
-static const char *
-text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
 static long long
 number_of(const json_t *o, const char *key)
 {

@@ -4,7 +4,6 @@
 
 #include <api/finding.h>
 #include <inttypes.h>
-
 #include <string.h>
 
 #define START_MS 30000 /* so long peers may take to come */

@@ -28,136 +28,118 @@ struct metric {
 	double scale;	   /* 0: as it is */
 };
 
-#define STATUS(n, t, h, v)                    \
-	{                                     \
-		n, t, h, "status", .value = v \
-	}
-#define WORKER(n, t, h, v)                                          \
-	{                                                           \
-		n, t, h, "status", "workers", "worker", "worker", v \
-	}
-#define PORT(n, t, h, v)                                    \
-	{                                                   \
-		n, t, h, "ports", "rows", "port", "port", v \
-	}
-#define SEGMENT(n, t, h, v)                                       \
-	{                                                         \
-		n, t, h, "segments", "rows", "segment", "name", v \
-	}
-#define PEER(n, t, h, v)                                    \
-	{                                                   \
-		n, t, h, "peers", "rows", "peer", "name", v \
-	}
-#define TABLE(h, v)                                                                                   \
-	{                                                                                             \
-		"table_entries", GAUGE, h, "status", .value = "tables." v, .fixed = "table=\"" v "\"" \
-	}
-#define MOVES(h, v)                                                                          \
-	{                                                                                    \
-		"moves", GAUGE, h, "status", .value = "moves-" v, .fixed = "state=\"" v "\"" \
-	}
-#define MOVE_TIME(h, q, v)                                                              \
-	{                                                                               \
-		"move_time_seconds", GAUGE, h, "move-times", "rows", "step", "what", v, \
-			.fixed = "quantile=\"" q "\"", .scale = 1e-6                    \
-	}
+/* view, rows, label, key */
+#define IN_STATUS   "status", NULL, NULL, NULL
+#define BY_WORKER   "status", "workers", "worker", "worker"
+#define BY_STEP	    "move-times", "rows", "step", "what"
+#define BY_PORT	    "ports", "rows", "port", "port"
+#define BY_SEGMENT  "segments", "rows", "segment", "name"
+#define BY_PEER	    "peers", "rows", "peer", "name"
+#define BY_STAGE    "stages", "rows", "stage", "stage"
+#define MOVES(s)    IN_STATUS, "moves-" s, .fixed = "state=\"" s "\""
+#define TABLE(n)    IN_STATUS, "tables." n, .fixed = "table=\"" n "\""
+#define QUANTILE(q) .fixed = "quantile=\"" q "\"", .scale = 1e-6
 
 static const struct metric metrics[] = {
-	{"uptime_seconds", GAUGE, "How long the router runs.", "status", .value = "uptime-ms", .scale = 1e-3},
-	STATUS("ready", GAUGE, "1 once it forwards.", "ready"),
-	STATUS("revision", GAUGE, "Changes of its VMs and routes.", "revision"),
-	STATUS("vms", GAUGE, "VMs of the group.", "vms"),
-	STATUS("own_vms", GAUGE, "VMs that are registered here.", "own-vms"),
-	STATUS("tombstones", GAUGE, "Deleted VMs that are remembered.", "tombstones"),
-	MOVES("Moves that are on their way, by state.", "prepared"),
-	MOVES(NULL, "paused"),
-	MOVES(NULL, "draining"),
-	{"move_times_measured_total", COUNTER, "Moves to this router that were measured, by step.",
-		"move-times", "rows", "step", "what", "moves"},
-	MOVE_TIME("How long the steps of moves to this router took, since its start.", "0.5", "p50-us"),
-	MOVE_TIME(NULL, "0.99", "p99-us"),
-	MOVE_TIME(NULL, "1", "max-us"),
-	{"store_takes_changes", GAUGE, "0: it refuses, and so changes are refused.", "status",
-		.value = "store.state", .is = "ok"},
-	STATUS("log_entries_total", COUNTER, "Entries of the log of changes.", "log.last"),
-	STATUS("gateway_conflicts_total", COUNTER, "Claims of a gateway's address by a stranger.",
-		"evidence.gateway-conflicts"),
-	STATUS("loops_total", COUNTER, "Loops between the tunnel and an attachment that were heard.",
-		"evidence.loops"),
-	STATUS("strangers_refused_total", COUNTER, "Callers without a key that is known.",
-		"strangers.refused"),
-	STATUS("strangers_turned_away_total", COUNTER, "Callers for whom there was no room.",
-		"strangers.turned-away"),
+	{"uptime_seconds", GAUGE, "How long the router runs.", IN_STATUS, "uptime-ms", .scale = 1e-3},
+	{"ready", GAUGE, "1 once it forwards.", IN_STATUS, "ready"},
+	{"revision", GAUGE, "Changes of its VMs and routes.", IN_STATUS, "revision"},
+	{"vms", GAUGE, "VMs of the group.", IN_STATUS, "vms"},
+	{"own_vms", GAUGE, "VMs that are registered here.", IN_STATUS, "own-vms"},
+	{"tombstones", GAUGE, "Deleted VMs that are remembered.", IN_STATUS, "tombstones"},
+	{"moves", GAUGE, "Moves that are on their way, by state.", MOVES("prepared")},
+	{"moves", GAUGE, NULL, MOVES("paused")},
+	{"moves", GAUGE, NULL, MOVES("draining")},
+	{"move_times_measured_total", COUNTER, "Moves to this router that were measured, by step.", BY_STEP,
+		"moves"},
+	{"move_time_seconds", GAUGE, "How long the steps of moves to this router took, since its start.",
+		BY_STEP, "p50-us", QUANTILE("0.5")},
+	{"move_time_seconds", GAUGE, NULL, BY_STEP, "p99-us", QUANTILE("0.99")},
+	{"move_time_seconds", GAUGE, NULL, BY_STEP, "max-us", QUANTILE("1")},
+	{"store_takes_changes", GAUGE, "0: it refuses, and so changes are refused.", IN_STATUS, "store.state",
+		.is = "ok"},
+	{"log_entries_total", COUNTER, "Entries of the log of changes.", IN_STATUS, "log.last"},
+	{"gateway_conflicts_total", COUNTER, "Claims of a gateway's address by a stranger.", IN_STATUS,
+		"evidence.gateway-conflicts"},
+	{"loops_total", COUNTER, "Loops between the tunnel and an attachment that were heard.", IN_STATUS,
+		"evidence.loops"},
+	{"strangers_refused_total", COUNTER, "Callers without a key that is known.", IN_STATUS,
+		"strangers.refused"},
+	{"strangers_turned_away_total", COUNTER, "Callers for whom there was no room.", IN_STATUS,
+		"strangers.turned-away"},
 
 	{"controller_up", GAUGE, "1: a controller or observer is connected.", "controllers", "rows",
 		"controller", "name", "state", .is = "up"},
-	{"peer_up", GAUGE, "1: it is here, and told all of its VMs.", "peers", "rows", "peer", "name",
-		"state", .is = "synced"},
-	PEER("peer_agrees", GAUGE, "1: it has the same VMs of either as this router.", "agrees"),
-	PEER("peer_differing_vms", GAUGE, "Of its VMs those that are not the same here and there.",
-		"differing"),
-	PEER("peer_vms", GAUGE, "VMs that are registered there.", "vms"),
-	PEER("peer_claims_accepted_total", COUNTER, "What it told of VMs, and was taken.", "accepted"),
-	PEER("peer_claims_refused_total", COUNTER, "What it told of VMs, and was refused.", "refused"),
-	PEER("peer_sessions_noted_total", COUNTER,
-		"Sessions of moved VMs that it has listed, and that were noted.", "sessions-noted"),
-	PEER("peer_sessions_no_room_total", COUNTER, "Those that there was no room for.", "sessions-no-room"),
+	{"peer_up", GAUGE, "1: it is here, and told all of its VMs.", BY_PEER, "state", .is = "synced"},
+	{"peer_agrees", GAUGE, "1: it has the same VMs of either as this router.", BY_PEER, "agrees"},
+	{"peer_differing_vms", GAUGE, "Of its VMs those that are not the same here and there.", BY_PEER,
+		"differing"},
+	{"peer_vms", GAUGE, "VMs that are registered there.", BY_PEER, "vms"},
+	{"peer_claims_accepted_total", COUNTER, "What it told of VMs, and was taken.", BY_PEER, "accepted"},
+	{"peer_claims_refused_total", COUNTER, "What it told of VMs, and was refused.", BY_PEER, "refused"},
+	{"peer_sessions_noted_total", COUNTER,
+		"Sessions of moved VMs that it has listed, and that were noted.", BY_PEER, "sessions-noted"},
+	{"peer_sessions_no_room_total", COUNTER, "Those that there was no room for.", BY_PEER,
+		"sessions-no-room"},
 
-	WORKER("worker_received_packets_total", COUNTER, "Received by a worker.", "received"),
-	WORKER("worker_made_packets_total", COUNTER, "Made: copies, fragments, answers.", "made"),
-	WORKER("worker_released_packets_total", COUNTER, "Held before, and released.", "released"),
-	WORKER("worker_sent_packets_total", COUNTER, "Sent.", "sent"),
-	WORKER("worker_dropped_packets_total", COUNTER, "Dropped; nearway_drops_total says why.", "dropped"),
-	WORKER("worker_held_packets_total", COUNTER, "Held for a next hop, a VM or a first fragment.",
-		"held"),
-	WORKER("worker_punted_packets_total", COUNTER, "Given to the kernel.", "punted"),
-	WORKER("worker_passed_packets_total", COUNTER, "Passed on to another worker.", "passed"),
-	WORKER("worker_sleeps_total", COUNTER, "How often it slept for want of packets.", "sleeps"),
-	STATUS("imbalance_packets", GAUGE, "Packets that are not accounted for; not 0 is a fault.",
-		"packets.imbalance"),
+	{"worker_received_packets_total", COUNTER, "Received by a worker.", BY_WORKER, "received"},
+	{"worker_made_packets_total", COUNTER, "Made: copies, fragments, answers.", BY_WORKER, "made"},
+	{"worker_released_packets_total", COUNTER, "Held before, and released.", BY_WORKER, "released"},
+	{"worker_sent_packets_total", COUNTER, "Sent.", BY_WORKER, "sent"},
+	{"worker_dropped_packets_total", COUNTER, "Dropped; nearway_drops_total says why.", BY_WORKER,
+		"dropped"},
+	{"worker_held_packets_total", COUNTER, "Held for a next hop, a VM or a first fragment.", BY_WORKER,
+		"held"},
+	{"worker_punted_packets_total", COUNTER, "Given to the kernel.", BY_WORKER, "punted"},
+	{"worker_passed_packets_total", COUNTER, "Passed on to another worker.", BY_WORKER, "passed"},
+	{"worker_sleeps_total", COUNTER, "How often it slept for want of packets.", BY_WORKER, "sleeps"},
+	{"imbalance_packets", GAUGE, "Packets that are not accounted for; not 0 is a fault.", IN_STATUS,
+		"packets.imbalance"},
 	{"drops_total", COUNTER, "Dropped packets, by reason.", "every-drop", "rows", "reason", "reason",
 		"packets"},
 	{"made_total", COUNTER, "Packets that were made, by reason.", "status", "made", "reason"},
-	{"stage_packets_total", COUNTER, "Packets of a stage of the pipeline.", "stages", "rows", "stage",
-		"stage", "packets"},
-	{"stage_calls_total", COUNTER, "Bursts of a stage of the pipeline.", "stages", "rows", "stage",
-		"stage", "calls"},
+	{"stage_packets_total", COUNTER, "Packets of a stage of the pipeline.", BY_STAGE, "packets"},
+	{"stage_calls_total", COUNTER, "Bursts of a stage of the pipeline.", BY_STAGE, "calls"},
 	{"worker_events_total", COUNTER, "Events that workers told, by kind.", "status", "events", "kind",
 		.value = "told"},
 	{"worker_events_lost_total", COUNTER, "Events that were not told, for there were too many.", "status",
 		"events", "kind", .value = "lost"},
 
-	{"port_up", GAUGE, "1: the link is up.", "ports", "rows", "port", "port", "link", .is = "up"},
-	PORT("port_receive_packets_total", COUNTER, "Received by a port.", "rx-packets"),
-	PORT("port_receive_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", "rx-bytes"),
-	PORT("port_receive_missed_total", COUNTER, "Packets that came when there was no room.", "rx-missed"),
-	PORT("port_transmit_packets_total", COUNTER, "Sent by a port.", "tx-packets"),
-	PORT("port_transmit_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", "tx-bytes"),
-	PORT("port_transmit_drops_total", COUNTER, "Packets that the port did not take.", "tx-drops"),
-	PORT("port_transmit_errors_total", COUNTER, "Packets that the device failed to send.", "tx-errors"),
+	{"port_up", GAUGE, "1: the link is up.", BY_PORT, "link", .is = "up"},
+	{"port_receive_packets_total", COUNTER, "Received by a port.", BY_PORT, "rx-packets"},
+	{"port_receive_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", BY_PORT, "rx-bytes"},
+	{"port_receive_missed_total", COUNTER, "Packets that came when there was no room.", BY_PORT,
+		"rx-missed"},
+	{"port_transmit_packets_total", COUNTER, "Sent by a port.", BY_PORT, "tx-packets"},
+	{"port_transmit_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", BY_PORT, "tx-bytes"},
+	{"port_transmit_drops_total", COUNTER, "Packets that the port did not take.", BY_PORT, "tx-drops"},
+	{"port_transmit_errors_total", COUNTER, "Packets that the device failed to send.", BY_PORT,
+		"tx-errors"},
 
-	SEGMENT("segment_vms", GAUGE, "VMs of a segment.", "vms"),
-	SEGMENT("segment_own_vms", GAUGE, "VMs of a segment that are registered here.", "own-vms"),
-	SEGMENT("segment_from_packets_total", COUNTER, "What came in on a segment.", "from-packets"),
-	SEGMENT("segment_from_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", "from-bytes"),
-	SEGMENT("segment_to_packets_total", COUNTER, "What was given to a segment.", "to-packets"),
-	SEGMENT("segment_to_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", "to-bytes"),
-	SEGMENT("segment_macs", GAUGE, "MAC addresses that were learnt.", "macs"),
-	SEGMENT("segment_macs_refused_total", COUNTER, "MAC addresses that there was no room for.",
-		"macs-refused"),
+	{"segment_vms", GAUGE, "VMs of a segment.", BY_SEGMENT, "vms"},
+	{"segment_own_vms", GAUGE, "VMs of a segment that are registered here.", BY_SEGMENT, "own-vms"},
+	{"segment_from_packets_total", COUNTER, "What came in on a segment.", BY_SEGMENT, "from-packets"},
+	{"segment_from_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", BY_SEGMENT,
+		"from-bytes"},
+	{"segment_to_packets_total", COUNTER, "What was given to a segment.", BY_SEGMENT, "to-packets"},
+	{"segment_to_bytes_total", COUNTER, "Bytes of these, as Ethernet frames.", BY_SEGMENT, "to-bytes"},
+	{"segment_macs", GAUGE, "MAC addresses that were learnt.", BY_SEGMENT, "macs"},
+	{"segment_macs_refused_total", COUNTER, "MAC addresses that there was no room for.", BY_SEGMENT,
+		"macs-refused"},
 
-	TABLE("Entries of a table of the data plane.", "vms"),
-	TABLE(NULL, "routes"),
-	TABLE(NULL, "neighbours"),
-	TABLE(NULL, "macs"),
-	TABLE(NULL, "sessions"),
-	STATUS("sessions_full_total", COUNTER, "Sessions that were not noted: there was no room.",
-		"sessions-full"),
-	STATUS("home_away_total", COUNTER, "Packets of sessions whose home is away for long.", "home-away"),
-	STATUS("packet_buffers", GAUGE, "Packet buffers in all.", "mbufs"),
-	STATUS("packet_buffers_free", GAUGE, "Those that nobody has.", "mbufs-free"),
-	STATUS("own_frames_lost_total", COUNTER, "Frames of the router itself that could not be sent.",
-		"own-frames-lost"),
+	{"table_entries", GAUGE, "Entries of a table of the data plane.", TABLE("vms")},
+	{"table_entries", GAUGE, NULL, TABLE("routes")},
+	{"table_entries", GAUGE, NULL, TABLE("neighbours")},
+	{"table_entries", GAUGE, NULL, TABLE("macs")},
+	{"table_entries", GAUGE, NULL, TABLE("sessions")},
+	{"sessions_full_total", COUNTER, "Sessions that were not noted: there was no room.", IN_STATUS,
+		"sessions-full"},
+	{"home_away_total", COUNTER, "Packets of sessions whose home is away for long.", IN_STATUS,
+		"home-away"},
+	{"packet_buffers", GAUGE, "Packet buffers in all.", IN_STATUS, "mbufs"},
+	{"packet_buffers_free", GAUGE, "Those that nobody has.", IN_STATUS, "mbufs-free"},
+	{"own_frames_lost_total", COUNTER, "Frames of the router itself that could not be sent.", IN_STATUS,
+		"own-frames-lost"},
 };
 
 /* ---- values ---- */

@@ -854,6 +854,8 @@ void reload_call(struct session *s, struct rpc_request *r, const void *params);
 
 /* ---- peers.c, sync.c, claims.c ---- */
 
+/* It takes less than is reckoned with on the ways of the group. */
+bool peer_is_narrow(const struct peer *p);
 void peers_init(struct core *c);
 int peers_listen(struct core *c, struct err *e);
 void peers_start(struct core *c);
@@ -1073,11 +1075,6 @@ void watch_gone(struct session *s); /* ends what it watched */
 /* ---- metrics.c ---- */
 
 void metrics_call(struct session *s, struct rpc_request *r, const void *params);
-
-/* ---- peers.c ---- */
-
-/* It takes less than is reckoned with on the ways of the group. */
-bool peer_is_narrow(const struct peer *p);
 
 /* ---- doctor.c ---- */
 

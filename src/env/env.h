@@ -259,9 +259,9 @@ struct env_ops {
 	/* Notes sessions that another router has noted; of those that are noted here, what is here stays, but for a guess. */
 	void (*fwd_sessions_learn)(
 		void *ctx, const struct fwd_session *rows, size_t n, struct fwd_learnt *out);
-	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "every-drop" (those of 0, too),
-	 * "stages", "routes", and "doctor", which is rows of api/finding.h alone. Returns a new json_t reference {"rows": [...], "next": cursor or absent} or an object; NULL for an
-	 * unknown view. */
+	/* A view that only forwarding knows: "status", "neighbours", "ports", "sessions", "macs", "drops", "every-drop" (those of
+	 * 0, too), "stages", "routes", and "doctor", which is rows of api/finding.h alone. Returns a new json_t reference
+	 * {"rows": [...], "next": cursor or absent} or an object; NULL for an unknown view. */
 	struct json_t *(*fwd_show)(void *ctx, const char *what, const char *cursor, uint64_t limit);
 	/* Of a VM (all zero where forwarding has none); of a segment. */
 	void (*fwd_vm_traffic)(void *ctx, uint16_t segment, const struct mac *mac, struct fwd_traffic *out);

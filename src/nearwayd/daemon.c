@@ -17,7 +17,6 @@
 #include "notify.h"
 #include "reread.h"
 #include "scrape.h"
-
 #include "show.h"
 #include "topo.h"
 #include "watch.h"

@@ -8,22 +8,28 @@
 #include <sys/timex.h>
 #include <sys/vfs.h>
 
+static FILE *
+open_below(const char *root, const char *file)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s%s", root, file);
+	return fopen(path, "re");
+}
+
 /* The first line of root/file; "" = there is none. */
 static const char *__attribute__((format(printf, 4, 5)))
 line_of(const char *root, char *text, size_t size, const char *file, ...)
 {
-	char path[512];
-	size_t n = (size_t)snprintf(path, sizeof(path), "%s", root);
+	char name[256];
 	va_list ap;
 	FILE *f;
 
-	text[0] = '\0';
-	if (n >= sizeof(path))
-		return text;
 	va_start(ap, file);
-	vsnprintf(path + n, sizeof(path) - n, file, ap);
+	vsnprintf(name, sizeof(name), file, ap);
 	va_end(ap);
-	f = fopen(path, "re");
+	text[0] = '\0';
+	f = open_below(root, name);
 	if (f == NULL)
 		return text;
 	if (fgets(text, (int)size, f) == NULL)
@@ -100,12 +106,10 @@ has_word(const char *line, const char *word)
 bool
 machine_counter_is_steady(const char *root)
 {
-	char path[512], line[8192];
+	FILE *f = open_below(root, "/proc/cpuinfo");
+	char line[8192];
 	bool steady = true;
-	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/proc/cpuinfo", root);
-	f = fopen(path, "re");
 	if (f == NULL)
 		return true;
 	while (fgets(line, sizeof(line), f) != NULL) {
@@ -130,13 +134,11 @@ machine_clock_is_set(void)
 bool
 machine_in_large_pages(const char *root, const char *file)
 {
-	char path[512], line[1024];
+	FILE *f = open_below(root, "/proc/self/smaps");
 	unsigned long kb, large = 0;
 	bool within = false;
-	FILE *f;
+	char line[1024];
 
-	snprintf(path, sizeof(path), "%s/proc/self/smaps", root);
-	f = fopen(path, "re");
 	if (f == NULL)
 		return true;
 	while (fgets(line, sizeof(line), f) != NULL) {

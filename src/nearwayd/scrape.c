@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "scrape.h"
 
-#include <arpa/inet.h>
-#include <common/addr.h>
 #include <common/log.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <event2/util.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -188,18 +190,11 @@ run(evutil_socket_t fd, short what, void *arg)
 static int
 start(struct scrape *s, const char *listen, struct err *e)
 {
-	const char *colon = strchr(listen, ':');
-	struct sockaddr_in sa = {.sin_family = AF_INET};
-	char host[IP4_TEXT];
-	ip4 ip;
+	struct sockaddr_in sa = {0};
+	int len = sizeof(sa);
 
-	if (colon == NULL || colon - listen >= (ptrdiff_t)sizeof(host))
+	if (evutil_parse_sockaddr_port(listen, (struct sockaddr *)&sa, &len) != 0)
 		return err_set(e, EINVAL, "%s", listen);
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - listen), listen);
-	if (ip4_parse(host, &ip) < 0)
-		return err_set(e, EINVAL, "%s", listen);
-	sa.sin_addr.s_addr = htonl(ip);
-	sa.sin_port = htons((uint16_t)atoi(colon + 1));
 	errno = 0;
 	s->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, s,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&sa,
